@@ -1,0 +1,34 @@
+//! What a guest may import: names, signatures, marshalling. One module an ABI.
+
+use crate::imports::Stop;
+use crate::seam::{Caller, FuncType, ValType};
+
+pub mod experimental;
+pub mod preview1;
+
+/// A host function of an ABI, over that ABI's per-guest state `C`.
+///
+/// The function gets its arguments in `slots` and leaves its results there. Every signature is checked against the
+/// ABI's WITX file by a test.
+pub struct Function<C: 'static> {
+    /// The name a guest imports it by, within the ABI's module.
+    pub name: &'static str,
+    /// Parameter types, in order.
+    pub params: &'static [ValType],
+    /// Result types, in order.
+    pub results: &'static [ValType],
+    /// The function itself.
+    pub call: fn(&C, &mut dyn Caller, &mut [u64]) -> Result<(), Stop>,
+}
+
+impl<C> Function<C> {
+    /// The signature as the seam has it.
+    pub fn ty(&self) -> FuncType {
+        FuncType { params: self.params.to_vec(), results: self.results.to_vec() }
+    }
+
+    /// How many slots a call needs.
+    pub fn slots(&self) -> usize {
+        self.params.len().max(self.results.len())
+    }
+}

@@ -1,0 +1,107 @@
+//! The host functions of one instance, as an adapter sees them: a list of signatures, and one entry point.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, Kind};
+use crate::seam::{Caller, FuncType};
+
+/// One function that a module imports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// The import's module name.
+    pub module: String,
+    /// The import's field name.
+    pub name: String,
+    /// Its signature, as the guest declares it.
+    pub ty: FuncType,
+}
+
+/// How a host function ends the guest.
+#[derive(Debug)]
+pub enum Stop {
+    /// The guest asked to exit with this status.
+    Exit(i32),
+    /// The host ends it: deadline, cancellation, limit, a broken rule.
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Error(error)
+    }
+}
+
+/// Tells the adapter to trap. Why is kept in [`Imports`], since not every engine can carry a host's error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Halt;
+
+/// Implements host functions by index: what stands behind an [`Imports`].
+pub trait Calls: Send + Sync {
+    /// Runs host function `index` for the guest behind `caller`.
+    ///
+    /// `slots` holds the parameters and receives the results; it is as long as the longer of the two.
+    ///
+    /// # Errors
+    /// A [`Stop`] ends the guest.
+    fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Stop>;
+}
+
+/// The imports of one instance: their signatures, in the module's import order, and the code behind them.
+pub struct Imports {
+    types: Arc<[Import]>,
+    calls: Box<dyn Calls>,
+    stopped: Mutex<Option<Stop>>,
+}
+
+impl Imports {
+    /// Joins signatures, in import order, to the functions with the same indices.
+    pub fn new(types: Arc<[Import]>, calls: impl Calls + 'static) -> Self {
+        Imports { types, calls: Box::new(calls), stopped: Mutex::new(None) }
+    }
+
+    /// The imported functions, in the module's import order.
+    pub fn types(&self) -> &[Import] {
+        &self.types
+    }
+
+    /// Runs host function `index`: the one thing an adapter's trampoline does.
+    ///
+    /// A panic in the host function does not cross the engine's frames: it ends the guest with
+    /// [`Kind::Internal`].
+    ///
+    /// # Errors
+    /// [`Halt`]: trap now; the guest must not run on.
+    pub fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Halt> {
+        let result = catch_unwind(AssertUnwindSafe(|| self.calls.call(index, caller, slots)));
+        let stop = match result {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(stop)) => stop,
+            Err(panic) => Stop::Error(Error::new(
+                Kind::Internal,
+                format!("host function {} panicked: {}", self.describe(index), panic_text(&*panic)),
+            )),
+        };
+        // The first reason stands: a later one comes from unwinding frames that the first already ended.
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
+        Err(Halt)
+    }
+
+    /// Takes the reason for the last [`Halt`], if a host function gave one.
+    pub fn take_stop(&self) -> Option<Stop> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn describe(&self, index: usize) -> String {
+        self.types.get(index).map_or_else(|| format!("#{index}"), |import| format!("{}::{}", import.module, import.name))
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,132 @@
+//! How long a guest may run, and how core waits on its behalf.
+//!
+//! No engine can interrupt a blocked host function, so every wait of core goes through [`Run::wait`], which ends at
+//! the run's deadline or when the embedder cancels. Waiting parks the calling thread and never enters a runtime:
+//! it works from a plain thread, a multi-thread tokio and a current-thread tokio alike. The I/O itself is driven by
+//! threads of wharf's own ([`io`]).
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Kind};
+use crate::imports::Stop;
+
+/// The runtime that drives wharf's own I/O, started at first use. Guests never run on it.
+///
+/// # Panics
+/// If the process cannot start a thread.
+pub fn io() -> Handle {
+    static IO: OnceLock<Runtime> = OnceLock::new();
+    IO.get_or_init(|| {
+        Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("wharf-io")
+            .enable_all()
+            .build()
+            .expect("the process can start threads")
+    })
+    .handle()
+    .clone()
+}
+
+/// One guest's time: its deadline and its cancel token. Clones share both.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    cancel: CancellationToken,
+    deadline: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Run {
+    /// A run without a deadline, cancelled by `cancel`.
+    pub fn new(cancel: CancellationToken) -> Self {
+        Run { cancel, deadline: Arc::default() }
+    }
+
+    /// Sets the moment at which the guest must have ended.
+    pub fn set_deadline(&self, deadline: Option<Instant>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+    }
+
+    /// The moment at which the guest must have ended.
+    pub fn deadline(&self) -> Option<Instant> {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends every wait of this guest when it is cancelled.
+    pub fn cancel_token(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Why the run is over, if it is.
+    pub fn over(&self) -> Option<Stop> {
+        if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            Some(Stop::Error(Error::new(Kind::Timeout, "the guest ran longer than its time limit")))
+        } else if self.cancel.is_cancelled() {
+            Some(Stop::Error(Error::new(Kind::Cancelled, "the run was cancelled")))
+        } else {
+            None
+        }
+    }
+
+    /// Waits for `future`, or until the run is over.
+    ///
+    /// # Errors
+    /// The [`Stop`] that ends the guest.
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, Stop> {
+        self.wait_until(future, None).map(|value| value.expect("without a limit of its own a wait ends with a value"))
+    }
+
+    /// Waits for `future` for at most `limit`; `None` means that `limit` passed first.
+    ///
+    /// # Errors
+    /// The [`Stop`] that ends the guest.
+    pub fn wait_until<T>(&self, future: impl Future<Output = T>, limit: Option<Instant>) -> Result<Option<T>, Stop> {
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        let mut cancelled = pin!(self.cancel.cancelled());
+        loop {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+                return Ok(Some(value));
+            }
+            let _registered = Pin::new(&mut cancelled).as_mut().poll(&mut context);
+            if let Some(stop) = self.over() {
+                return Err(stop);
+            }
+            let now = Instant::now();
+            if limit.is_some_and(|limit| limit <= now) {
+                return Ok(None);
+            }
+            match [limit, self.deadline()].into_iter().flatten().min() {
+                Some(end) => std::thread::park_timeout(end.saturating_duration_since(now)),
+                None => std::thread::park(),
+            }
+        }
+    }
+
+    /// Sleeps for `duration`, or until the run is over.
+    ///
+    /// # Errors
+    /// The [`Stop`] that ends the guest.
+    pub fn sleep(&self, duration: Duration) -> Result<(), Stop> {
+        match Instant::now().checked_add(duration) {
+            Some(end) => self.wait_until(std::future::pending::<()>(), Some(end)).map(|_| ()),
+            None => self.wait(std::future::pending::<()>()),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}

@@ -1,0 +1,201 @@
+//! The seam: all that a backend implements, and all that core knows of an engine.
+//!
+//! An adapter compiles bytes, calls functions, hands out memory, names traps and lets itself be interrupted.
+//! It checks no pointer, enforces no limit, knows no ABI and sends no HTTP: core does, once, for every engine.
+//!
+//! Core only ever hands an adapter a module that it has [prepared](crate::Guest): validated against the portable
+//! feature set, memory and tables capped, its start function turned into the export [`START_EXPORT`], and every
+//! import a function that the accompanying [`Imports`] provides.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::imports::Imports;
+
+/// The export that a module's start function becomes, so that it runs under the same deadline as everything else.
+pub const START_EXPORT: &str = "$start";
+
+/// A core WebAssembly number type. References never cross the seam.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ValType {
+    /// 32-bit integer; its slot holds the bits zero-extended.
+    I32,
+    /// 64-bit integer.
+    I64,
+    /// 32-bit float; its slot holds the bits zero-extended.
+    F32,
+    /// 64-bit float; its slot holds the bits.
+    F64,
+}
+
+/// The signature of a function that crosses the seam.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FuncType {
+    /// Parameter types, in order.
+    pub params: Vec<ValType>,
+    /// Result types, in order.
+    pub results: Vec<ValType>,
+}
+
+/// What an engine may or may not be able to do; queried at run time, printed by `wharf backends`.
+///
+/// A case that needs a capability a backend lacks is `unsupported` only after the backend has been seen to say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Capability {
+    /// [`Interrupt::interrupt`] stops a guest that is running.
+    Interrupt,
+    /// [`Module::serialize`] yields code that [`Backend::load`] accepts.
+    CompiledCode,
+    /// A module may have several memories.
+    MultiMemory,
+}
+
+impl Capability {
+    /// Every capability, in the order they are printed.
+    pub const ALL: [Capability; 3] = [Capability::Interrupt, Capability::CompiledCode, Capability::MultiMemory];
+
+    /// The name used in reports and by `wharf backends`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Capability::Interrupt => "interrupt",
+            Capability::CompiledCode => "compiled-code",
+            Capability::MultiMemory => "multi-memory",
+        }
+    }
+}
+
+/// What a backend says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// The backend's name, as given to `--backend`.
+    pub name: &'static str,
+    /// The engine's version, as the engine reports it or as it was linked.
+    pub engine_version: String,
+    /// Everything that changes the code this backend generates (compiler, flags, CPU): part of the cache key.
+    pub code_key: String,
+    /// What the engine can do.
+    pub capabilities: Vec<Capability>,
+}
+
+/// An engine, ready to compile.
+pub trait Backend: Send + Sync {
+    /// Name, engine version, capabilities.
+    fn info(&self) -> &BackendInfo;
+
+    /// Compiles a prepared module.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`](crate::Kind::Engine) if the engine refuses what core found valid.
+    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>>;
+
+    /// Loads what [`Module::serialize`] wrote, on the same engine version and [`BackendInfo::code_key`].
+    ///
+    /// `wasm` is the prepared module the code was compiled from, for engines whose code needs it.
+    /// Core only passes bytes that its own cache stored and whose digest it has checked.
+    ///
+    /// # Errors
+    /// Any error makes core compile anew.
+    fn load(&self, wasm: &[u8], code: &[u8]) -> Result<Arc<dyn Module>>;
+}
+
+/// A compiled module; shared between threads and instantiated any number of times.
+pub trait Module: Send + Sync {
+    /// The compiled code, to be stored; `None` if this engine has none to give.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`](crate::Kind::Engine); core then goes on without a cache.
+    fn serialize(&self) -> Result<Option<Vec<u8>>>;
+
+    /// Makes an instance whose imports are, in order, the functions of `imports`.
+    ///
+    /// Runs no guest code: a prepared module has no start section.
+    ///
+    /// # Errors
+    /// [`Kind::Trap`](crate::Kind::Trap) if an active segment is out of bounds, else
+    /// [`Kind::Engine`](crate::Kind::Engine).
+    fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>>;
+}
+
+/// What can be done to a guest from outside and, through a host function's caller, from inside a call.
+pub trait Caller {
+    /// The guest's exported `memory`, as it is now; `None` if it exports none.
+    ///
+    /// The slice ends with this borrow, so it is never held across a call that may grow the memory.
+    fn memory(&mut self) -> Option<&mut [u8]>;
+
+    /// Calls the exported function `export`. `slots` holds the parameters and receives the results; it is as long
+    /// as the longer of the two. Core has checked the export's type.
+    ///
+    /// # Errors
+    /// A [`Trap`] as the engine reports it. When it is [`TrapCode::Host`], the reason is in [`Imports`].
+    fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap>;
+
+    /// Reads the exported global `export`, of a number type; `None` if there is none of that name.
+    fn global(&mut self, export: &str) -> Option<u64>;
+
+    /// Writes the exported mutable global `export`; false if there is none of that name or it is immutable.
+    fn set_global(&mut self, export: &str, value: u64) -> bool;
+}
+
+/// One instance of a module. It may move between threads and is used by one at a time.
+pub trait Instance: Caller + Send {
+    /// A handle that stops this instance from another thread.
+    fn interrupt(&self) -> Arc<dyn Interrupt>;
+}
+
+/// Stops an instance from another thread.
+pub trait Interrupt: Send + Sync {
+    /// Makes the guest code that runs now, or that is entered next, trap with [`TrapCode::Interrupted`].
+    ///
+    /// Final: an interrupted instance is not called again. Does not end a host function, core's own waits see to
+    /// themselves.
+    fn interrupt(&self);
+}
+
+/// Why an engine stopped a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TrapCode {
+    /// `unreachable` was executed.
+    Unreachable,
+    /// A load, store or bulk operation left the memory.
+    MemoryOutOfBounds,
+    /// A table access left the table.
+    TableOutOfBounds,
+    /// An indirect call of a null or uninitialised element.
+    NullElement,
+    /// An indirect call with the wrong signature.
+    BadSignature,
+    /// Integer division by zero.
+    DivisionByZero,
+    /// Integer overflow in a division.
+    IntegerOverflow,
+    /// A float that has no integer value was converted.
+    BadConversion,
+    /// The call stack is exhausted.
+    StackOverflow,
+    /// [`Interrupt::interrupt`] was called.
+    Interrupted,
+    /// A host function stopped the guest.
+    Host,
+    /// Anything else; the message says what.
+    Other,
+}
+
+/// A trap, as an adapter reports it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Trap {
+    /// The reason, the same on every engine.
+    pub code: TrapCode,
+    /// The engine's own words, with a backtrace where it gives one.
+    pub message: String,
+}
+
+impl Trap {
+    /// Makes a trap.
+    pub fn new(code: TrapCode, message: impl Into<String>) -> Self {
+        Trap { code, message: message.into() }
+    }
+}
