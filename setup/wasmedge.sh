@@ -35,8 +35,8 @@ usable() {
 
 emit() { # library dir, include dir, [private sysroot]
     say "WasmEdge $(header_version "$2") in $1"
-    printf 'export WASMEDGE_LIB_DIR=%q\n' "$1"
-    printf 'export WASMEDGE_INCLUDE_DIR=%q\n' "$2"
+    printf 'export WASMEDGE_LIB_DIR=%q\n' "$(realpath -s "$1")"
+    printf 'export WASMEDGE_INCLUDE_DIR=%q\n' "$(realpath -s "$2")"
     if [[ -n ${3-} ]]; then
         printf 'export WHARF_WASMEDGE_SYSROOT=%q\n' "$3"
     elif [[ -n ${WHARF_WASMEDGE_SYSROOT-} ]]; then
@@ -56,7 +56,8 @@ emit_private() { emit "$sysroot/link" "$sysroot/usr/include" "$sysroot"; }
 
 find_installed() {
     local lib=${WASMEDGE_LIB_DIR-} dir
-    if [[ -n $lib && $lib != "$sysroot"/* ]]; then # not our own, from an earlier run
+    # Not a private copy an earlier run exported: that needs its sysroot named too.
+    if [[ -n $lib && ! -e $lib/../complete ]]; then
         for dir in ${WASMEDGE_INCLUDE_DIR:+"$WASMEDGE_INCLUDE_DIR"} "$lib/../include" "$lib/../../include"; do
             if usable "$lib" "$dir"; then emit "$lib" "$dir"; return; fi
         done

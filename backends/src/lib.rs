@@ -1,1 +1,147 @@
-//! x
+//! HTTP for WebAssembly guests, the same on every engine: wharf's core and its backends, in one crate.
+//!
+//! This crate has no code to speak of. It re-exports [`core`], where everything happens, and those adapters whose
+//! features are on, and turns a backend's name into a backend. It is not a place to add behaviour: what a guest may
+//! do lies in core, what an engine can do lies in its adapter.
+//!
+//! # Picking a backend
+//! A backend is a value, and picking one is an argument:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use wharf::core::abi::preview1::{Output, WasiConfig};
+//! use wharf::core::http::{Limits, Outbound, Policy};
+//! use wharf::core::{Guest, GuestConfig, LoadOptions};
+//!
+//! let name = std::env::args().nth(1).unwrap_or_else(|| wharf::DEFAULT.to_owned());
+//! let backend = wharf::backend(&name)?;
+//! let guest = Guest::load(&*backend, &std::fs::read("guest.wasm")?, &LoadOptions::default())?;
+//!
+//! let policy = Policy::builder().allow("https://example.com")?.build();
+//! let config = GuestConfig {
+//!     wasi: WasiConfig::new().arg("guest.wasm")?.stdout(Output::Inherit),
+//!     outbound: Some(Outbound::with_defaults(policy, Limits::default())?),
+//!     ..GuestConfig::default()
+//! };
+//! let exit_code = guest.run(config, None)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing in wharf picks a backend by looking at which features happen to be on. Cargo unites the features that all
+//! crates of a build ask for, so code that did would change its engine when somebody else's dependency does. Features
+//! here only say which engines are compiled in, are additive, and change no behaviour: [`backend`] for a name that is
+//! not compiled in fails and says so, whatever else is there, and [`DEFAULT`] is one name, not the first one found.
+//!
+//! # Features
+//! - `wasmtime` (on by default): [Wasmtime](https://wasmtime.dev), as `wasmtime`.
+//! - `wasmer`: [Wasmer](https://wasmer.io), as `wasmer`.
+//! - `wasmedge`: [WasmEdge](https://wasmedge.org), as `wasmedge`; it links libwasmedge, which `setup/wasmedge.sh` finds
+//!   or fetches.
+//!
+//! An adapter's own crate has more than its name gives: settings of the engine, and the functions that add wharf's
+//! imports to an embedder's own linker, store or import objects.
+
+#![forbid(unsafe_code)]
+
+use wharf_core::{Backend, Error, Kind, Result};
+
+pub use wharf_core as core;
+#[cfg(feature = "wasmedge")]
+pub use wharf_wasmedge as wasmedge;
+#[cfg(feature = "wasmer")]
+pub use wharf_wasmer as wasmer;
+#[cfg(feature = "wasmtime")]
+pub use wharf_wasmtime as wasmtime;
+
+/// Every backend that wharf has, compiled in or not, in the order they are printed.
+pub const KNOWN: [&str; 3] = ["wasmtime", "wasmer", "wasmedge"];
+
+/// The backend for whoever has no preference. It is the same whatever is compiled in.
+pub const DEFAULT: &str = KNOWN[0];
+
+/// The backends that are compiled in, in the order of [`KNOWN`].
+pub fn backends() -> impl Iterator<Item = &'static str> {
+    KNOWN.into_iter().filter(|name| is_compiled_in(name))
+}
+
+/// Whether the backend of this name is compiled in.
+pub fn is_compiled_in(name: &str) -> bool {
+    match name {
+        "wasmtime" => cfg!(feature = "wasmtime"),
+        "wasmer" => cfg!(feature = "wasmer"),
+        "wasmedge" => cfg!(feature = "wasmedge"),
+        _ => false,
+    }
+}
+
+/// Makes the backend of this name, as its own crate makes it by default.
+///
+/// # Errors
+/// [`Kind::Config`] if there is no such backend, [`Kind::Unsupported`] if it is not compiled in; both say which are.
+/// Else what the adapter reports.
+pub fn backend(name: &str) -> Result<Box<dyn Backend>> {
+    match name {
+        #[cfg(feature = "wasmtime")]
+        "wasmtime" => Ok(Box::new(wasmtime::Wasmtime::new()?)),
+        #[cfg(feature = "wasmer")]
+        "wasmer" => Ok(Box::new(wasmer::Wasmer::new()?)),
+        #[cfg(feature = "wasmedge")]
+        "wasmedge" => Ok(Box::new(wasmedge::WasmEdge::new(wasmedge::Mode::default())?)),
+        name => Err(missing(name)),
+    }
+}
+
+/// Why there is no backend of this name, and what to do.
+fn missing(name: &str) -> Error {
+    let compiled: Vec<&str> = backends().collect();
+    let compiled = match compiled.as_slice() {
+        [] => "no backend is compiled in".to_owned(),
+        names => format!("compiled in: {}", names.join(", ")),
+    };
+    if KNOWN.contains(&name) {
+        let message = format!("the backend `{name}` is not compiled in; build with `--features {name}` ({compiled})");
+        return Error::new(Kind::Unsupported, message);
+    }
+    Error::new(
+        Kind::Config,
+        format!("there is no backend `{name}`; {compiled}; wharf has {}, each a feature of its name", KNOWN.join(", ")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_answers_to_its_name() {
+        for name in backends() {
+            assert_eq!(backend(name).unwrap().info().name, name);
+        }
+    }
+
+    #[test]
+    fn what_is_compiled_in_follows_the_features() {
+        assert_eq!(backends().any(|name| name == "wasmtime"), cfg!(feature = "wasmtime"));
+        assert_eq!(backends().any(|name| name == "wasmer"), cfg!(feature = "wasmer"));
+        assert_eq!(backends().any(|name| name == "wasmedge"), cfg!(feature = "wasmedge"));
+    }
+
+    #[test]
+    fn a_known_backend_that_is_not_compiled_in_says_how_to_get_it() {
+        for name in KNOWN.into_iter().filter(|name| !is_compiled_in(name)) {
+            let error = backend(name).err().expect("it is not compiled in");
+            assert_eq!(error.kind(), Kind::Unsupported);
+            assert!(error.to_string().contains(&format!("--features {name}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_backend_is_answered_with_those_there_are() {
+        let error = backend("wasmtimes").err().expect("there is none");
+        assert_eq!(error.kind(), Kind::Config);
+        for name in KNOWN {
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}

@@ -82,3 +82,15 @@ impl StdError for Error {
 
 /// A result whose error is wharf's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error and all its sources on one line, outermost first: what a log or a terminal shows.
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}

@@ -94,7 +94,9 @@ impl Imports {
     }
 
     fn describe(&self, index: usize) -> String {
-        self.types.get(index).map_or_else(|| format!("#{index}"), |import| format!("{}::{}", import.module, import.name))
+        self.types
+            .get(index)
+            .map_or_else(|| format!("#{index}"), |import| format!("{}::{}", import.module, import.name))
     }
 }
 

@@ -3,16 +3,28 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+mod cache;
 mod error;
 pub mod http;
+mod guest;
 mod imports;
+mod inspect;
+mod limits;
+mod link;
 mod memory;
+mod prepare;
 mod run;
 mod seam;
 
-pub use error::{Error, Kind, Result};
+pub use cache::CodeCache;
+pub use error::{Error, Kind, Result, chain};
+pub use guest::{Guest, GuestConfig, Session};
 pub use imports::{Calls, Halt, Import, Imports, Stop};
+pub use inspect::{COMMAND_EXPORT, Inspection};
+pub use limits::LoadOptions;
+pub use link::{Abi, Status};
 pub use memory::{Memory, MemoryError};
+pub use prepare::{Export, ExportType, Prepared};
 pub use run::{Run, io};
 pub use seam::{
     Backend, BackendInfo, Caller, Capability, FuncType, Instance, Interrupt, Module, START_EXPORT, Trap, TrapCode,

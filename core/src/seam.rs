@@ -28,6 +28,18 @@ pub enum ValType {
     F64,
 }
 
+impl ValType {
+    /// The type's name in the text format.
+    pub fn name(self) -> &'static str {
+        match self {
+            ValType::I32 => "i32",
+            ValType::I64 => "i64",
+            ValType::F32 => "f32",
+            ValType::F64 => "f64",
+        }
+    }
+}
+
 /// The signature of a function that crosses the seam.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FuncType {

@@ -5,6 +5,8 @@ use crate::seam::{Caller, FuncType, ValType};
 
 pub mod experimental;
 pub mod preview1;
+#[cfg(test)]
+mod signatures;
 
 /// A host function of an ABI, over that ABI's per-guest state `C`.
 ///

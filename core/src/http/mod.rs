@@ -1,1 +1,44 @@
-//! x
+//! Outbound HTTP: whether a guest may reach an origin, how much it may use, and the sending itself.
+//!
+//! [`Outbound`] is what the ABIs call. It asks the [`Policy`], keeps the [`Limits`], follows redirects hop by hop and
+//! hands each single request to a [`Transport`]; [`ReqwestTransport`] is the one wharf brings. A response comes back
+//! as an [`Incoming`] body that is read while it arrives, with a small bounded read-ahead.
+//!
+//! What this module is not: a general HTTP library. It sends what a guest asked for, as the guest wrote it, and
+//! neither caches, decompresses, stores cookies nor retries.
+//!
+//! Everything here may be called from any thread, inside or outside an async runtime: the work itself runs on
+//! [`crate::io`].
+
+mod address;
+mod classify;
+mod connect;
+mod error;
+mod exchange;
+mod headers;
+mod hop;
+mod incoming;
+mod limits;
+mod origin;
+mod outbound;
+mod outgoing;
+mod pattern;
+mod policy;
+mod redirect;
+mod reqwest;
+mod resolver;
+mod tls;
+mod transport;
+
+pub use self::address::AddressClass;
+pub use self::error::{HttpError, HttpErrorKind};
+pub use self::incoming::Incoming;
+pub use self::limits::{Limits, Timeouts};
+pub use self::origin::{Origin, Scheme};
+pub use self::outbound::{Outbound, Pending};
+pub use self::outgoing::Outgoing;
+pub use self::pattern::{ALLOW_ALL, PolicyError};
+pub use self::policy::{Policy, PolicyBuilder, Redirects};
+pub use self::reqwest::{ReqwestBuilder, ReqwestTransport};
+pub use self::resolver::{Resolver, SystemResolver};
+pub use self::transport::{Body, Transport};

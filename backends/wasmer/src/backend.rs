@@ -1,0 +1,83 @@
+//! The compiler's settings, and compiled modules.
+
+use std::sync::Arc;
+
+use wasmer::Engine;
+use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Target};
+use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Result};
+
+use crate::instance;
+use crate::interrupt::Checks;
+
+/// The Wasmer engine, with its Cranelift compiler.
+#[derive(Debug)]
+pub struct Wasmer {
+    info: BackendInfo,
+}
+
+impl Wasmer {
+    /// Makes the engine for this machine's CPU.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn new() -> Result<Self> {
+        let engine = engine();
+        let features = engine.as_sys().target().cpu_features();
+        Ok(Wasmer {
+            info: BackendInfo {
+                name: "wasmer",
+                engine_version: wasmer::sys::vm::VERSION.to_owned(),
+                code_key: format!("{} {features} interrupt-flag", engine.deterministic_id()),
+                capabilities: vec![Capability::Interrupt, Capability::CompiledCode],
+            },
+        })
+    }
+}
+
+/// An engine for one module: it keeps all code it ever made until it is dropped.
+fn engine() -> Engine {
+    let mut compiler = Cranelift::new();
+    compiler.push_middleware(Arc::<Checks>::default());
+    let features = Features { multi_memory: false, threads: false, extended_const: false, ..Features::default() };
+    EngineBuilder::new(compiler).set_target(Some(Target::default())).set_features(Some(features)).engine().into()
+}
+
+impl Backend for Wasmer {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>> {
+        let engine = engine();
+        let module = wasmer::Module::new(&engine, wasm)
+            .map_err(|error| Error::new(Kind::Engine, "wasmer cannot compile the module").with_source(error))?;
+        Ok(Arc::new(Compiled { engine, module }))
+    }
+
+    fn load(&self, _wasm: &[u8], code: &[u8]) -> Result<Arc<dyn Module>> {
+        let engine: Engine = EngineBuilder::headless().engine().into();
+        // SAFETY: core passes only bytes that its own cache stored from `serialize` and whose digest it has checked.
+        let module = unsafe { wasmer::Module::deserialize(&engine, code) }
+            .map_err(|error| Error::new(Kind::Engine, "wasmer cannot load the compiled module").with_source(error))?;
+        Ok(Arc::new(Compiled { engine, module }))
+    }
+}
+
+/// A compiled module and the engine that holds its code.
+pub(crate) struct Compiled {
+    pub(crate) engine: Engine,
+    pub(crate) module: wasmer::Module,
+}
+
+impl Module for Compiled {
+    fn serialize(&self) -> Result<Option<Vec<u8>>> {
+        let code = self.module.serialize();
+        let code = code
+            .map_err(|error| Error::new(Kind::Engine, "wasmer cannot serialize the module").with_source(error))?;
+        Ok(Some(code.to_vec()))
+    }
+
+    fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
+        instance::new(self, imports)
+    }
+}

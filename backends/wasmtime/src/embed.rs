@@ -1,0 +1,105 @@
+//! wharf's imports in an embedder's own linker, beside whatever else the embedder has put there.
+
+use wasmtime::{Linker, Val};
+use wharf_core::abi::{Function, experimental};
+use wharf_core::{Caller, Error, Kind, Result, Stop, Trap};
+
+use crate::values;
+
+/// The error of a call whose guest asked to exit: what the embedder finds when it downcasts the call's error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the guest exited with status {0}")]
+pub struct Exit(pub i32);
+
+/// Adds the `wasi_experimental_http` imports to `linker`.
+///
+/// `http` finds, in the embedder's data, what the guest of that store may do: each store has a policy, limits and
+/// open responses of its own. A host function that ends the guest (a deadline, a cancellation) makes the embedder's
+/// call fail with an error that downcasts to [`wharf_core::Error`].
+///
+/// The host functions block the calling thread while they wait for the network, and never enter an async runtime.
+///
+/// # Errors
+/// [`Kind::Config`] if the linker has functions of these names already.
+pub fn add_experimental_to_linker<T: 'static>(
+    linker: &mut Linker<T>,
+    http: impl Fn(&T) -> &experimental::Http + Clone + Send + Sync + 'static,
+) -> Result<()> {
+    add_functions_to_linker(linker, experimental::MODULE, experimental::FUNCTIONS, http)
+}
+
+/// Adds the functions of any ABI to `linker`, as imports from `module`; `state` finds a guest's state in the
+/// embedder's data.
+///
+/// A call fails with an error that downcasts to [`wharf_core::Error`] if a function ends the guest, and to [`Exit`]
+/// if the guest asked to exit.
+///
+/// # Errors
+/// [`Kind::Config`] if the linker has functions of these names already.
+pub fn add_functions_to_linker<T: 'static, C: Clone + Send + Sync + 'static>(
+    linker: &mut Linker<T>,
+    module: &str,
+    functions: &'static [Function<C>],
+    state: impl Fn(&T) -> &C + Clone + Send + Sync + 'static,
+) -> Result<()> {
+    for function in functions {
+        let (ty, state) = (function.ty(), state.clone());
+        let params = ty.params.iter().copied().map(values::engine_type);
+        let results = ty.results.iter().copied().map(values::engine_type);
+        let engine_ty = wasmtime::FuncType::new(linker.engine(), params, results);
+        let trampoline = move |caller: wasmtime::Caller<'_, T>, raw: &mut [_]| {
+            let state = state(caller.data()).clone();
+            let call = |slots: &mut [u64]| {
+                (function.call)(&state, &mut Guest(caller), slots).map_err(|stop| match stop {
+                    Stop::Exit(status) => wasmtime::Error::new(Exit(status)),
+                    Stop::Error(error) => wasmtime::Error::new(error),
+                })
+            };
+            // SAFETY: `ty` is what `engine_ty`, the type that the linker checks imports against, was made of.
+            unsafe { values::host_call(raw, &ty, call) }
+        };
+        // SAFETY: the trampoline reads its arguments and writes its results by the same type, which has only numbers.
+        unsafe { linker.func_new_unchecked(module, function.name, engine_ty, trampoline) }.map_err(|error| {
+            let what = format!("the linker cannot take `{module}::{}`", function.name);
+            Error::new(Kind::Config, what).with_source(error)
+        })?;
+    }
+    Ok(())
+}
+
+/// The embedder's guest, seen from a host function. The store is the embedder's, who may have entered it in ways
+/// that forbid some calls, so only the engine's checked calls are used.
+struct Guest<'a, T: 'static>(wasmtime::Caller<'a, T>);
+
+impl<T: 'static> Caller for Guest<'_, T> {
+    fn memory(&mut self) -> Option<&mut [u8]> {
+        let memory = self.0.get_export("memory")?.into_memory()?;
+        Some(memory.data_mut(&mut self.0))
+    }
+
+    fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
+        let function = self.0.get_export(export).and_then(|export| {
+            let function = export.into_func()?;
+            let ty = values::func_type(&function.ty(&self.0))?;
+            Some((function, ty))
+        });
+        let Some((function, ty)) = function else { return Err(values::no_function(export)) };
+        let params: Vec<Val> = slots.iter().zip(&ty.params).map(|(slot, ty)| values::to_val(*slot, *ty)).collect();
+        let mut results = vec![Val::I32(0); ty.results.len()];
+        function.call(&mut self.0, &params, &mut results).map_err(|error| values::trap(&error))?;
+        for (slot, value) in slots.iter_mut().zip(results.iter().filter_map(values::to_slot)) {
+            *slot = value;
+        }
+        Ok(())
+    }
+
+    fn global(&mut self, export: &str) -> Option<u64> {
+        let global = self.0.get_export(export)?.into_global()?;
+        values::read_global(&mut self.0, global)
+    }
+
+    fn set_global(&mut self, export: &str, value: u64) -> bool {
+        let global = self.0.get_export(export).and_then(wasmtime::Extern::into_global);
+        global.is_some_and(|global| values::write_global(&mut self.0, global, value))
+    }
+}

@@ -1,0 +1,24 @@
+//! Which engine, and how.
+
+use clap::ValueEnum;
+
+/// Which backend runs the guest. The name is checked by the facade crate, which knows what is compiled in.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Backend")]
+pub(crate) struct BackendArgs {
+    /// The backend that runs the guest: wasmtime, wasmer or wasmedge
+    #[arg(long, value_name = "NAME", env = "WHARF_BACKEND", default_value = wharf::DEFAULT)]
+    pub(crate) backend: String,
+
+    /// How WasmEdge runs code; the other backends have one way only, and take no such option
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub(crate) wasmedge_mode: Option<WasmEdgeMode>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WasmEdgeMode {
+    /// Compile ahead of time: fast code, slow first start
+    Aot,
+    /// Interpret: slow code, starts at once
+    Interpreter,
+}

@@ -1,0 +1,101 @@
+//! The command line: every option, its default and its help.
+
+mod backend;
+mod conformance;
+mod global;
+mod run;
+mod usage;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub(crate) use self::backend::{BackendArgs, WasmEdgeMode};
+pub(crate) use self::conformance::ConformanceArgs;
+#[cfg(test)]
+pub(crate) use self::global::Color;
+pub(crate) use self::global::{GlobalArgs, LogFormat};
+pub(crate) use self::run::RunArgs;
+pub(crate) use self::usage::{Usage, one_line};
+pub(crate) use self::values::{DirGrant, EnvEntry};
+
+/// HTTP for WebAssembly guests, the same on every engine.
+#[derive(Debug, Parser)]
+#[command(name = "wharf", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a guest, granting it what the options name and nothing else
+    Run(Box<RunArgs>),
+    /// Show a guest fetching from a local server, and being denied without the option that allows it
+    Demo(DemoArgs),
+    /// List the backends: engine version and capabilities
+    Backends(BackendsArgs),
+    /// Say which ABIs a guest speaks, what it imports, and what would keep it from running
+    Inspect(InspectArgs),
+    /// Run the conformance suite
+    Conformance(ConformanceArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackendsArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// A WebAssembly module
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// How the result is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,126 @@
+//! The options of `wharf run`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use wharf::core::http::Redirects;
+
+use super::backend::BackendArgs;
+use super::values::{self, AllowEntry, DirGrant, EnvEntry};
+
+const EXAMPLES: &str = "\
+Examples:
+  wharf run guest.wasm
+  wharf run --allow-host https://api.example.com guest.wasm --verbose input.txt
+  wharf run --backend wasmer --timeout 2s --dir ./data::/data -e TOKEN guest.wasm
+
+Options stand before the module; whatever follows it is the guest's. The exit code is the guest's own, or 134 if it
+traps, 124 if it runs out of time, 1 if it cannot be run, 2 if the command line is wrong.";
+
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "wharf run [OPTIONS] <MODULE> [ARGS]...", after_help = EXAMPLES)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+    #[command(flatten)]
+    pub(crate) outbound: OutboundArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) guest: GuestArgs,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+
+    /// The guest, a WebAssembly module, and the arguments it gets
+    #[arg(value_name = "MODULE", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub(crate) module_and_args: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Outbound HTTP")]
+pub(crate) struct OutboundArgs {
+    /// Allow requests to an origin: `[scheme://]host[:port]`, `*.` for all names below a domain, or
+    /// `insecure:allow-all`; may be repeated, and without it nothing is reachable
+    #[arg(short, long, alias = "allowed-host", value_name = "PATTERN", value_parser = values::allow_entry)]
+    pub(crate) allow_host: Vec<AllowEntry>,
+
+    /// Let allowed names resolve to private addresses
+    #[arg(long)]
+    pub(crate) allow_private_ips: bool,
+
+    /// How many redirects are followed, each checked like a request of its own; `manual` hands them to the guest
+    #[arg(long, value_name = "N|manual", value_parser = values::redirects, default_value = "10")]
+    pub(crate) redirects: Redirects,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits (sizes take KiB, MiB, GiB; times are seconds or take ms, s, m)")]
+pub(crate) struct LimitArgs {
+    /// How many responses the guest may have open at a time
+    #[arg(short, long, value_name = "N", default_value_t = 64)]
+    pub(crate) concurrency: u64,
+
+    /// How long the guest may run, from its start to its end [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// How long connecting may take, with name resolution and TLS
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
+    pub(crate) connect_timeout: Duration,
+
+    /// How long an origin may take to begin its response
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "30s")]
+    pub(crate) first_byte_timeout: Duration,
+
+    /// How long a response body may pause
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "30s")]
+    pub(crate) between_bytes_timeout: Duration,
+
+    /// How large a request body may be
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "64MiB")]
+    pub(crate) max_request_body: ByteSize,
+
+    /// How large a response body may be; it is streamed, so its size costs no memory [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) max_response_body: Option<ByteSize>,
+
+    /// How large all headers of a request or a response may be together
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "64KiB")]
+    pub(crate) max_header_bytes: ByteSize,
+
+    /// How large the guest's memory may grow
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "4GiB")]
+    pub(crate) max_memory: ByteSize,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Guest")]
+pub(crate) struct GuestArgs {
+    /// Call this exported function, which takes no parameters, instead of `_start`
+    #[arg(short, long, value_name = "FN")]
+    pub(crate) invoke: Option<String>,
+
+    /// Set an environment variable of the guest, or pass on wharf's own; may be repeated
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = values::env_entry)]
+    pub(crate) env: Vec<EnvEntry>,
+
+    /// Grant a directory, to be read and written, under its own or another name; may be repeated
+    #[arg(long, value_name = "HOST[::GUEST]", value_parser = values::dir_grant)]
+    #[arg(value_hint = clap::ValueHint::DirPath)]
+    pub(crate) dir: Vec<DirGrant>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Compiled code")]
+pub(crate) struct CacheArgs {
+    /// Where compiled code is kept between runs [default: `wharf` in the user's cache directory]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Compile anew and keep nothing
+    #[arg(long, conflicts_with = "cache_dir")]
+    pub(crate) no_cache: bool,
+}

@@ -1,0 +1,121 @@
+//! The values that options take, each with an error that says how a right one looks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use wharf::core::http::{Policy, PolicyError, Redirects};
+
+/// An entry of the allow-list, known to be one.
+#[derive(Debug, Clone)]
+pub(crate) struct AllowEntry(pub(crate) String);
+
+/// `NAME=VALUE`, or `NAME` alone for the value that wharf's own environment has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EnvEntry {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
+}
+
+/// `HOST` or `HOST::GUEST`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DirGrant {
+    pub(crate) host: PathBuf,
+    pub(crate) guest: String,
+}
+
+pub(super) fn allow_entry(text: &str) -> Result<AllowEntry, PolicyError> {
+    Policy::builder().allow(text).map(|_| AllowEntry(text.to_owned()))
+}
+
+pub(super) fn redirects(text: &str) -> Result<Redirects, String> {
+    if text == "manual" {
+        return Ok(Redirects::Manual);
+    }
+    let wrong = || format!("expected a number up to {}, or `manual`", u32::MAX);
+    text.parse().map(Redirects::Follow).map_err(|_| wrong())
+}
+
+/// A bare number counts seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok().map(Duration::from_secs));
+    seconds
+        .unwrap_or_else(|| humantime::parse_duration(text).ok())
+        .ok_or_else(|| "expected seconds, or a number with a unit, for example 2s, 100ms or 1m".to_owned())
+}
+
+pub(super) fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "expected bytes, or a number with a unit, for example 512KiB, 64MiB or 1GiB".to_owned())
+}
+
+pub(super) fn env_entry(text: &str) -> Result<EnvEntry, String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err("the name is empty; write NAME=VALUE, or NAME to pass on wharf's own".to_owned());
+    }
+    Ok(EnvEntry { name: name.to_owned(), value })
+}
+
+pub(super) fn dir_grant(text: &str) -> Result<DirGrant, String> {
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    if host.is_empty() || guest.is_empty() {
+        return Err("a name is empty; write HOST, or HOST::GUEST".to_owned());
+    }
+    Ok(DirGrant { host: host.into(), guest: guest.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, milliseconds) in
+            [("1", 1000), ("0", 0), ("2s", 2000), ("100ms", 100), ("1m", 60_000), ("1m 5s", 65_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "-1", "1x", "s", "99999999999999999999", "1 2"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("0", 0), ("1500", 1500), ("64KiB", 65_536), ("1MiB", 1 << 20), ("4GiB", 4 << 30), ("2 kB", 2000)]
+        {
+            assert_eq!(size(text).map(|size| size.as_u64()), Ok(bytes), "{text}");
+        }
+        for text in ["", "-1", "MiB", "1 MoB", "1..2KiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn redirects_are_a_number_or_manual() {
+        assert_eq!(redirects("0"), Ok(Redirects::Follow(0)));
+        assert_eq!(redirects("manual"), Ok(Redirects::Manual));
+        assert!(redirects("-1").is_err() && redirects("none").is_err());
+    }
+
+    #[test]
+    fn environment_entries() {
+        let entry = |name: &str, value: Option<&str>| EnvEntry { name: name.into(), value: value.map(Into::into) };
+        assert_eq!(env_entry("A=b=c"), Ok(entry("A", Some("b=c"))));
+        assert_eq!(env_entry("A="), Ok(entry("A", Some(""))));
+        assert_eq!(env_entry("A"), Ok(entry("A", None)));
+        assert!(env_entry("=b").is_err() && env_entry("").is_err());
+    }
+
+    #[test]
+    fn directories() {
+        let grant = |host: &str, guest: &str| DirGrant { host: host.into(), guest: guest.into() };
+        assert_eq!(dir_grant("."), Ok(grant(".", ".")));
+        assert_eq!(dir_grant("/a/b::/data"), Ok(grant("/a/b", "/data")));
+        assert!(dir_grant("::/data").is_err() && dir_grant("/a::").is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! The command `wharf`.
+//!
+//! Parses the command line, dispatches to one module a command, and turns what comes back into an exit code and at
+//! most one line of error. All that a guest may do is decided in `wharf_core`; here flags become its configuration.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod backend;
+mod commands;
+mod console;
+mod exit;
+mod logging;
+mod output;
+mod progress;
+mod signals;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command, one_line};
+use crate::console::Console;
+
+fn main() -> ExitCode {
+    exit::report_panics();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && !is_help(&error) => {
+            output::error(&format!("{}; see --help", one_line(&error)));
+            return ExitCode::from(exit::USAGE);
+        }
+        Err(help) => {
+            // Nothing is left to be done if nobody reads the help.
+            let _ = help.print();
+            return ExitCode::from(if help.use_stderr() { exit::USAGE } else { exit::SUCCESS });
+        }
+    };
+    anstream::ColorChoice::from(cli.global.color).write_global();
+    let console = Console::new(&cli.global);
+    logging::init(&cli.global);
+    let ended = catch_unwind(AssertUnwindSafe(|| match &cli.command {
+        Command::Run(args) => commands::run::run(args, console),
+        Command::Demo(args) => commands::demo::demo(args, console),
+        Command::Backends(args) => commands::backends::backends(args),
+        Command::Inspect(args) => commands::inspect::inspect(args),
+        Command::Conformance(args) => commands::conformance::conformance(args, console),
+        Command::Completions(args) => commands::completions::completions(args),
+    }));
+    match ended {
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(error)) => {
+            exit::report(&error);
+            ExitCode::from(exit::code(&error))
+        }
+        // The panic hook has told.
+        Err(_) => ExitCode::from(exit::FAILURE),
+    }
+}
+
+/// Whether this is the help that an empty command line is answered with.
+fn is_help(error: &clap::Error) -> bool {
+    error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}

@@ -1,0 +1,81 @@
+//! SIGINT and SIGTERM end the guest; a second one ends the process.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use anyhow::Context;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::{self, signal_name};
+use tokio_util::sync::CancellationToken;
+
+/// The run was stopped by this signal.
+#[derive(Debug)]
+pub(crate) struct Stopped(i32);
+
+impl Stopped {
+    /// What a shell gives for a child that the signal ended.
+    pub(crate) fn code(&self) -> u8 {
+        u8::try_from(128 + self.0).unwrap_or(u8::MAX)
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match signal_name(self.0) {
+            Some(name) => write!(f, "stopped by {name}"),
+            None => write!(f, "stopped by signal {}", self.0),
+        }
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// Listens for signals until the process ends.
+pub(crate) struct Signals {
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    guest: CancellationToken,
+    running: AtomicBool,
+    caught: AtomicI32,
+}
+
+impl Signals {
+    /// Starts to listen. Until [`guest_starts`](Self::guest_starts), one signal ends the process.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let state = Arc::new(State::default());
+        let mut signals =
+            signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
+        let listener = Arc::clone(&state);
+        std::thread::Builder::new()
+            .name("wharf-signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    let first = listener.caught.swap(signal, Ordering::SeqCst) == 0;
+                    if !first || !listener.running.load(Ordering::SeqCst) {
+                        low_level::exit(128 + signal);
+                    }
+                    listener.guest.cancel();
+                }
+            })
+            .context("cannot start the thread that listens for signals")?;
+        Ok(Signals { state })
+    }
+
+    /// From here on, the first signal cancels the token returned.
+    pub(crate) fn guest_starts(&self) -> CancellationToken {
+        self.state.running.store(true, Ordering::SeqCst);
+        self.state.guest.clone()
+    }
+
+    /// The signal that cancelled the guest, if one did.
+    pub(crate) fn stopped(&self) -> Option<Stopped> {
+        match self.state.caught.load(Ordering::SeqCst) {
+            0 => None,
+            signal => Some(Stopped(signal)),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The capabilities that cases need, each with its negative twin: what a backend without it has to do instead.
+
+use std::time::{Duration, Instant};
+
+use wharf_core::{Capability, GuestConfig, Kind, LoadOptions, Stop};
+
+use crate::case::{CaseResult, Need, Unmet};
+use crate::check;
+use crate::context::Context;
+use crate::seam::prepare;
+
+/// A guest can be interrupted. A backend that cannot must refuse to run one under a time limit.
+pub const INTERRUPT: Need = Need { capability: Capability::Interrupt, twin: refuses_a_time_limit };
+
+/// Compiled code can be stored. A backend that cannot gives none, and takes none.
+pub const COMPILED_CODE: Need = Need { capability: Capability::CompiledCode, twin: has_no_code };
+
+/// How soon a backend has to say that it cannot.
+const PROMPTLY: Duration = Duration::from_secs(2);
+
+fn refuses_a_time_limit(context: &Context) -> CaseResult {
+    let guest = context.guest(r#"(module (memory (export "memory") 1) (func (export "_start")))"#)?;
+    let before = Instant::now();
+    let config = GuestConfig { timeout: Some(Duration::from_secs(60)), ..GuestConfig::default() };
+    let refused = match guest.start(config) {
+        Err(Stop::Error(error)) if error.kind() == Kind::Unsupported => Ok(()),
+        Err(other) => Err(Unmet::failed(format!("a time limit is refused with {other:?}, not with kind Unsupported"))),
+        Ok(_) => Err(Unmet::failed("a time limit is accepted by an engine that cannot keep it")),
+    };
+    check!(before.elapsed() < PROMPTLY, "refusing a time limit took {:?}", before.elapsed());
+    refused
+}
+
+fn has_no_code(context: &Context) -> CaseResult {
+    let wat = r#"(module (func (export "f")))"#;
+    let before = Instant::now();
+    let none = context.compile(wat)?.module().serialize()?;
+    check!(none.is_none(), "an engine without compiled code gives some");
+    let prepared = prepare(wat, &LoadOptions::default())?;
+    let loaded = context.backend().load(prepared.wasm(), b"no code of this engine's");
+    check!(loaded.is_err(), "an engine without compiled code loads some");
+    check!(before.elapsed() < PROMPTLY, "saying so took {:?}", before.elapsed());
+    Ok(())
+}

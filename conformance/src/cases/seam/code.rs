@@ -1,0 +1,80 @@
+//! Compiled code: what is stored runs as what was compiled does.
+
+use crate::case::{Case, CaseResult, Unmet};
+use crate::cases::needs::COMPILED_CODE;
+use crate::check_eq;
+use crate::context::Context;
+use crate::seam::{Compiled, Host, prepare};
+use wharf_core::{Caller, LoadOptions, TrapCode};
+
+/// The cases of this file.
+pub(super) const CASES: &[Case] = &[
+    Case::must("seam/code/round-trip", "seam: Module::serialize, Backend::load", round_trip).needs(&[COMPILED_CODE]),
+    Case::must("seam/code/loaded-code-traps", "seam: Backend::load", loaded_code_traps).needs(&[COMPILED_CODE]),
+    Case::must("seam/code/loaded-twice", "seam: Backend::load", loaded_twice).needs(&[COMPILED_CODE]),
+    Case::must("seam/code/loaded-on-other-thread", "seam: Backend::load", other_thread).needs(&[COMPILED_CODE]),
+    Case::must("seam/code/loaded-code-serializes", "seam: Module::serialize", serializes_again).needs(&[COMPILED_CODE]),
+];
+
+const WAT: &str = r#"(module (import "m" "f" (func $f (param i32) (result i32)))
+  (memory (export "memory") 1 3) (data (i32.const 5) "\2a")
+  (global $n (mut i32) (i32.const 100)) (table 1 funcref) (elem (i32.const 0) $f)
+  (type $t (func (param i32) (result i32)))
+  (func (export "go") (param i32) (result i32)
+    (i32.add (call_indirect (type $t) (local.get 0) (i32.const 0)) (i32.add (global.get $n) (i32.load8_u (i32.const 5)))))
+  (func (export "trap") unreachable))"#;
+
+fn code(context: &Context) -> CaseResult<Vec<u8>> {
+    let compiled = context.compile(WAT)?;
+    compiled.module().serialize()?.ok_or_else(|| Unmet::failed("the engine claims compiled code and gives none"))
+}
+
+fn load(context: &Context, code: &[u8]) -> CaseResult<Compiled> {
+    let prepared = prepare(WAT, &LoadOptions::default())?;
+    Ok(Compiled::new(context.backend().load(prepared.wasm(), code)?, &prepared))
+}
+
+fn doubles(compiled: &Compiled) -> CaseResult {
+    let mut live = compiled.instantiate(Host(|_: usize, _: &mut dyn Caller, slots: &mut [u64]| {
+        slots[0] *= 2;
+        Ok(())
+    }))?;
+    check_eq!(live.call1("go", &[50])?, 242, "the sum of a host function's, a global's and a data segment's value");
+    live.traps("trap", &[], TrapCode::Unreachable)?;
+    Ok(())
+}
+
+fn round_trip(context: &Context) -> CaseResult {
+    doubles(&load(context, &code(context)?)?)
+}
+
+fn loaded_code_traps(context: &Context) -> CaseResult {
+    let loaded = load(context, &code(context)?)?;
+    for _ in 0..10 {
+        doubles(&loaded)?;
+    }
+    Ok(())
+}
+
+fn loaded_twice(context: &Context) -> CaseResult {
+    let code = code(context)?;
+    let (one, two) = (load(context, &code)?, load(context, &code)?);
+    doubles(&one)?;
+    drop(one);
+    doubles(&two)
+}
+
+fn other_thread(context: &Context) -> CaseResult {
+    let code = code(context)?;
+    let result = std::thread::scope(|scope| scope.spawn(|| doubles(&load(context, &code)?)).join());
+    result.unwrap_or_else(|_| Err(Unmet::failed("loading on another thread panicked")))
+}
+
+fn serializes_again(context: &Context) -> CaseResult {
+    let loaded = load(context, &code(context)?)?;
+    match loaded.module().serialize()? {
+        Some(code) => doubles(&load(context, &code)?),
+        // Not every engine keeps what it loaded; it has said so.
+        None => Ok(()),
+    }
+}

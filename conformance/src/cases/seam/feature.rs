@@ -1,0 +1,105 @@
+//! The portable feature set, WebAssembly 2.0: what core promises a guest on every engine, and what it refuses.
+
+use wharf_core::{Kind, LoadOptions, Prepared};
+
+use crate::case::{Case, CaseResult, Unmet};
+use crate::check_eq;
+use crate::context::Context;
+use crate::seam::assemble;
+
+/// The cases of this file.
+pub(super) const CASES: &[Case] = &[
+    Case::must("seam/feature/sign-extension", "WebAssembly 2.0: sign extension", sign_extension),
+    Case::must("seam/feature/saturating-conversion", "WebAssembly 2.0: saturating conversion", saturating),
+    Case::must("seam/feature/bulk-memory", "WebAssembly 2.0: bulk memory", bulk_memory),
+    Case::must("seam/feature/block-parameters", "WebAssembly 2.0: multi-value", block_parameters),
+    Case::must("seam/feature/reference-types", "WebAssembly 2.0: reference types", reference_types),
+    Case::must("seam/feature/vectors", "WebAssembly 2.0: vectors", vectors),
+    Case::must("seam/feature/big-module", "seam: Backend::compile", big_module),
+    Case::must("seam/feature/threads-refused", "the portable set: WebAssembly 2.0", |_| {
+        refused("(module (memory 1 1 shared))")
+    }),
+    Case::must("seam/feature/memory64-refused", "the portable set: WebAssembly 2.0", |_| refused("(module (memory i64 1))")),
+    Case::must("seam/feature/two-memories-refused", "the portable set: WebAssembly 2.0", |_| {
+        refused("(module (memory 1) (memory 1))")
+    }),
+    Case::must("seam/feature/imported-memory-refused", "a guest imports functions only", |_| {
+        refused(r#"(module (import "env" "memory" (memory 1)))"#)
+    }),
+];
+
+fn sign_extension(context: &Context) -> CaseResult {
+    let wat = r#"(module (func (export "go") (param i32) (result i32) (i32.extend8_s (local.get 0))))"#;
+    check_eq!(context.live(wat)?.call1("go", &[0x80])?, 0xffff_ff80, "0x80 extended from eight bits");
+    Ok(())
+}
+
+fn saturating(context: &Context) -> CaseResult {
+    let wat = r#"(module (func (export "go") (param f64) (result i32) (i32.trunc_sat_f64_s (local.get 0))))"#;
+    let mut live = context.live(wat)?;
+    for (float, right) in [(f64::NAN, 0), (1e30, 0x7fff_ffff), (-1e30, 0x8000_0000), (-1.5, 0xffff_ffff)] {
+        check_eq!(live.call1("go", &[float.to_bits()])?, right, "{float} converted");
+    }
+    Ok(())
+}
+
+fn bulk_memory(context: &Context) -> CaseResult {
+    let mut live = context.live(
+        r#"(module (memory (export "memory") 1) (data $d "hello")
+             (func (export "go")
+               (memory.init $d (i32.const 0) (i32.const 0) (i32.const 5)) (data.drop $d)
+               (memory.copy (i32.const 2) (i32.const 0) (i32.const 5))
+               (memory.fill (i32.const 7) (i32.const 0x21) (i32.const 2))))"#,
+    )?;
+    live.call("go", &[], 0)?;
+    check_eq!(&live.memory()?[..10], b"hehello!!\0", "memory after init, copy over itself, and fill");
+    Ok(())
+}
+
+fn block_parameters(context: &Context) -> CaseResult {
+    let wat = r#"(module (func (export "go") (param i32) (result i32)
+        (i32.const 3) (local.get 0)
+        (block (param i32 i32) (result i32 i32) (i32.const 1) (i32.add))
+        (i32.mul)))"#;
+    check_eq!(context.live(wat)?.call1("go", &[4])?, 15, "a block with two parameters and two results");
+    Ok(())
+}
+
+fn reference_types(context: &Context) -> CaseResult {
+    let wat = r#"(module (type $t (func (result i32)))
+        (table $a 2 funcref) (table $b 2 funcref) (elem declare func $f) (func $f (result i32) (i32.const 9))
+        (func (export "go") (result i32 i32)
+          (table.set $b (i32.const 1) (ref.func $f))
+          (call_indirect $b (type $t) (i32.const 1)) (ref.is_null (table.get $a (i32.const 1)))))"#;
+    check_eq!(context.live(wat)?.call("go", &[], 2)?, [9, 1], "a function reference set in a second table");
+    Ok(())
+}
+
+fn vectors(context: &Context) -> CaseResult {
+    let wat = r#"(module (func (export "go") (param i32) (result i32)
+        (i32x4.extract_lane 2 (i32x4.mul (i32x4.splat (local.get 0)) (v128.const i32x4 1 2 3 4)))))"#;
+    check_eq!(context.live(wat)?.call1("go", &[14])?, 42, "the third lane of a product");
+    Ok(())
+}
+
+fn big_module(context: &Context) -> CaseResult {
+    let mut wat = String::from("(module (func $f0 (param i32) (result i32) (local.get 0))");
+    for index in 1..=3000 {
+        let before = index - 1;
+        wat.push_str(&format!(
+            "(func $f{index} (param i32) (result i32) (i32.add (i32.const 1) (local.get 0)) drop \
+             (i32.add (i32.const {index}) (local.get 0)) (i32.const {before}) i32.sub)"
+        ));
+    }
+    wat.push_str(r#"(func (export "go") (param i32) (result i32) (call $f3000 (call $f1 (local.get 0)))))"#);
+    check_eq!(context.live(&wat)?.call1("go", &[40])?, 42, "two of three thousand functions");
+    Ok(())
+}
+
+fn refused(wat: &str) -> CaseResult {
+    match Prepared::new(&assemble(wat)?, &LoadOptions::default()) {
+        Err(error) if error.kind() == Kind::Unsupported => Ok(()),
+        Err(error) => Err(Unmet::failed(format!("expected kind Unsupported, saw {:?}: {error}", error.kind()))),
+        Ok(_) => Err(Unmet::failed("a module outside the portable set was accepted")),
+    }
+}

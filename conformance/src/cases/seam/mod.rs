@@ -1,0 +1,26 @@
+//! `seam/...`: what core relies on a backend for, on the bare seam.
+
+mod call;
+mod code;
+mod feature;
+mod host;
+mod interrupt;
+mod memory;
+mod nested;
+mod stop;
+mod trap;
+
+use crate::case::Case;
+
+/// The cases of this area, a slice for each file.
+pub const CASES: &[&[Case]] = &[
+    call::CASES,
+    host::CASES,
+    memory::CASES,
+    nested::CASES,
+    trap::CASES,
+    stop::CASES,
+    interrupt::CASES,
+    code::CASES,
+    feature::CASES,
+];

@@ -1,0 +1,212 @@
+//! The ill-behaved origin: a script of bytes over bare TCP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::{Gate, MAX_BODY, PATIENCE, Received, Seen, accept};
+
+/// The most that a raw origin reads of a request's head.
+const MAX_HEAD: usize = 1 << 20;
+
+/// One thing that a raw origin does. A script that has ended closes the connection.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Reads a request's head, and its body by `content-length` or chunks, and records it.
+    ReadRequest,
+    /// Reads only the head and records it.
+    ReadHead,
+    /// Sends these bytes.
+    Send(Vec<u8>),
+    /// Sends these bytes one by one, with a pause after each.
+    Drip(Vec<u8>, Duration),
+    /// Sends these bytes again and again, until the client is gone or [`PATIENCE`] is over.
+    Flood(Vec<u8>),
+    /// Does nothing for so long, [`PATIENCE`] at most.
+    Wait(Duration),
+    /// Waits until the gate is open.
+    Gate(Gate),
+    /// Closes with a reset instead of an end.
+    Reset,
+    /// Keeps the connection open and silent until the client is gone or [`PATIENCE`] is over.
+    Hold,
+}
+
+impl Step {
+    /// Sends this text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Step::Send(text.into().into_bytes())
+    }
+
+    /// Reads a request, then sends a whole answer: a status line's `200 OK`, header lines, a body; its
+    /// `content-length` is added.
+    pub fn exchange(status: &str, headers: &[&str], body: &str) -> Vec<Step> {
+        let mut text = format!("HTTP/1.1 {status}\r\n");
+        for line in headers {
+            text.push_str(line);
+            text.push_str("\r\n");
+        }
+        text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        vec![Step::ReadRequest, Step::Send(text.into_bytes())]
+    }
+}
+
+type Script = Arc<dyn Fn(usize) -> Vec<Step> + Send + Sync>;
+
+/// Serves until stopped.
+pub(super) async fn serve(listener: TcpListener, script: Script, seen: Arc<Seen>, stop: CancellationToken) {
+    let log = seen.clone();
+    accept(listener, seen, stop, move |stream, number| {
+        let (steps, seen) = (script(number), log.clone());
+        async move {
+            let _best_effort = stream.set_nodelay(true);
+            let mut peer = Peer { stream, number, read: Vec::new() };
+            for step in steps {
+                // A step that fails finds the client gone: the script is over.
+                match tokio::time::timeout(PATIENCE, peer.play(step, &seen)).await {
+                    Ok(Some(())) => {}
+                    _ => break,
+                }
+            }
+        }
+    })
+    .await;
+}
+
+struct Peer {
+    stream: TcpStream,
+    number: usize,
+    /// Read from the client and not yet used.
+    read: Vec<u8>,
+}
+
+impl Peer {
+    async fn play(&mut self, step: Step, seen: &Seen) -> Option<()> {
+        match step {
+            Step::ReadHead => {
+                let request = self.head().await?;
+                seen.push(request);
+            }
+            Step::ReadRequest => {
+                let mut request = self.head().await?;
+                request.body = self.body(&request).await?;
+                seen.push(request);
+            }
+            Step::Send(bytes) => self.stream.write_all(&bytes).await.ok()?,
+            Step::Drip(bytes, pause) => {
+                for byte in bytes {
+                    self.stream.write_all(&[byte]).await.ok()?;
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            Step::Flood(bytes) => loop {
+                self.stream.write_all(&bytes).await.ok()?;
+            },
+            Step::Wait(time) => tokio::time::sleep(time).await,
+            Step::Gate(gate) => gate.pass().await,
+            Step::Reset => {
+                // A lingering time of zero makes the close a reset.
+                self.stream.set_zero_linger().ok()?;
+                return None;
+            }
+            Step::Hold => loop {
+                let mut ignored = [0; 4096];
+                if self.stream.read(&mut ignored).await.ok()? == 0 {
+                    return None;
+                }
+            },
+        }
+        Some(())
+    }
+
+    /// Reads more; `None` at the end of the stream.
+    async fn fill(&mut self) -> Option<()> {
+        let mut chunk = [0; 16 << 10];
+        let count = self.stream.read(&mut chunk).await.ok()?;
+        self.read.extend_from_slice(&chunk[..count]);
+        (count > 0).then_some(())
+    }
+
+    async fn head(&mut self) -> Option<Received> {
+        let end = loop {
+            if let Some(at) = find(&self.read, b"\r\n\r\n") {
+                break at + 4;
+            }
+            if self.read.len() > MAX_HEAD {
+                return None;
+            }
+            self.fill().await?;
+        };
+        let head: Vec<u8> = self.read.drain(..end).collect();
+        let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let first = String::from_utf8_lossy(lines.next()?).into_owned();
+        let mut words = first.splitn(3, ' ').map(str::to_owned);
+        let mut request = Received {
+            connection: self.number,
+            method: words.next().unwrap_or_default(),
+            target: words.next().unwrap_or_default(),
+            version: words.next().unwrap_or_default(),
+            ..Received::default()
+        };
+        for line in lines.filter(|line| !line.is_empty()) {
+            let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+            let (name, value) = line.split_at(colon);
+            let value = value.strip_prefix(b":").unwrap_or(value);
+            let value = value.strip_prefix(b" ").unwrap_or(value);
+            request.headers.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+        }
+        request.authority = request.header("host").unwrap_or_default().to_owned();
+        request.head = head;
+        Some(request)
+    }
+
+    async fn body(&mut self, request: &Received) -> Option<Vec<u8>> {
+        if request.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+            let mut body = Vec::new();
+            loop {
+                let line = self.line().await?;
+                let size = usize::from_str_radix(std::str::from_utf8(&line).ok()?.trim(), 16).ok()?;
+                if body.len().checked_add(size)? > MAX_BODY {
+                    return None;
+                }
+                body.extend(self.take(size).await?);
+                // After the last chunk's size comes the end of the trailers, after any other chunk its line end.
+                self.line().await?;
+                if size == 0 {
+                    return Some(body);
+                }
+            }
+        }
+        let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        if length > MAX_BODY { None } else { self.take(length).await }
+    }
+
+    async fn line(&mut self) -> Option<Vec<u8>> {
+        let end = loop {
+            if let Some(at) = find(&self.read, b"\r\n") {
+                break at;
+            }
+            if self.read.len() > MAX_HEAD {
+                return None;
+            }
+            self.fill().await?;
+        };
+        let line = self.read.drain(..end).collect();
+        self.read.drain(..2);
+        Some(line)
+    }
+
+    async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.read.len() < count {
+            self.fill().await?;
+        }
+        Some(self.read.drain(..count).collect())
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}

@@ -1,0 +1,257 @@
+//! The file descriptor table.
+//!
+//! What a descriptor stands for is an [`Object`]; sockets will be two more of its variants. A function takes what it
+//! needs out of the table and lets go of the table before it does any I/O.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cap_std::fs::{Dir, File};
+
+use crate::abi::preview1::config::WasiConfig;
+use crate::abi::preview1::dir::Listing;
+use crate::abi::preview1::errno::{Errno, Outcome};
+use crate::abi::preview1::rights;
+use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
+
+/// What a descriptor stands for.
+#[derive(Clone)]
+pub(super) enum Object {
+    Input(Arc<InputStream>),
+    Output(Arc<OutputStream>),
+    File(Arc<OpenFile>),
+    Dir(Arc<OpenDir>),
+}
+
+/// An open file.
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    /// Whether the granted directory it was found under may be written to.
+    pub(super) writable: bool,
+}
+
+impl OpenFile {
+    /// The file, for something that changes it.
+    ///
+    /// # Errors
+    /// [`Errno::Perm`] if it lies under a directory that was granted to be read only.
+    pub(super) fn to_change(&self) -> Outcome<&File> {
+        if self.writable { Ok(&self.file) } else { Err(Errno::Perm.into()) }
+    }
+}
+
+/// An open directory.
+pub(super) struct OpenDir {
+    pub(super) dir: Arc<Dir>,
+    /// The name a granted directory has for the guest; `None` for one that the guest opened.
+    pub(super) name: Option<Arc<str>>,
+    /// Whether the granted directory may be written to.
+    pub(super) writable: bool,
+    /// Where the guest is in reading the directory.
+    pub(super) listing: Mutex<Option<Listing>>,
+}
+
+impl OpenDir {
+    /// The directory, for something that changes what is in it.
+    ///
+    /// # Errors
+    /// [`Errno::Perm`] if it was granted to be read only.
+    pub(super) fn to_change(&self) -> Outcome<&Dir> {
+        if self.writable { Ok(&self.dir) } else { Err(Errno::Perm.into()) }
+    }
+}
+
+/// An open descriptor.
+#[derive(Clone)]
+pub(super) struct Fd {
+    pub(super) object: Object,
+    /// What may be done with it.
+    pub(super) base: u64,
+    /// What may be done with descriptors opened through it.
+    pub(super) inheriting: u64,
+    /// Its `fdflags`.
+    pub(super) flags: u32,
+}
+
+impl Fd {
+    fn new(object: Object, base: u64, inheriting: u64) -> Self {
+        Fd { object, base, inheriting, flags: 0 }
+    }
+
+    /// Refuses what the descriptor has no right to: [`Errno::Badf`] for reading and writing, as POSIX has it, else
+    /// [`Errno::Notcapable`].
+    pub(super) fn require(&self, right: u64) -> Outcome {
+        if self.base & right == right {
+            Ok(())
+        } else if right & (rights::FD_READ | rights::FD_WRITE) != 0 {
+            Err(Errno::Badf.into())
+        } else {
+            Err(Errno::Notcapable.into())
+        }
+    }
+
+    /// The file it stands for.
+    ///
+    /// # Errors
+    /// [`Errno::Badf`] if it is none.
+    pub(super) fn file(&self) -> Outcome<&Arc<OpenFile>> {
+        match &self.object {
+            Object::File(file) => Ok(file),
+            Object::Input(_) | Object::Output(_) | Object::Dir(_) => Err(Errno::Badf.into()),
+        }
+    }
+
+    /// The file it stands for, to be used at some position.
+    ///
+    /// # Errors
+    /// [`Errno::Spipe`] if it is a stream, [`Errno::Badf`] if it is a directory.
+    pub(super) fn seekable(&self) -> Outcome<&Arc<OpenFile>> {
+        match &self.object {
+            Object::Input(_) | Object::Output(_) => Err(Errno::Spipe.into()),
+            Object::File(_) | Object::Dir(_) => self.file(),
+        }
+    }
+}
+
+/// A guest's open descriptors; the index is the number.
+pub(super) struct Fds {
+    table: Mutex<Vec<Option<Fd>>>,
+    limit: usize,
+}
+
+impl Fds {
+    /// The standard streams and the granted directories.
+    pub(super) fn new(config: &WasiConfig) -> Self {
+        let stdin = Object::Input(Arc::new(InputStream::new(config.stdin.clone())));
+        let stdout = Object::Output(Arc::new(OutputStream::new(config.stdout.clone(), Stream::Stdout)));
+        let stderr = Object::Output(Arc::new(OutputStream::new(config.stderr.clone(), Stream::Stderr)));
+        let mut table = vec![
+            Some(Fd::new(stdin, rights::INPUT, 0)),
+            Some(Fd::new(stdout, rights::OUTPUT, 0)),
+            Some(Fd::new(stderr, rights::OUTPUT, 0)),
+        ];
+        for preopen in &config.preopens {
+            let dir = OpenDir {
+                dir: preopen.dir.clone(),
+                name: Some(preopen.name.clone()),
+                writable: preopen.writable,
+                listing: Mutex::default(),
+            };
+            // A directory granted for reading shows the same rights. wasi-libc leaves out of a request what is not
+            // inheritable: an open for writing would then succeed, and only the write fail.
+            table.push(Some(Fd::new(Object::Dir(Arc::new(dir)), rights::DIRECTORY, rights::DIRECTORY | rights::FILE)));
+        }
+        let limit = config.max_fds.max(table.len());
+        Fds { table: Mutex::new(table), limit }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Fd>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The descriptor `fd`.
+    ///
+    /// # Errors
+    /// [`Errno::Badf`].
+    pub(super) fn get(&self, fd: u32) -> Outcome<Fd> {
+        self.lock().get(fd as usize).and_then(Clone::clone).ok_or_else(|| Errno::Badf.into())
+    }
+
+    /// The descriptor `fd`, if it has `right`.
+    ///
+    /// # Errors
+    /// [`Errno::Badf`], [`Errno::Notcapable`].
+    pub(super) fn with(&self, fd: u32, right: u64) -> Outcome<Fd> {
+        let fd = self.get(fd)?;
+        fd.require(right)?;
+        Ok(fd)
+    }
+
+    /// The directory `fd`, if it has `right`.
+    ///
+    /// # Errors
+    /// [`Errno::Notdir`] for a file, [`Errno::Badf`] for a stream or nothing, [`Errno::Notcapable`].
+    pub(super) fn dir(&self, fd: u32, right: u64) -> Outcome<Arc<OpenDir>> {
+        self.dir_and_inheriting(fd, right).map(|(dir, _)| dir)
+    }
+
+    /// The directory `fd`, if it has `right`, and the rights that what is opened through it may have.
+    ///
+    /// # Errors
+    /// As [`dir`](Fds::dir).
+    pub(super) fn dir_and_inheriting(&self, fd: u32, right: u64) -> Outcome<(Arc<OpenDir>, u64)> {
+        let fd = self.get(fd)?;
+        match &fd.object {
+            Object::Dir(dir) => {
+                fd.require(right)?;
+                Ok((dir.clone(), fd.inheriting))
+            }
+            Object::File(_) => Err(Errno::Notdir.into()),
+            Object::Input(_) | Object::Output(_) => Err(Errno::Badf.into()),
+        }
+    }
+
+    /// Changes the descriptor `fd`.
+    ///
+    /// # Errors
+    /// [`Errno::Badf`], and what `change` returns.
+    pub(super) fn update(&self, fd: u32, change: impl FnOnce(&mut Fd) -> Outcome) -> Outcome {
+        match self.lock().get_mut(fd as usize) {
+            Some(Some(fd)) => change(fd),
+            _ => Err(Errno::Badf.into()),
+        }
+    }
+
+    /// Refuses if no descriptor is free.
+    ///
+    /// # Errors
+    /// [`Errno::Nfile`].
+    pub(super) fn room(&self) -> Outcome {
+        let table = self.lock();
+        let free = table.len() < self.limit || table.iter().any(Option::is_none);
+        if free { Ok(()) } else { Err(Errno::Nfile.into()) }
+    }
+
+    /// Puts `fd` at the lowest free number.
+    ///
+    /// # Errors
+    /// [`Errno::Nfile`] if none is free.
+    pub(super) fn insert(&self, fd: Fd) -> Outcome<u32> {
+        let mut table = self.lock();
+        let at = table.iter().position(Option::is_none).unwrap_or(table.len());
+        if at >= self.limit {
+            return Err(Errno::Nfile.into());
+        }
+        if at == table.len() {
+            table.push(Some(fd));
+        } else {
+            table[at] = Some(fd);
+        }
+        u32::try_from(at).map_err(|_| Errno::Nfile.into())
+    }
+
+    /// Frees the number `fd`. What it stood for is closed after the table is let go.
+    ///
+    /// # Errors
+    /// [`Errno::Badf`].
+    pub(super) fn close(&self, fd: u32) -> Outcome<Fd> {
+        self.lock().get_mut(fd as usize).and_then(Option::take).ok_or_else(|| Errno::Badf.into())
+    }
+
+    /// Moves `from` to the number `to`, which must be open, and returns what was there.
+    ///
+    /// # Errors
+    /// [`Errno::Badf`].
+    pub(super) fn renumber(&self, from: u32, to: u32) -> Outcome<Option<Fd>> {
+        let (from, to) = (from as usize, to as usize);
+        let mut table = self.lock();
+        let open = |at: usize| matches!(table.get(at), Some(Some(_)));
+        if !open(from) || !open(to) {
+            return Err(Errno::Badf.into());
+        }
+        if from == to {
+            return Ok(None);
+        }
+        let moved = table[from].take();
+        Ok(std::mem::replace(&mut table[to], moved))
+    }
+}

@@ -1,0 +1,167 @@
+//! Waiting for clocks and descriptors.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use cap_std::fs::MetadataExt;
+
+use crate::abi::preview1::Wasi;
+use crate::abi::preview1::clock::Clock;
+use crate::abi::preview1::errno::{Errno, Outcome};
+use crate::abi::preview1::fds::Object;
+use crate::abi::preview1::rights;
+use crate::abi::preview1::stdio::InputStream;
+use crate::abi::preview1::types::{Event, known, u32_at, u64_at};
+use crate::memory::Memory;
+
+/// The most subscriptions of one call.
+const MAX_SUBSCRIPTIONS: u32 = 4096;
+
+/// The size of the record `subscription`.
+pub(super) const SUBSCRIPTION_SIZE: u32 = 48;
+
+const CLOCK: u8 = 0;
+const FD_READ: u8 = 1;
+const FD_WRITE: u8 = 2;
+const ABSOLUTE: u32 = 1;
+
+struct Subscription {
+    userdata: u64,
+    kind: u8,
+    on: On,
+}
+
+/// What a subscription waits for.
+enum On {
+    /// A moment; `None` is later than the host's clock can tell.
+    Clock(Option<Instant>),
+    /// Input that may have to be waited for.
+    Input(Arc<InputStream>),
+    /// A file, or output: never waits.
+    Ready { nbytes: u64, hangup: bool },
+}
+
+/// Waits until a subscription is met, and reports all that are.
+pub(super) fn oneoff(
+    wasi: &Wasi,
+    memory: &mut Memory<'_>,
+    subscriptions: u32,
+    events: u32,
+    count: u32,
+    nevents: u32,
+) -> Outcome {
+    if count == 0 || count > MAX_SUBSCRIPTIONS {
+        return Err(Errno::Inval.into());
+    }
+    let list = memory.slice(subscriptions, count * SUBSCRIPTION_SIZE)?;
+    memory.slice(events, count * Event::SIZE as u32)?;
+    memory.slice(nevents, 4)?;
+    let parsed = list.chunks_exact(SUBSCRIPTION_SIZE as usize).map(|bytes| parse(wasi, bytes));
+    let parsed = parsed.collect::<Outcome<Vec<_>>>()?;
+
+    let first = parsed.iter().filter_map(Subscription::moment).min();
+    let met = loop {
+        let met = parsed.iter().filter_map(Subscription::met).collect::<Vec<_>>();
+        if !met.is_empty() {
+            break met;
+        }
+        wasi.run.wait_until(any_input(&parsed), first)?.transpose()?;
+    };
+
+    let mut at = events;
+    for event in &met {
+        memory.write(at, &event.encode())?;
+        at = at.wrapping_add(Event::SIZE as u32);
+    }
+    memory.write(nevents, &(met.len() as u32).to_le_bytes())?;
+    Ok(())
+}
+
+fn parse(wasi: &Wasi, bytes: &[u8]) -> Outcome<Subscription> {
+    let (userdata, kind) = (u64_at(bytes, 0), bytes[8]);
+    let on = match kind {
+        CLOCK => {
+            let clock = Clock::of(u32_at(bytes, 16)).map_err(|_| Errno::Inval)?;
+            let timeout = u64_at(bytes, 24);
+            let flags = known(u32::from(u16::from_le_bytes([bytes[40], bytes[41]])), ABSOLUTE)?;
+            On::Clock(match flags {
+                ABSOLUTE => clock.moment(wasi, timeout),
+                _ => Instant::now().checked_add(Duration::from_nanos(timeout)),
+            })
+        }
+        FD_READ | FD_WRITE => descriptor(wasi, u32_at(bytes, 16), kind)?,
+        _ => return Err(Errno::Inval.into()),
+    };
+    Ok(Subscription { userdata, kind, on })
+}
+
+/// What it means to wait for a descriptor. A file is always ready; at its end it says so with `hangup`.
+fn descriptor(wasi: &Wasi, fd: u32, kind: u8) -> Outcome<On> {
+    let fd = wasi.fds.get(fd)?;
+    let writes = kind == FD_WRITE;
+    fd.require(if writes { rights::FD_WRITE } else { rights::FD_READ })?;
+    fd.require(rights::POLL_FD_READWRITE)?;
+    match &fd.object {
+        Object::Input(stream) => Ok(On::Input(stream.clone())),
+        Object::Output(_) => Ok(On::Ready { nbytes: 1, hangup: false }),
+        Object::File(_) if writes => Ok(On::Ready { nbytes: 1, hangup: false }),
+        Object::File(file) => {
+            let metadata = file.file.metadata()?;
+            if !metadata.is_file() {
+                return Ok(On::Ready { nbytes: 1, hangup: false });
+            }
+            let position = io::Seek::stream_position(&mut &file.file)?;
+            let nbytes = metadata.size().saturating_sub(position);
+            Ok(On::Ready { nbytes, hangup: nbytes == 0 })
+        }
+        Object::Dir(_) => Err(Errno::Badf.into()),
+    }
+}
+
+impl Subscription {
+    fn moment(&self) -> Option<Instant> {
+        match self.on {
+            On::Clock(moment) => moment,
+            On::Input(_) | On::Ready { .. } => None,
+        }
+    }
+
+    fn met(&self) -> Option<Event> {
+        let (nbytes, hangup) = match &self.on {
+            On::Clock(moment) => {
+                moment.filter(|moment| *moment <= Instant::now())?;
+                (0, false)
+            }
+            On::Input(stream) => {
+                let available = stream.available()?;
+                (available as u64, available == 0)
+            }
+            On::Ready { nbytes, hangup } => (*nbytes, *hangup),
+        };
+        Some(Event { userdata: self.userdata, kind: self.kind, nbytes, hangup })
+    }
+}
+
+/// Waits for any of the inputs; for ever if there is none.
+async fn any_input(subscriptions: &[Subscription]) -> io::Result<()> {
+    type Wait<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+    let mut waits = subscriptions
+        .iter()
+        .filter_map(|subscription| match &subscription.on {
+            On::Input(stream) => Some(Box::pin(stream.ready()) as Wait<'_>),
+            On::Clock(_) | On::Ready { .. } => None,
+        })
+        .collect::<Vec<_>>();
+    std::future::poll_fn(|context: &mut Context<'_>| {
+        let ready = waits.iter_mut().find_map(|wait| match wait.as_mut().poll(context) {
+            Poll::Ready(ready) => Some(ready),
+            Poll::Pending => None,
+        });
+        ready.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}

@@ -1,0 +1,114 @@
+//! Compiled code, kept between loads.
+//!
+//! An entry is named by the digest of all that shaped it: the prepared module, the backend, its engine's version and
+//! its code key. It holds the digest of its own code before the code, so that an entry cut short or damaged is
+//! compiled anew instead of being run. Entries are trusted as far as the directory is: it is made for its owner only.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Kind, Result};
+use crate::prepare::Prepared;
+use crate::seam::{Backend, Module};
+
+const DIGEST: usize = 32;
+
+/// A directory of compiled modules.
+#[derive(Debug)]
+pub struct CodeCache {
+    directory: PathBuf,
+}
+
+impl CodeCache {
+    /// Uses `directory`, which is made, readable by its owner only, if it is missing.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if it cannot be made, or others than its owner may write to it.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let unusable = |error: std::io::Error| {
+            Error::new(Kind::Config, format!("the cache directory `{}` cannot be used", directory.display()))
+                .with_source(error)
+        };
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(directory).map_err(unusable)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(directory).map_err(unusable)?.permissions().mode();
+            if mode & 0o022 != 0 {
+                return Err(Error::new(
+                    Kind::Config,
+                    format!(
+                        "the cache directory `{}` may be written by others, who could then have their code run; \
+                         use `chmod go-w` on it or choose another",
+                        directory.display()
+                    ),
+                ));
+            }
+        }
+        Ok(CodeCache { directory: directory.to_owned() })
+    }
+
+    /// Loads the module's code from the cache, or compiles it and stores the code.
+    ///
+    /// A cache that cannot be written is logged and costs a compilation, nothing more.
+    ///
+    /// # Errors
+    /// What [`Backend::compile`] reports.
+    pub(crate) fn compile(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<Arc<dyn Module>> {
+        let path = self.directory.join(name(backend, prepared));
+        if let Some(code) = read(&path) {
+            match backend.load(prepared.wasm(), &code) {
+                Ok(module) => return Ok(module),
+                Err(error) => tracing::warn!(path = %path.display(), %error, "cached code was refused; compiling anew"),
+            }
+        }
+        let module = backend.compile(prepared.wasm())?;
+        match module.serialize() {
+            Ok(Some(code)) => {
+                if let Err(error) = self.write(&path, &code) {
+                    tracing::warn!(path = %path.display(), %error, "compiled code could not be cached");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the engine could not serialize its code"),
+        }
+        Ok(module)
+    }
+
+    fn write(&self, path: &Path, code: &[u8]) -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(&Sha256::digest(code))?;
+        file.write_all(code)?;
+        file.persist(path)?;
+        Ok(())
+    }
+}
+
+fn name(backend: &dyn Backend, prepared: &Prepared) -> String {
+    let info = backend.info();
+    let mut digest = Sha256::new();
+    for part in [info.name, info.engine_version.as_str(), info.code_key.as_str()] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    digest.update(prepared.wasm());
+    let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{hex}.bin", info.name)
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = fs::read(path).ok()?;
+    if bytes.len() < DIGEST {
+        return None;
+    }
+    let code = bytes.split_off(DIGEST);
+    (Sha256::digest(&code).as_slice() == bytes).then_some(code)
+}

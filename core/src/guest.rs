@@ -1,0 +1,262 @@
+//! Loads a guest on a backend and runs it: the whole journey for an embedder who lets wharf own the instance.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::abi::experimental::Http;
+use crate::abi::preview1::{Wasi, WasiConfig};
+use crate::error::{Error, Kind, Result};
+use crate::http::Outbound;
+use crate::imports::{Import, Imports, Stop};
+use crate::inspect::{COMMAND_EXPORT, Inspection};
+use crate::limits::LoadOptions;
+use crate::link::{self, Binding, Linked};
+use crate::prepare::{Export, ExportType, Prepared};
+use crate::run::{Run, io};
+use crate::seam::{Backend, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode};
+
+/// What one run of a guest is granted. The default grants nothing and sets no time limit.
+#[derive(Default)]
+pub struct GuestConfig {
+    /// Arguments, environment, directories and standard streams.
+    pub wasi: WasiConfig,
+    /// Where its HTTP requests go; `None` denies every origin.
+    pub outbound: Option<Outbound>,
+    /// How long it may run, from its start, time in host functions included; `None` for no limit.
+    pub timeout: Option<Duration>,
+    /// Ends it early, from any thread.
+    pub cancel: CancellationToken,
+}
+
+/// A guest, compiled and linked, to be started any number of times.
+pub struct Guest {
+    module: Arc<dyn Module>,
+    imports: Arc<[Import]>,
+    bindings: Arc<[Binding]>,
+    exports: Arc<[Export]>,
+    has_start: bool,
+}
+
+impl Guest {
+    /// Checks, links and compiles `wasm` for `backend`.
+    ///
+    /// # Errors
+    /// What [`Prepared::new`] and [`Inspection::check`] report, and [`Kind::Engine`] if the engine refuses it.
+    pub fn load(backend: &dyn Backend, wasm: &[u8], options: &LoadOptions) -> Result<Self> {
+        Self::from_prepared(backend, &Prepared::new(wasm, options)?, options)
+    }
+
+    /// The same for a module that is prepared already.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_prepared(backend: &dyn Backend, prepared: &Prepared, options: &LoadOptions) -> Result<Self> {
+        Inspection::of_prepared(prepared).check()?;
+        let bindings = prepared
+            .imports()
+            .iter()
+            .map(|import| link::bind(import).map_err(|status| Error::new(Kind::Internal, status.to_string())))
+            .collect::<Result<Arc<[Binding]>>>()?;
+        let module = match &options.cache {
+            Some(cache) => cache.compile(backend, prepared)?,
+            None => backend.compile(prepared.wasm())?,
+        };
+        Ok(Guest {
+            module,
+            imports: prepared.imports().clone(),
+            bindings,
+            exports: prepared.exports().clone(),
+            has_start: prepared.has_start(),
+        })
+    }
+
+    /// What the guest exports.
+    pub fn exports(&self) -> &[Export] {
+        &self.exports
+    }
+
+    /// Makes an instance and runs its start function, if it has one. The time limit runs from here.
+    ///
+    /// # Errors
+    /// The [`Stop`] that ended the start function, or why there is no instance.
+    pub fn start(&self, config: GuestConfig) -> Result<Session, Stop> {
+        let run = Run::new(config.cancel);
+        // A limit beyond what the clock can count to is none.
+        run.set_deadline(config.timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+        let http = match config.outbound {
+            Some(outbound) => Http::new(outbound, run.clone()),
+            None => Http::deny_all(run.clone()),
+        };
+        let wasi = Wasi::new(config.wasi, run.clone());
+        let linked = Linked { bindings: self.bindings.clone(), http: http.clone(), wasi };
+        let imports = Arc::new(Imports::new(self.imports.clone(), linked));
+        let instance = self.module.instantiate(imports.clone())?;
+        let watchdog = Watchdog::start(&run, &*instance);
+        let mut session = Session { instance, imports, exports: self.exports.clone(), http, run, _watchdog: watchdog };
+        if self.has_start {
+            session.enter(START_EXPORT, &mut [])?;
+        }
+        Ok(session)
+    }
+
+    /// Runs the guest as a command and returns its exit code: `_start`, or the function `invoke`, which must take no
+    /// parameters.
+    ///
+    /// # Errors
+    /// [`Kind::Guest`] if there is no such function, else the error that ended the guest: [`Kind::Trap`],
+    /// [`Kind::Timeout`], [`Kind::Cancelled`] and so on.
+    pub fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
+        let export = invoke.unwrap_or(COMMAND_EXPORT);
+        let ty = function(&self.exports, export)?;
+        if !ty.params.is_empty() {
+            return Err(Error::new(
+                Kind::Guest,
+                format!(
+                    "the function `{export}` takes {} parameters; only one that takes none can be run",
+                    ty.params.len()
+                ),
+            ));
+        }
+        let ended = self.start(config).and_then(|mut session| session.call(export, &[]));
+        match ended {
+            Ok(_) => Ok(0),
+            Err(Stop::Exit(code)) => Ok(code),
+            Err(Stop::Error(error)) => Err(error),
+        }
+    }
+
+    /// [`run`](Self::run) for an async host: on a thread of tokio's blocking pool, since an engine occupies the thread
+    /// it runs on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the guest.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn run_async(self: Arc<Self>, config: GuestConfig, invoke: Option<String>) -> Result<i32> {
+        let cancel_on_drop = config.cancel.clone().drop_guard();
+        let ended = tokio::task::spawn_blocking(move || self.run(config, invoke.as_deref())).await;
+        drop(cancel_on_drop.disarm());
+        ended.unwrap_or_else(|error| {
+            Err(Error::new(Kind::Internal, "the thread that ran the guest failed").with_source(error))
+        })
+    }
+}
+
+/// One instance of a guest.
+pub struct Session {
+    instance: Box<dyn Instance>,
+    imports: Arc<Imports>,
+    exports: Arc<[Export]>,
+    http: Http,
+    run: Run,
+    _watchdog: Watchdog,
+}
+
+impl Session {
+    /// Calls an exported function with raw slots, and returns its results.
+    ///
+    /// # Errors
+    /// [`Stop::Exit`] if the guest exits. A trap is an error of [`Kind::Trap`] whose source is a [`Trap`]. After
+    /// either, and after a time limit, the instance is not fit for further calls.
+    pub fn call(&mut self, export: &str, params: &[u64]) -> Result<Vec<u64>, Stop> {
+        let ty = function(&self.exports, export)?;
+        if ty.params.len() != params.len() {
+            let message = format!("`{export}` takes {} parameters, {} were given", ty.params.len(), params.len());
+            return Err(Error::new(Kind::Config, message).into());
+        }
+        let results = ty.results.len();
+        let mut slots = params.to_vec();
+        slots.resize(params.len().max(results), 0);
+        self.enter(export, &mut slots)?;
+        slots.truncate(results);
+        Ok(slots)
+    }
+
+    /// The guest's memory, if it exports one.
+    pub fn memory(&mut self) -> Option<&mut [u8]> {
+        self.instance.memory()
+    }
+
+    /// How many HTTP responses the guest holds open.
+    pub fn open_responses(&self) -> usize {
+        self.http.open_responses()
+    }
+
+    fn enter(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Stop> {
+        if let Some(stop) = self.run.over() {
+            return Err(stop);
+        }
+        let Err(trap) = self.instance.call(export, slots) else { return Ok(()) };
+        Err(match self.imports.take_stop() {
+            Some(stop) => stop,
+            None => self.stop_for(trap),
+        })
+    }
+
+    /// What ended a guest that no host function ended.
+    fn stop_for(&self, trap: Trap) -> Stop {
+        match trap.code {
+            TrapCode::Interrupted => self.run.over().unwrap_or_else(|| {
+                Error::new(Kind::Internal, "the guest was interrupted without a reason").with_source(trap).into()
+            }),
+            TrapCode::Host => Error::new(Kind::Internal, "a host function ended the guest without a reason").into(),
+            _ => Error::new(Kind::Trap, "the guest trapped").with_source(trap).into(),
+        }
+    }
+}
+
+fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {
+    let export = exports.iter().find(|export| export.name == name);
+    match export.map(|export| &export.ty) {
+        Some(ExportType::Function(ty)) => Ok(ty),
+        Some(_) => Err(Error::new(Kind::Guest, format!("the export `{name}` is no function that the host can call"))),
+        None => {
+            let callable: Vec<&str> = exports
+                .iter()
+                .filter(|export| matches!(export.ty, ExportType::Function(_)))
+                .map(|export| export.name.as_str())
+                .take(8)
+                .collect();
+            let advice = match callable.as_slice() {
+                [] => "it exports no function".to_owned(),
+                names => format!("it exports {}", names.join(", ")),
+            };
+            Err(Error::new(Kind::Guest, format!("the guest exports no function `{name}`; {advice}")))
+        }
+    }
+}
+
+/// Interrupts an instance when its run is over. Stops watching when dropped.
+struct Watchdog(tokio::task::AbortHandle);
+
+impl Watchdog {
+    fn start(run: &Run, instance: &dyn Instance) -> Self {
+        let interrupt = instance.interrupt();
+        let run = run.clone();
+        let watch = async move {
+            match run.deadline() {
+                Some(deadline) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(deadline.into()) => {}
+                        () = run.cancel_token().cancelled() => {}
+                    }
+                }
+                None => run.cancel_token().cancelled().await,
+            }
+            interrupt.interrupt();
+        };
+        Watchdog(io().spawn(watch).abort_handle())
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

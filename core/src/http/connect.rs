@@ -1,0 +1,207 @@
+//! The time of one request until its response begins.
+//!
+//! reqwest has one connect timeout for a whole pool, and nothing that says when a request has its connection. Both are
+//! needed for each request, so they are laid round its connector, which finds the request it works for in a task-local.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::error::{HttpError, HttpErrorKind};
+use super::limits::{Limits, Timeouts};
+use super::transport::Body;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+tokio::task_local! {
+    /// The request for which a connection is wanted.
+    static REQUEST: (Duration, Arc<Progress>);
+    /// When the connection being made must be there.
+    static DEADLINE: Instant;
+}
+
+/// The moment `duration` from now, or one that never comes if there is no such moment.
+pub(super) fn deadline(duration: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or(now + NEVER)
+}
+
+/// Sends through `send`, within the connect and first-byte timeouts.
+pub(super) async fn timed<T>(
+    body: Body,
+    timeouts: &Timeouts,
+    send: impl AsyncFnOnce(Watched) -> Result<T, HttpError>,
+) -> Result<T, HttpError> {
+    let progress = Arc::new(Progress::new());
+    let watched = Watched { body: Mutex::new(body), progress: progress.clone(), waiting: None };
+    let sending = REQUEST.scope((timeouts.connect, progress.clone()), send(watched));
+    tokio::select! {
+        biased;
+        result = sending => result,
+        () = progress.stalled(timeouts.first_byte) => Err(HttpError::new(
+            HttpErrorKind::FirstByteTimeout,
+            format!("the response did not begin within {:?}", timeouts.first_byte),
+        )),
+    }
+}
+
+/// Waits for `future` until the deadline of the connection being made.
+pub(super) async fn within_deadline<T>(future: impl Future<Output = T>) -> Option<T> {
+    match DEADLINE.try_with(|deadline| *deadline) {
+        Ok(deadline) => timeout_at(deadline, future).await.ok(),
+        Err(_) => Some(future.await),
+    }
+}
+
+/// What the first-byte timeout counts from, and whether it counts.
+struct Progress {
+    state: Mutex<ProgressState>,
+    resumed: Notify,
+}
+
+struct ProgressState {
+    /// How many reasons there are not to count.
+    pauses: usize,
+    since: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Progress { state: Mutex::new(ProgressState { pauses: 0, since: Instant::now() }), resumed: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pause(self: &Arc<Self>) -> Pause {
+        self.state().pauses += 1;
+        Pause(self.clone())
+    }
+
+    fn restart(&self) {
+        self.state().since = Instant::now();
+    }
+
+    /// Ends when the origin has kept the request waiting for `limit`.
+    async fn stalled(&self, limit: Duration) {
+        loop {
+            let since = {
+                let state = self.state();
+                (state.pauses == 0).then_some(state.since)
+            };
+            match since {
+                None => self.resumed.notified().await,
+                Some(since) if since.elapsed() >= limit => return,
+                Some(since) => sleep_until(since.checked_add(limit).unwrap_or_else(|| deadline(Duration::MAX))).await,
+            }
+        }
+    }
+}
+
+/// While it lives, the first-byte timeout does not count; when it goes, it starts anew.
+struct Pause(Arc<Progress>);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.pauses -= 1;
+        state.since = Instant::now();
+        drop(state);
+        self.0.resumed.notify_one();
+    }
+}
+
+/// A request body that reports its progress. The mutex is never contended: it makes the body `Sync`, which reqwest
+/// asks for and does not use.
+pub(super) struct Watched {
+    body: Mutex<Body>,
+    progress: Arc<Progress>,
+    waiting: Option<Pause>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let polled = Pin::new(self.body.get_mut().unwrap_or_else(PoisonError::into_inner)).poll_frame(context);
+        if polled.is_pending() {
+            if self.waiting.is_none() {
+                self.waiting = Some(self.progress.pause());
+            }
+        } else {
+            self.waiting = None;
+            self.progress.restart();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}
+
+/// Lays the connect timeout of each request round the connector.
+#[derive(Debug, Clone)]
+pub(super) struct ConnectLayer;
+
+impl<S> Layer<S> for ConnectLayer {
+    type Service = ConnectService<S>;
+
+    fn layer(&self, connector: S) -> ConnectService<S> {
+        ConnectService { connector }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ConnectService<S> {
+    connector: S,
+}
+
+impl<S, T> Service<T> for ConnectService<S>
+where
+    S: Service<T, Error = BoxError>,
+    S::Response: Send,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, target: T) -> Self::Future {
+        let request = REQUEST.try_with(Clone::clone).ok();
+        let limit = request.as_ref().map_or_else(|| Limits::default().connect_timeout, |(limit, _)| *limit);
+        let pause = request.map(|(_, progress)| progress.pause());
+        let deadline = deadline(limit);
+        let connecting = self.connector.call(target);
+        Box::pin(async move {
+            let _not_counted_as_waiting_for_the_response = pause;
+            DEADLINE.scope(deadline, timeout_at(deadline, connecting)).await.unwrap_or_else(|_| {
+                let message = format!("no connection was made within {limit:?}");
+                Err(HttpError::new(HttpErrorKind::ConnectionTimeout, message).into())
+            })
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! Why a request failed, finely enough for every ABI to name it in its own codes.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Kind};
+
+/// What went wrong with a request or its response.
+///
+/// The kinds are as fine as the error codes of `wasi:http/types`; a coarser ABI folds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HttpErrorKind {
+    /// The policy does not allow the origin.
+    Denied,
+    /// A redirect leads to an origin that the policy does not allow.
+    RedirectDenied,
+    /// The name resolves to addresses that may not be reached, or the address itself may not.
+    AddressProhibited,
+    /// The URL does not parse, has no host, or its scheme is neither http nor https.
+    InvalidUrl,
+    /// The method cannot be sent: CONNECT would make a tunnel.
+    InvalidMethod,
+    /// The request cannot be sent as it is.
+    InvalidRequest,
+    /// The request's headers exceed the limit on count or bytes.
+    RequestHeadersTooLarge,
+    /// The request body is larger than the limit.
+    RequestBodyTooLarge,
+    /// The request body does not have the length that its Content-Length announces; holds the bytes seen.
+    RequestBodyLength(u64),
+    /// Whoever makes the request body failed before its end.
+    RequestBodyAborted,
+    /// As many requests as allowed are already waiting for their response.
+    TooManyInFlight,
+    /// As many responses as allowed are already open.
+    TooManyOpen,
+    /// The name does not exist or has no address.
+    DnsNotFound,
+    /// The name was not resolved within the connect timeout.
+    DnsTimeout,
+    /// Name resolution failed in another way.
+    DnsFailed,
+    /// The origin refused the connection.
+    ConnectionRefused,
+    /// There is no route to the origin's address.
+    Unroutable,
+    /// The connection, TLS handshake included, was not made within the connect timeout.
+    ConnectionTimeout,
+    /// The origin reset the connection or the stream.
+    ConnectionReset,
+    /// The origin closed the connection before it answered.
+    ConnectionClosed,
+    /// The connection could not be made, for a reason that has no kind of its own.
+    ConnectionFailed,
+    /// The origin's certificate is not valid, not trusted or not for this name.
+    TlsCertificate,
+    /// The two sides have no TLS version or cipher in common, or the origin does not speak TLS.
+    TlsProtocol,
+    /// The origin ended the handshake with this TLS alert.
+    TlsAlert(u8),
+    /// The response did not begin within the first-byte timeout.
+    FirstByteTimeout,
+    /// The response body made a pause longer than the between-bytes timeout.
+    BetweenBytesTimeout,
+    /// Request and response together took longer than the total timeout.
+    TotalTimeout,
+    /// The origin spoke HTTP wrongly.
+    Protocol,
+    /// The response has a transfer coding other than chunked.
+    TransferCoding,
+    /// The response's headers exceed the limit on count or bytes.
+    ResponseHeadersTooLarge,
+    /// The response's trailers exceed the limit on count or bytes.
+    ResponseTrailersTooLarge,
+    /// The response body is larger than the limit.
+    ResponseBodyTooLarge,
+    /// The response body ended before its announced end.
+    IncompleteResponse,
+    /// More redirects than the policy follows.
+    TooManyRedirects,
+    /// A redirect whose Location is no URL.
+    InvalidRedirect,
+    /// The request was cancelled from this side.
+    Cancelled,
+    /// A defect in wharf or in the transport.
+    Internal,
+}
+
+impl HttpErrorKind {
+    /// Whose fault it is.
+    pub fn kind(self) -> Kind {
+        use HttpErrorKind as H;
+        match self {
+            H::Denied | H::RedirectDenied | H::AddressProhibited => Kind::Denied,
+            H::InvalidUrl | H::InvalidMethod | H::InvalidRequest | H::RequestBodyLength(_) | H::RequestBodyAborted => {
+                Kind::Guest
+            }
+            H::RequestHeadersTooLarge
+            | H::RequestBodyTooLarge
+            | H::TooManyInFlight
+            | H::TooManyOpen
+            | H::ResponseHeadersTooLarge
+            | H::ResponseTrailersTooLarge
+            | H::ResponseBodyTooLarge
+            | H::TooManyRedirects => Kind::Limit,
+            H::DnsTimeout
+            | H::ConnectionTimeout
+            | H::FirstByteTimeout
+            | H::BetweenBytesTimeout
+            | H::TotalTimeout => Kind::Timeout,
+            H::DnsNotFound
+            | H::DnsFailed
+            | H::ConnectionRefused
+            | H::Unroutable
+            | H::ConnectionReset
+            | H::ConnectionClosed
+            | H::ConnectionFailed
+            | H::TlsCertificate
+            | H::TlsProtocol
+            | H::TlsAlert(_)
+            | H::Protocol
+            | H::TransferCoding
+            | H::IncompleteResponse
+            | H::InvalidRedirect => Kind::Origin,
+            H::Cancelled => Kind::Cancelled,
+            H::Internal => Kind::Internal,
+        }
+    }
+}
+
+/// A failed request: its kind, what was wrong and where, and the cause if another library reported one.
+///
+/// `Display` prints a lowercase fragment that does not repeat its [`source`](StdError::source). Clones share the cause.
+#[derive(Clone)]
+pub struct HttpError {
+    kind: HttpErrorKind,
+    message: String,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl HttpError {
+    /// Makes an error of `kind`; `message` says what was wrong, where, and what to do.
+    pub fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
+        HttpError { kind, message: message.into(), source: None }
+    }
+
+    /// Adds the cause, reported by [`source`](StdError::source).
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> HttpErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpError")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl StdError for HttpError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<HttpError> for Error {
+    fn from(error: HttpError) -> Self {
+        let converted = Error::new(error.kind.kind(), error.message);
+        match error.source {
+            Some(source) => converted.with_source(Shared(source)),
+            None => converted,
+        }
+    }
+}
+
+/// A cause that several clones of an error share. It adds nothing to the chain: it prints as the cause and has the
+/// cause's own source.
+#[derive(Debug)]
+struct Shared(Arc<dyn StdError + Send + Sync>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Shared {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}

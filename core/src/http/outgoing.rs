@@ -1,0 +1,165 @@
+//! The body of a request, as a guest gives it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+
+use super::error::{HttpError, HttpErrorKind};
+use super::transport::Body;
+
+/// The body of a request.
+pub enum Outgoing {
+    /// Held whole, so that a redirect that keeps the body can send it again.
+    Bytes(Bytes),
+    /// Made while it is sent. It can be sent once, so a redirect that keeps the body is not followed: the guest gets
+    /// the redirect itself.
+    Stream(Body),
+}
+
+impl Outgoing {
+    /// No body.
+    pub fn empty() -> Self {
+        Outgoing::Bytes(Bytes::new())
+    }
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Outgoing::empty()
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outgoing::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Outgoing::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+impl From<()> for Outgoing {
+    fn from((): ()) -> Self {
+        Outgoing::empty()
+    }
+}
+
+impl From<Bytes> for Outgoing {
+    fn from(bytes: Bytes) -> Self {
+        Outgoing::Bytes(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Outgoing {
+    fn from(bytes: Vec<u8>) -> Self {
+        Outgoing::Bytes(bytes.into())
+    }
+}
+
+impl From<&'static str> for Outgoing {
+    fn from(text: &'static str) -> Self {
+        Outgoing::Bytes(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl From<Body> for Outgoing {
+    fn from(body: Body) -> Self {
+        Outgoing::Stream(body)
+    }
+}
+
+/// A body that is held whole, as a transport takes it.
+pub(super) fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A streamed body that keeps the limit and the length that its Content-Length announces. It fails as soon as one is
+/// exceeded, so that the message is broken off on the wire and no origin takes the part for the whole.
+pub(super) struct Counted {
+    body: Body,
+    sent: u64,
+    limit: u64,
+    announced: Option<u64>,
+    ended: bool,
+}
+
+impl Counted {
+    pub(super) fn new(body: Body, limit: u64, announced: Option<u64>) -> Self {
+        Counted { body, sent: 0, limit, announced, ended: false }
+    }
+
+    fn count(&mut self, length: usize) -> Result<(), HttpError> {
+        self.sent = self.sent.saturating_add(length as u64);
+        if self.sent > self.limit {
+            Err(too_large(self.limit))
+        } else if self.announced.is_some_and(|announced| self.sent > announced) {
+            Err(self.wrong_length())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn wrong_length(&self) -> HttpError {
+        wrong_length(self.sent, self.announced.unwrap_or_default())
+    }
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let frame = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(frame) => frame,
+        };
+        let result = match frame {
+            Some(Ok(frame)) => match frame.data_ref().map(Bytes::len) {
+                Some(length) => self.count(length).map(|()| Some(frame)),
+                None => Ok(Some(frame)),
+            },
+            Some(Err(error)) => Err(error),
+            None if self.announced.is_some_and(|announced| self.sent < announced) => Err(self.wrong_length()),
+            None => Ok(None),
+        };
+        self.ended = !matches!(result, Ok(Some(_)));
+        Poll::Ready(result.transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let complete = self.announced.is_none_or(|announced| self.sent == announced);
+        self.ended || complete && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // An announced length is what the message is framed with, so it is the size, whatever the body knows of itself.
+        match self.announced {
+            Some(announced) => SizeHint::with_exact(announced.saturating_sub(self.sent)),
+            None => self.body.size_hint(),
+        }
+    }
+}
+
+pub(super) fn too_large(limit: u64) -> HttpError {
+    HttpError::new(
+        HttpErrorKind::RequestBodyTooLarge,
+        format!("the request body is larger than the limit of {limit} bytes"),
+    )
+}
+
+pub(super) fn wrong_length(sent: u64, announced: u64) -> HttpError {
+    HttpError::new(
+        HttpErrorKind::RequestBodyLength(sent),
+        format!("the request body has {sent} bytes where its content-length announces {announced}"),
+    )
+}

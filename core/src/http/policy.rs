@@ -1,0 +1,299 @@
+//! What a guest may reach and send: built and checked up front, then only asked.
+
+use std::net::IpAddr;
+
+use http::HeaderName;
+use url::Url;
+
+use super::address::AddressClass;
+use super::error::{HttpError, HttpErrorKind};
+use super::headers;
+use super::origin::{HostName, Origin};
+use super::pattern::{ALLOW_ALL, Pattern, PolicyError};
+
+/// What happens when an origin answers with a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirects {
+    /// The guest gets the redirect itself.
+    Manual,
+    /// Up to this many hops are followed, each checked against the policy before it is made.
+    ///
+    /// 303 turns any method but HEAD into GET, 301 and 302 turn POST into GET, and the body and its headers stay
+    /// behind; 307 and 308 keep both. Where a body that has to be kept cannot be sent again because it was streamed,
+    /// the guest gets the redirect itself.
+    Follow(u32),
+}
+
+/// Which origins a guest may reach, and how. Nothing is reachable that was not allowed.
+///
+/// An address that a name resolves to must be public, or the policy must say otherwise:
+/// - [`allow_private_addresses`](PolicyBuilder::allow_private_addresses) lifts the check.
+/// - An entry that is itself an IP address allows that address, when the guest's URL names it too.
+/// - An entry `localhost`, or one below `.localhost`, allows the loopback addresses.
+/// - `insecure:allow-all` names every origin, so it allows the IP addresses that a guest's URL names, and `localhost`,
+///   but neither link-local addresses nor the metadata services of clouds, and no other name that resolves to an
+///   address that is not public.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    allow_all: bool,
+    patterns: Vec<Pattern>,
+    private_addresses: bool,
+    redirects: Redirects,
+    forbidden_headers: Vec<HeaderName>,
+}
+
+impl Policy {
+    /// The policy that allows nothing.
+    pub fn deny_all() -> Policy {
+        Policy::builder().build()
+    }
+
+    /// Starts from a policy that allows nothing and follows up to 10 redirects.
+    pub fn builder() -> PolicyBuilder {
+        PolicyBuilder {
+            policy: Policy {
+                allow_all: false,
+                patterns: Vec::new(),
+                private_addresses: false,
+                redirects: Redirects::Follow(10),
+                forbidden_headers: Vec::new(),
+            },
+        }
+    }
+
+    /// Whether a request may go to `url`: its origin, not yet the addresses behind it.
+    ///
+    /// # Errors
+    /// [`HttpErrorKind::InvalidUrl`] if `url` has no origin over http or https; [`HttpErrorKind::Denied`] if that is
+    /// not allowed, with a message that names the entry that would allow it.
+    pub fn check(&self, url: &Url) -> Result<(), HttpError> {
+        self.check_origin(&Origin::of(url)?)
+    }
+
+    /// [`check`](Policy::check), for an origin.
+    ///
+    /// # Errors
+    /// [`HttpErrorKind::Denied`].
+    pub fn check_origin(&self, origin: &Origin) -> Result<(), HttpError> {
+        if self.allow_all || self.patterns.iter().any(|pattern| pattern.matches(origin)) {
+            return Ok(());
+        }
+        Err(HttpError::new(
+            HttpErrorKind::Denied,
+            format!("the policy does not allow {origin}; to permit it, add {origin} to the allowed origins"),
+        ))
+    }
+
+    /// Whether a connection for `host`, the host of an allowed URL, may be made to `ip`.
+    ///
+    /// # Errors
+    /// [`HttpErrorKind::AddressProhibited`].
+    pub fn check_address(&self, host: &str, ip: IpAddr) -> Result<(), HttpError> {
+        let class = AddressClass::of(ip);
+        if class == AddressClass::Public || self.private_addresses {
+            return Ok(());
+        }
+        let host = HostName::read(host);
+        let allowed = match &host {
+            HostName::Ip(literal) => {
+                *literal == ip.to_canonical()
+                    && (self.patterns.iter().any(|pattern| pattern.is_address(ip))
+                        || self.allow_all && !matches!(class, AddressClass::LinkLocal | AddressClass::Metadata))
+            }
+            HostName::Name(_) => {
+                host.is_localhost()
+                    && class == AddressClass::Loopback
+                    && (self.allow_all || self.patterns.iter().any(|pattern| pattern.names(&host)))
+            }
+        };
+        if allowed {
+            return Ok(());
+        }
+        let message = match &host {
+            HostName::Ip(_) => format!("{host} is {class}; to permit it, name it itself among the allowed origins"),
+            HostName::Name(_) => format!(
+                "{host} resolves to {ip}, which is {class}; to permit it, allow private addresses, or name the address \
+                 itself among the allowed origins and in the url"
+            ),
+        };
+        Err(HttpError::new(HttpErrorKind::AddressProhibited, message))
+    }
+
+    /// What happens when an origin answers with a redirect.
+    pub fn redirects(&self) -> Redirects {
+        self.redirects
+    }
+
+    /// Whether a guest may neither send nor see a header of this name: the hop-by-hop headers and Host, which belong to
+    /// the connection and not to the guest, and those the operator adds.
+    pub fn forbids_header(&self, name: &HeaderName) -> bool {
+        headers::is_forbidden(name) || self.forbidden_headers.contains(name)
+    }
+}
+
+/// Builds a [`Policy`]; a mistake is reported where it is made.
+#[derive(Debug, Clone)]
+pub struct PolicyBuilder {
+    policy: Policy,
+}
+
+impl PolicyBuilder {
+    /// Allows what `entry` names: `[scheme://]host[:port]`, or [`ALLOW_ALL`] for every origin.
+    ///
+    /// - Without a scheme, both http and https.
+    /// - Without a port, the default one of the URL's scheme: 80 for http, 443 for https.
+    /// - `*.example.com` names every name below example.com, at any depth, and not example.com itself.
+    /// - IPv6 addresses stand in brackets. Names may be international. Case and a final dot make no difference.
+    ///
+    /// # Errors
+    /// A [`PolicyError`] that says what is wrong and where.
+    pub fn allow(mut self, entry: &str) -> Result<Self, PolicyError> {
+        if entry == ALLOW_ALL {
+            self.policy.allow_all = true;
+            return Ok(self);
+        }
+        let pattern = Pattern::parse(entry)?;
+        if !self.policy.patterns.contains(&pattern) {
+            self.policy.patterns.push(pattern);
+        }
+        Ok(self)
+    }
+
+    /// Whether an allowed name may resolve to an address that is not public: private, loopback, link-local and so on.
+    /// Default false.
+    #[must_use]
+    pub fn allow_private_addresses(mut self, allowed: bool) -> Self {
+        self.policy.private_addresses = allowed;
+        self
+    }
+
+    /// What happens when an origin answers with a redirect. Default [`Redirects::Follow`] of 10.
+    #[must_use]
+    pub fn redirects(mut self, redirects: Redirects) -> Self {
+        self.policy.redirects = redirects;
+        self
+    }
+
+    /// Forbids a header beyond those that always are: it is removed from requests and from responses.
+    ///
+    /// # Errors
+    /// A [`PolicyError`] if `name` is no header name.
+    pub fn forbid_header(mut self, name: &str) -> Result<Self, PolicyError> {
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+            let wrong = |c: char| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
+            let at = name.find(wrong).unwrap_or(0);
+            PolicyError {
+                what: "forbidden header",
+                entry: name.to_owned(),
+                span: at..name.len(),
+                reason: "it is no header name".into(),
+                example: "for example x-internal-token".into(),
+            }
+        })?;
+        self.policy.forbidden_headers.push(parsed);
+        Ok(self)
+    }
+
+    /// The policy.
+    pub fn build(self) -> Policy {
+        self.policy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, Kind};
+
+    fn policy(entries: &[&str]) -> Policy {
+        entries.iter().fold(Policy::builder(), |builder, entry| builder.allow(entry).unwrap()).build()
+    }
+
+    fn check(policy: &Policy, url: &str) -> Result<(), HttpErrorKind> {
+        policy.check(&Url::parse(url).unwrap()).map_err(|error| error.kind())
+    }
+
+    fn address(policy: &Policy, host: &str, ip: &str) -> bool {
+        policy.check_address(host, ip.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_default_and_the_denial_says_what_would_be() {
+        let error = Policy::deny_all().check(&Url::parse("http://127.0.0.1:8080/secret?x").unwrap()).unwrap_err();
+        assert_eq!(error.kind(), HttpErrorKind::Denied);
+        let text = error.to_string();
+        assert!(text.contains("add http://127.0.0.1:8080 to") && !text.contains("secret"), "{text}");
+        assert_eq!(Error::from(error).kind(), Kind::Denied);
+    }
+
+    #[test]
+    fn the_entry_that_a_denial_names_allows() {
+        for url in ["http://127.0.0.1:8080/", "https://[2001:db8::1]:1/", "http://bücher.example/", "https://a.example./"]
+        {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(policy(&[&Origin::of(&url).unwrap().to_string()]).check(&url).map_err(|e| e.kind()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn allow_all_names_every_origin_over_http() {
+        let policy = policy(&[ALLOW_ALL]);
+        assert_eq!(check(&policy, "https://anything.example:99/"), Ok(()));
+        assert_eq!(check(&policy, "ftp://anything.example/"), Err(HttpErrorKind::InvalidUrl));
+    }
+
+    #[test]
+    fn a_name_does_not_lead_inside() {
+        let policy = policy(&["http://rebind.example", "http://10.0.0.5", "localhost", "*.localhost"]);
+        assert!(address(&policy, "rebind.example", "93.184.216.34"));
+        for inside in ["127.0.0.1", "10.0.0.5", "169.254.169.254", "::1", "::ffff:10.0.0.5", "64:ff9b::a00:5", "0.0.0.0"]
+        {
+            assert!(!address(&policy, "rebind.example", inside), "{inside}");
+        }
+        assert!(address(&policy, "10.0.0.5", "10.0.0.5"));
+        assert!(!address(&policy, "10.0.0.6", "10.0.0.6"));
+        assert!(address(&policy, "localhost", "127.0.0.1"));
+        assert!(address(&policy, "LOCALHOST.", "::1"));
+        assert!(address(&policy, "a.localhost", "127.0.0.2"));
+        assert!(!address(&policy, "localhost", "10.0.0.5"));
+    }
+
+    #[test]
+    fn an_address_entry_allows_it_in_every_spelling() {
+        let own = policy(&["http://127.0.0.1:8080"]);
+        for spelling in ["127.0.0.1", "[::ffff:127.0.0.1]", "::ffff:7f00:1"] {
+            assert!(address(&own, spelling, "127.0.0.1"), "{spelling}");
+        }
+        assert!(!address(&own, "localhost", "127.0.0.1"));
+        assert!(!address(&policy(&["localhost"]), "127.0.0.1", "127.0.0.1"));
+    }
+
+    #[test]
+    fn allow_all_reaches_named_addresses_but_no_metadata() {
+        let policy = policy(&[ALLOW_ALL]);
+        assert!(address(&policy, "127.0.0.1", "127.0.0.1"));
+        assert!(address(&policy, "192.168.1.1", "192.168.1.1"));
+        assert!(address(&policy, "localhost", "127.0.0.1"));
+        assert!(!address(&policy, "169.254.169.254", "169.254.169.254"));
+        assert!(!address(&policy, "[fd00:ec2::254]", "fd00:ec2::254"));
+        assert!(!address(&policy, "rebind.example", "127.0.0.1"));
+        assert!(!address(&policy, "rebind.example", "192.168.1.1"));
+    }
+
+    #[test]
+    fn private_addresses_can_be_allowed() {
+        let policy = Policy::builder().allow("db.internal").unwrap().allow_private_addresses(true).build();
+        assert!(address(&policy, "db.internal", "10.1.2.3"));
+    }
+
+    #[test]
+    fn forbidden_headers_can_be_added() {
+        let policy = Policy::builder().forbid_header("X-Internal").unwrap().build();
+        assert!(policy.forbids_header(&HeaderName::from_static("x-internal")));
+        assert!(policy.forbids_header(&http::header::HOST));
+        assert!(!policy.forbids_header(&http::header::ACCEPT));
+        let error = Policy::builder().forbid_header("x y").unwrap_err();
+        assert_eq!(error.span, 1..3);
+        assert!(Policy::builder().forbid_header("").is_err());
+    }
+}

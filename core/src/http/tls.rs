@@ -1,0 +1,129 @@
+//! Whom an https origin has to convince: the system's certificate authorities, and those the embedder adds.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme};
+use rustls_platform_verifier::Verifier;
+
+use crate::error::{Error, Kind};
+
+/// The TLS settings of a transport that trusts the system's authorities and `roots`.
+pub(super) fn config(roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let failed = |error: TlsError| Error::new(Kind::Config, "tls could not be set up").with_source(error);
+    let verifier: Arc<dyn ServerCertVerifier> = if roots.is_empty() {
+        Arc::new(SystemTrust { provider: provider.clone() })
+    } else {
+        Arc::new(Verifier::new_with_extra_roots(roots, provider.clone()).map_err(failed)?)
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Reads certificates: one in DER, or any number in PEM.
+pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let wrong = |what: &str| Error::new(Kind::Config, format!("a root certificate {what}"));
+    if !bytes.starts_with(b"-----") && !bytes.windows(11).any(|part| part == b"-----BEGIN ") {
+        if bytes.is_empty() {
+            return Err(wrong("is empty"));
+        }
+        return Ok(vec![CertificateDer::from(bytes.to_vec())]);
+    }
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    let found = found.map_err(|error| wrong("is not valid pem").with_source(error))?;
+    if found.is_empty() { Err(wrong("file has no certificate in it")) } else { Ok(found) }
+}
+
+/// Trusts the authorities of the system. They are read at the first https connection of the process and shared, since
+/// reading takes milliseconds and most guests of a short-lived command make none. A system without any is no error
+/// until then: plain http has no need of them.
+#[derive(Debug)]
+struct SystemTrust {
+    provider: Arc<CryptoProvider>,
+}
+
+impl SystemTrust {
+    fn verifier(&self) -> Result<&'static Verifier, TlsError> {
+        static SYSTEM: OnceLock<Option<Verifier>> = OnceLock::new();
+        SYSTEM
+            .get_or_init(|| {
+                Verifier::new(self.provider.clone())
+                    .inspect_err(|error| {
+                        tracing::warn!(
+                            %error,
+                            "no certificate authority of the system could be read, so no https origin is trusted: \
+                             install the ca-certificates package, or configure a root certificate"
+                        );
+                    })
+                    .ok()
+            })
+            .as_ref()
+            .ok_or(TlsError::InvalidCertificate(CertificateError::UnknownIssuer))
+    }
+}
+
+impl ServerCertVerifier for SystemTrust {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        self.verifier()?.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_certificate_is_refused_when_it_is_given() {
+        for bytes in [&b""[..], b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", b"-----"] {
+            assert_eq!(certificates(bytes).unwrap_err().kind(), Kind::Config);
+        }
+        let error = config(certificates(b"not a certificate").unwrap()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Config);
+    }
+
+    #[test]
+    fn a_system_without_authorities_is_no_error_before_the_first_handshake() {
+        assert_eq!(config(Vec::new()).unwrap().alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+    }
+}

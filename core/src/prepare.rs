@@ -1,0 +1,343 @@
+//! Makes a guest's module ready for any engine: validated, capped, and rewritten so that core stays in charge.
+//!
+//! Three rewrites, each of which would otherwise be work for every adapter:
+//! - the memory's maximum is lowered to the embedder's cap, so `memory.grow` fails there on every engine;
+//! - the same for tables;
+//! - the start section becomes the export [`START_EXPORT`], so that it runs under the deadline and finds its memory.
+
+use std::sync::Arc;
+
+use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
+use wasm_encoder::{ExportKind, ExportSection, MemorySection, RawSection, TableSection, TableType};
+use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
+
+use crate::error::{Error, Kind, Result};
+use crate::imports::Import;
+use crate::limits::LoadOptions;
+use crate::seam::{FuncType, START_EXPORT, ValType};
+
+/// The feature set that every backend has: WebAssembly 2.0. A guest that needs more is refused by name.
+pub(crate) const PORTABLE: WasmFeatures = WasmFeatures::WASM2;
+
+const PAGE: u64 = 65_536;
+
+/// One export of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// The export's name.
+    pub name: String,
+    /// What it is.
+    pub ty: ExportType,
+}
+
+/// What an export is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExportType {
+    /// A function whose signature can cross the seam.
+    Function(FuncType),
+    /// A function that takes or returns references or vectors; it cannot be called from the host.
+    UncallableFunction,
+    /// A memory.
+    Memory,
+    /// A global.
+    Global,
+    /// A table.
+    Table,
+}
+
+/// A module ready to be compiled by any backend, and what core read in it.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    wasm: Vec<u8>,
+    imports: Arc<[Import]>,
+    exports: Arc<[Export]>,
+    has_start: bool,
+}
+
+impl Prepared {
+    /// Validates and rewrites `wasm`.
+    ///
+    /// # Errors
+    /// - [`Kind::Guest`]: not WebAssembly, truncated or invalid (the offset is named);
+    /// - [`Kind::Unsupported`]: a component, a feature outside WebAssembly 2.0, an import that is no function;
+    /// - [`Kind::Limit`]: larger than `options` allow.
+    pub fn new(wasm: &[u8], options: &LoadOptions) -> Result<Self> {
+        check_header(wasm, options)?;
+        validate(wasm)?;
+        let read = Read::of(wasm)?;
+        let (wasm, has_start) = rewrite(wasm, options)?;
+        debug_assert!(Validator::new_with_features(PORTABLE).validate_all(&wasm).is_ok());
+        Ok(Prepared { wasm, imports: read.imports.into(), exports: read.exports.into(), has_start })
+    }
+
+    /// The rewritten module.
+    pub fn wasm(&self) -> &[u8] {
+        &self.wasm
+    }
+
+    /// The functions it imports, in order.
+    pub fn imports(&self) -> &Arc<[Import]> {
+        &self.imports
+    }
+
+    /// What it exports, [`START_EXPORT`] not included.
+    pub fn exports(&self) -> &Arc<[Export]> {
+        &self.exports
+    }
+
+    /// Whether it exports [`START_EXPORT`].
+    pub fn has_start(&self) -> bool {
+        self.has_start
+    }
+}
+
+fn check_header(wasm: &[u8], options: &LoadOptions) -> Result<()> {
+    if wasm.len() as u64 > options.max_module_bytes {
+        return Err(Error::new(
+            Kind::Limit,
+            format!("the module has {} bytes; at most {} are allowed", wasm.len(), options.max_module_bytes),
+        ));
+    }
+    if !wasm.starts_with(b"\0asm") {
+        return Err(Error::new(
+            Kind::Guest,
+            "not a WebAssembly module: it does not begin with the bytes `\\0asm`; give a compiled .wasm file",
+        ));
+    }
+    if Parser::is_component(wasm) {
+        return Err(Error::new(
+            Kind::Unsupported,
+            "this is a WebAssembly component, which wharf cannot run yet; build the guest as a core module \
+             (for Rust: target wasm32-wasip1)",
+        ));
+    }
+    Ok(())
+}
+
+fn validate(wasm: &[u8]) -> Result<()> {
+    let Err(error) = Validator::new_with_features(PORTABLE).validate_all(wasm) else { return Ok(()) };
+    // Valid with everything switched on means that it is a feature that is missing, not a byte that is wrong.
+    if Validator::new_with_features(WasmFeatures::all()).validate_all(wasm).is_ok() {
+        return Err(Error::new(
+            Kind::Unsupported,
+            format!(
+                "the module needs a WebAssembly feature outside the portable set (WebAssembly 2.0): {} at offset {:#x}",
+                error.message(),
+                error.offset()
+            ),
+        ));
+    }
+    let offset = error.offset();
+    let message = if error.message().contains("unexpected end") || error.message().contains("unexpected-eof") {
+        format!("the module is truncated: {} at offset {offset:#x}", error.message())
+    } else {
+        format!("the module is invalid: {} at offset {offset:#x}", error.message())
+    };
+    Err(Error::new(Kind::Guest, message))
+}
+
+/// What a module imports and exports.
+struct Read {
+    imports: Vec<Import>,
+    exports: Vec<Export>,
+}
+
+impl Read {
+    /// Reads a module that has been validated.
+    fn of(wasm: &[u8]) -> Result<Self> {
+        let mut types: Vec<Option<FuncType>> = Vec::new();
+        let mut functions: Vec<u32> = Vec::new();
+        let mut read = Read { imports: Vec::new(), exports: Vec::new() };
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload.map_err(malformed)? {
+                Payload::TypeSection(section) => {
+                    for ty in section.into_iter_err_on_gc_types() {
+                        types.push(func_type(&ty.map_err(malformed)?));
+                    }
+                }
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        let import = import.map_err(malformed)?;
+                        let TypeRef::Func(index) = import.ty else { return Err(not_a_function(&import)) };
+                        let ty = types.get(index as usize).cloned().flatten().ok_or_else(|| {
+                            Error::new(
+                                Kind::Unsupported,
+                                format!(
+                                    "import {}::{} takes or returns a reference or a vector; only i32, i64, f32 and \
+                                     f64 cross to the host",
+                                    import.module, import.name
+                                ),
+                            )
+                        })?;
+                        functions.push(index);
+                        read.imports.push(Import {
+                            module: import.module.to_owned(),
+                            name: import.name.to_owned(),
+                            ty,
+                        });
+                    }
+                }
+                Payload::FunctionSection(section) => {
+                    for index in section {
+                        functions.push(index.map_err(malformed)?);
+                    }
+                }
+                Payload::ExportSection(section) => {
+                    for export in section {
+                        let export = export.map_err(malformed)?;
+                        let ty = match export.kind {
+                            ExternalKind::Func | ExternalKind::FuncExact => functions
+                                .get(export.index as usize)
+                                .and_then(|ty| types.get(*ty as usize).cloned().flatten())
+                                .map_or(ExportType::UncallableFunction, ExportType::Function),
+                            ExternalKind::Memory => ExportType::Memory,
+                            ExternalKind::Global => ExportType::Global,
+                            ExternalKind::Table => ExportType::Table,
+                            ExternalKind::Tag => continue,
+                        };
+                        read.exports.push(Export { name: export.name.to_owned(), ty });
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn not_a_function(import: &wasmparser::Import<'_>) -> Error {
+    let what = match import.ty {
+        TypeRef::Memory(_) => "a memory",
+        TypeRef::Table(_) => "a table",
+        TypeRef::Global(_) => "a global",
+        TypeRef::Tag(_) => "a tag",
+        TypeRef::Func(_) | TypeRef::FuncExact(_) => "a function",
+    };
+    Error::new(
+        Kind::Unsupported,
+        format!("the module imports {what}, {}::{}; a guest may import functions only", import.module, import.name),
+    )
+}
+
+/// The signature, if all of it can cross the seam.
+fn func_type(ty: &wasmparser::FuncType) -> Option<FuncType> {
+    let number = |ty: &wasmparser::ValType| match ty {
+        wasmparser::ValType::I32 => Some(ValType::I32),
+        wasmparser::ValType::I64 => Some(ValType::I64),
+        wasmparser::ValType::F32 => Some(ValType::F32),
+        wasmparser::ValType::F64 => Some(ValType::F64),
+        wasmparser::ValType::V128 | wasmparser::ValType::Ref(_) => None,
+    };
+    Some(FuncType {
+        params: ty.params().iter().map(number).collect::<Option<_>>()?,
+        results: ty.results().iter().map(number).collect::<Option<_>>()?,
+    })
+}
+
+/// Lowers maxima and turns the start section into an export. Every other section is copied as it stands.
+fn rewrite(wasm: &[u8], options: &LoadOptions) -> Result<(Vec<u8>, bool)> {
+    let start = Parser::new(0).parse_all(wasm).find_map(|payload| match payload {
+        Ok(Payload::StartSection { func, .. }) => Some(func),
+        _ => None,
+    });
+    let mut module = wasm_encoder::Module::new();
+    let mut exports_seen = false;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(malformed)?;
+        match &payload {
+            // A module may have a start function and no export section: it goes where that section would stand.
+            Payload::StartSection { .. } => {
+                if !exports_seen {
+                    module.section(&exports(None, start)?);
+                }
+            }
+            Payload::ExportSection(section) => {
+                exports_seen = true;
+                module.section(&exports(Some(section), start)?);
+            }
+            Payload::MemorySection(section) => {
+                module.section(&memories(section, options.max_memory)?);
+            }
+            Payload::TableSection(section) => {
+                module.section(&tables(section, options.max_table_elements)?);
+            }
+            other => {
+                if let Some((id, range)) = other.as_section() {
+                    let data = wasm.get(range).ok_or_else(|| internal("a section lies outside the module"))?;
+                    module.section(&RawSection { id, data });
+                }
+            }
+        }
+    }
+    Ok((module.finish(), start.is_some()))
+}
+
+fn exports(section: Option<&wasmparser::ExportSectionReader<'_>>, start: Option<u32>) -> Result<ExportSection> {
+    let mut out = ExportSection::new();
+    if let Some(section) = section {
+        RoundtripReencoder.parse_export_section(&mut out, section.clone()).map_err(|e| internal(&e.to_string()))?;
+        if start.is_some() && section.clone().into_iter().any(|e| e.is_ok_and(|e| e.name == START_EXPORT)) {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("the module has a start section and also an export `{START_EXPORT}`, a name wharf reserves"),
+            ));
+        }
+    }
+    if let Some(function) = start {
+        out.export(START_EXPORT, ExportKind::Func, function);
+    }
+    Ok(out)
+}
+
+fn memories(section: &wasmparser::MemorySectionReader<'_>, cap: u64) -> Result<MemorySection> {
+    let mut out = MemorySection::new();
+    for memory in section.clone() {
+        let memory = memory.map_err(malformed)?;
+        let pages = cap / PAGE;
+        if memory.initial > pages {
+            return Err(Error::new(
+                Kind::Limit,
+                format!(
+                    "the module starts with {} bytes of memory; at most {cap} are allowed",
+                    memory.initial.saturating_mul(PAGE)
+                ),
+            ));
+        }
+        let mut ty = RoundtripReencoder.memory_type(memory).map_err(|e| internal(&e.to_string()))?;
+        ty.maximum = Some(memory.maximum.unwrap_or(PAGE).min(pages).min(PAGE));
+        out.memory(ty);
+    }
+    Ok(out)
+}
+
+fn tables(section: &wasmparser::TableSectionReader<'_>, cap: u64) -> Result<TableSection> {
+    let mut out = TableSection::new();
+    for table in section.clone() {
+        let table = table.map_err(malformed)?;
+        if table.ty.initial > cap {
+            return Err(Error::new(
+                Kind::Limit,
+                format!("the module starts with a table of {} elements; at most {cap} are allowed", table.ty.initial),
+            ));
+        }
+        let maximum = Some(table.ty.maximum.unwrap_or(cap).min(cap));
+        let ty = RoundtripReencoder.table_type(table.ty).map_err(|e| internal(&e.to_string()))?;
+        let ty = TableType { maximum, ..ty };
+        match table.init {
+            wasmparser::TableInit::RefNull => out.table(ty),
+            wasmparser::TableInit::Expr(expr) => {
+                let init = RoundtripReencoder.const_expr(expr).map_err(|e| internal(&e.to_string()))?;
+                out.table_with_init(ty, &init)
+            }
+        };
+    }
+    Ok(out)
+}
+
+fn malformed(error: wasmparser::BinaryReaderError) -> Error {
+    Error::new(Kind::Guest, format!("the module is invalid at offset {:#x}", error.offset())).with_source(error)
+}
+
+fn internal(message: &str) -> Error {
+    Error::new(Kind::Internal, format!("preparing the module failed: {message}"))
+}
