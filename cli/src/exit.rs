@@ -1,6 +1,5 @@
 //! Exit codes, and the one line that says why.
 
-use std::fmt;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -68,10 +67,7 @@ const BUG: &str = " (this is a bug in wharf: please report it)";
 pub(crate) fn report_panics() {
     panic::set_hook(Box::new(|info| {
         PANICKED.store(true, Ordering::Relaxed);
-        let place: &dyn fmt::Display = match info.location() {
-            Some(location) => &location,
-            None => &"an unknown place",
-        };
+        let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         let what = info.payload_as_str().unwrap_or("no message");
         output::error(&format!("panicked at {place}: {what}{BUG}"));
     }));

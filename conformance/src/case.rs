@@ -207,10 +207,14 @@ macro_rules! check {
 /// Ends the case as failed unless both values are equal: what was seen, what is right, and what it is.
 #[macro_export]
 macro_rules! check_eq {
-    ($seen:expr, $right:expr, $($what:tt)+) => {{
-        let (seen, right) = (&$seen, &$right);
-        if seen != right {
-            return Err($crate::Unmet::failed(format!("{}: expected {right:?}, saw {seen:?}", format_args!($($what)+))));
+    ($seen:expr, $right:expr, $($what:tt)+) => {
+        match (&$seen, &$right) {
+            (seen, right) => {
+                if seen != right {
+                    let what = format_args!($($what)+);
+                    return Err($crate::Unmet::failed(format!("{what}: expected {right:?}, saw {seen:?}")));
+                }
+            }
         }
-    }};
+    };
 }

@@ -84,18 +84,15 @@ fn write(args: &ConformanceArgs, report: &Report) -> anyhow::Result<()> {
     if let Some(directory) = &args.report_dir {
         report.write_to(directory)?;
     }
-    let forms: [(&Option<PathBuf>, fn(&Report) -> String); 4] = [
-        (&args.json, Report::to_json),
-        (&args.junit, Report::to_junit),
-        (&args.markdown, Report::to_markdown),
-        (&args.html, Report::to_html),
-    ];
-    for (path, form) in forms {
-        if let Some(path) = path {
-            std::fs::write(path, form(report)).with_context(|| format!("cannot write `{}`", path.display()))?;
-        }
-    }
-    Ok(())
+    write_form(&args.json, || report.to_json())?;
+    write_form(&args.junit, || report.to_junit())?;
+    write_form(&args.markdown, || report.to_markdown())?;
+    write_form(&args.html, || report.to_html())
+}
+
+fn write_form(path: &Option<PathBuf>, form: impl FnOnce() -> String) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, form()).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 /// The matrix, what did not pass, and the verdict.

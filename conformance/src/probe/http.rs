@@ -253,7 +253,9 @@ impl HttpProbe {
     pub fn call(&mut self, function: &str, arguments: &[u32], allowed: &[Range<u32>]) -> CaseResult<u32> {
         let before = self.probe.snapshot()?;
         let code = self.probe.call_i32(function, arguments)?;
-        self.probe.only_wrote(&before, allowed).map_err(|unmet| unmet.context(format_args!("{function} answered {code}")))?;
+        self.probe
+            .only_wrote(&before, allowed)
+            .map_err(|unmet| unmet.context(format_args!("{function} answered {code}")))?;
         Ok(code)
     }
 
@@ -262,7 +264,9 @@ impl HttpProbe {
         let before = self.probe.snapshot()?;
         let code = self.probe.call_i32(function, arguments)?;
         if code != 0 {
-            self.probe.only_wrote(&before, &[]).map_err(|unmet| unmet.context(format_args!("{function} answered {code}")))?;
+            self.probe
+                .only_wrote(&before, &[])
+                .map_err(|unmet| unmet.context(format_args!("{function} answered {code}")))?;
             return Ok((code, Vec::new()));
         }
         let written = self.probe.u32_at(at::WRITTEN)?;

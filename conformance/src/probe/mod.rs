@@ -31,9 +31,9 @@ pub struct Wat {
 impl Wat {
     /// A module with a memory of one page that may grow, exported as `memory`, and the function `grow`.
     pub fn new() -> Self {
-        Wat::bare().field(r#"(memory (export "memory") 1)"#).field(
-            r#"(func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))"#,
-        )
+        Wat::bare()
+            .field(r#"(memory (export "memory") 1)"#)
+            .field(r#"(func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))"#)
     }
 
     /// A module without anything.

@@ -31,7 +31,9 @@ impl Report {
             text.push_str("\nEvery case passed on every backend.\n");
             return text;
         }
-        text.push_str("\n## Everything but passes\n\n| outcome | backend | case | level | why |\n|---|---|---|---|---|\n");
+        text.push_str(
+            "\n## Everything but passes\n\n| outcome | backend | case | level | why |\n|---|---|---|---|---|\n",
+        );
         for (column, result) in exceptions {
             push(
                 &mut text,

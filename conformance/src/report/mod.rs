@@ -173,8 +173,9 @@ impl Report {
         let mut areas: BTreeMap<String, Vec<Tally>> = BTreeMap::new();
         for (index, column) in self.columns.iter().enumerate() {
             for result in &column.results {
-                let tallies =
-                    areas.entry(area(&result.id).to_owned()).or_insert_with(|| vec![Tally::default(); self.columns.len()]);
+                let tallies = areas
+                    .entry(area(&result.id).to_owned())
+                    .or_insert_with(|| vec![Tally::default(); self.columns.len()]);
                 tallies[index].add(result.outcome);
             }
         }

@@ -47,7 +47,8 @@ pub(super) async fn timed<T>(
     let sending = REQUEST.scope((timeouts.connect, progress.clone()), send(watched));
     tokio::select! {
         biased;
-        result = sending => result,
+        // Over HTTP/2 an error of the request's body reaches the origin but not the response, so it is kept here.
+        result = sending => result.map_err(|error| progress.state().body_error.take().unwrap_or(error)),
         () = progress.stalled(timeouts.first_byte) => Err(HttpError::new(
             HttpErrorKind::FirstByteTimeout,
             format!("the response did not begin within {:?}", timeouts.first_byte),
@@ -73,11 +74,13 @@ struct ProgressState {
     /// How many reasons there are not to count.
     pauses: usize,
     since: Instant,
+    body_error: Option<HttpError>,
 }
 
 impl Progress {
     fn new() -> Self {
-        Progress { state: Mutex::new(ProgressState { pauses: 0, since: Instant::now() }), resumed: Notify::new() }
+        let state = ProgressState { pauses: 0, since: Instant::now(), body_error: None };
+        Progress { state: Mutex::new(state), resumed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, ProgressState> {
@@ -89,8 +92,11 @@ impl Progress {
         Pause(self.clone())
     }
 
-    fn restart(&self) {
-        self.state().since = Instant::now();
+    /// The body has given something to send, its end, or an error.
+    fn advance(&self, body_error: Option<HttpError>) {
+        let mut state = self.state();
+        state.since = Instant::now();
+        state.body_error = body_error;
     }
 
     /// Ends when the origin has kept the request waiting for `limit`.
@@ -139,13 +145,13 @@ impl HttpBody for Watched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         let polled = Pin::new(self.body.get_mut().unwrap_or_else(PoisonError::into_inner)).poll_frame(context);
-        if polled.is_pending() {
-            if self.waiting.is_none() {
-                self.waiting = Some(self.progress.pause());
+        match &polled {
+            Poll::Pending if self.waiting.is_none() => self.waiting = Some(self.progress.pause()),
+            Poll::Pending => {}
+            Poll::Ready(frame) => {
+                self.progress.advance(frame.as_ref().and_then(|frame| frame.as_ref().err().cloned()));
+                self.waiting = None;
             }
-        } else {
-            self.waiting = None;
-            self.progress.restart();
         }
         polled
     }

@@ -105,11 +105,9 @@ impl HttpErrorKind {
             | H::ResponseTrailersTooLarge
             | H::ResponseBodyTooLarge
             | H::TooManyRedirects => Kind::Limit,
-            H::DnsTimeout
-            | H::ConnectionTimeout
-            | H::FirstByteTimeout
-            | H::BetweenBytesTimeout
-            | H::TotalTimeout => Kind::Timeout,
+            H::DnsTimeout | H::ConnectionTimeout | H::FirstByteTimeout | H::BetweenBytesTimeout | H::TotalTimeout => {
+                Kind::Timeout
+            }
             H::DnsNotFound
             | H::DnsFailed
             | H::ConnectionRefused

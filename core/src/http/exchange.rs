@@ -28,6 +28,8 @@ struct State {
     trailers: Option<HeaderMap>,
     /// Set once: how the response ended. Comes after everything that is queued.
     end: Option<Result<(), HttpError>>,
+    /// Whether the reader has seen the end.
+    read: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -121,7 +123,9 @@ impl Reader {
         }
         match &state.end {
             Some(Err(error)) => Poll::Ready(Err(error.clone())),
-            Some(Ok(())) => Poll::Ready(Err(HttpError::new(HttpErrorKind::Internal, "a response ended without a head"))),
+            Some(Ok(())) => {
+                Poll::Ready(Err(HttpError::new(HttpErrorKind::Internal, "a response ended without a head")))
+            }
             None => {
                 state.reader = Some(context.waker().clone());
                 Poll::Pending
@@ -141,7 +145,10 @@ impl Reader {
             return Poll::Ready(Some(Ok(chunk)));
         }
         match &state.end {
-            Some(Ok(())) => Poll::Ready(None),
+            Some(Ok(())) => {
+                state.read = true;
+                Poll::Ready(None)
+            }
             Some(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
             None => {
                 state.reader = Some(context.waker().clone());
@@ -150,10 +157,10 @@ impl Reader {
         }
     }
 
-    /// Takes the trailers, once everything before them was read.
+    /// Takes the trailers, once the end was read.
     pub(super) fn trailers(&self) -> Option<HeaderMap> {
         let mut state = lock(&self.shared);
-        if state.chunks.is_empty() && matches!(state.end, Some(Ok(()))) { state.trailers.take() } else { None }
+        if state.read { state.trailers.take() } else { None }
     }
 }
 

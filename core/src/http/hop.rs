@@ -149,7 +149,12 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     /// Sends, and hands the response to `writer` while it arrives.
-    pub(super) async fn run(&self, hop: Hop, in_flight: OwnedSemaphorePermit, writer: &Writer) -> Result<(), HttpError> {
+    pub(super) async fn run(
+        &self,
+        hop: Hop,
+        in_flight: OwnedSemaphorePermit,
+        writer: &Writer,
+    ) -> Result<(), HttpError> {
         let exchange = async {
             let (response, is_head) = self.follow(hop).await?;
             let (head, body) = response.into_parts();
@@ -184,7 +189,12 @@ impl Context<'_> {
     }
 
     /// The request that a redirect asks for; `None` if the response is for the guest.
-    fn next(&self, hop: &mut Hop, response: &Response<Body>, followed: u32) -> Result<Option<Request<Body>>, HttpError> {
+    fn next(
+        &self,
+        hop: &mut Hop,
+        response: &Response<Body>,
+        followed: u32,
+    ) -> Result<Option<Request<Body>>, HttpError> {
         let status = response.status();
         let Redirects::Follow(limit) = self.policy.redirects() else { return Ok(None) };
         if !redirect::is_redirect(status) {
@@ -214,7 +224,8 @@ impl Context<'_> {
     /// Checks the head of a response and removes what is not for the guest.
     fn accept(&self, mut response: Response<Body>) -> Result<Response<Body>, HttpError> {
         if response.status().is_informational() {
-            let message = format!("the origin answered with status {} and nothing after it", response.status().as_u16());
+            let message =
+                format!("the origin answered with status {} and nothing after it", response.status().as_u16());
             return Err(HttpError::new(HttpErrorKind::Protocol, message));
         }
         let kind = HttpErrorKind::ResponseHeadersTooLarge;
@@ -225,7 +236,12 @@ impl Context<'_> {
     }
 
     /// The length that the body of a response must have, if one is announced for it.
-    fn expected_length(&self, headers: &HeaderMap, status: StatusCode, is_head: bool) -> Result<Option<u64>, HttpError> {
+    fn expected_length(
+        &self,
+        headers: &HeaderMap,
+        status: StatusCode,
+        is_head: bool,
+    ) -> Result<Option<u64>, HttpError> {
         if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             return Ok(None);
         }

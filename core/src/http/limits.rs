@@ -106,6 +106,9 @@ mod tests {
         assert_eq!(given.first_byte, Duration::from_secs(1));
         assert_eq!(given.between_bytes, Duration::from_secs(30));
         assert_eq!(given.total, Some(Duration::from_secs(5)));
-        assert_eq!(Timeouts { total: Some(Duration::from_secs(1)), ..asked }.at_most(&host).total.unwrap().as_secs(), 1);
+        assert_eq!(
+            Timeouts { total: Some(Duration::from_secs(1)), ..asked }.at_most(&host).total.unwrap().as_secs(),
+            1
+        );
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
+use tokio::time::timeout;
 
 use super::error::{HttpError, HttpErrorKind};
 use super::transport::Body;
@@ -147,6 +149,40 @@ impl HttpBody for Counted {
             Some(announced) => SizeHint::with_exact(announced.saturating_sub(self.sent)),
             None => self.body.size_hint(),
         }
+    }
+}
+
+/// Waits up to `limit` for the first part of a body; `None` if it ends without one.
+pub(super) async fn peek(mut body: Body, limit: Duration) -> Result<Option<Body>, HttpError> {
+    match timeout(limit, body.frame()).await {
+        Err(_) => Ok(Some(body)),
+        Ok(None) => Ok(None),
+        Ok(Some(first)) => Ok(Some(Peeked { first: Some(first?), rest: body }.boxed_unsync())),
+    }
+}
+
+/// A body whose first part has been taken out.
+struct Peeked {
+    first: Option<Frame<Bytes>>,
+    rest: Body,
+}
+
+impl HttpBody for Peeked {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        match self.first.take() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => Pin::new(&mut self.rest).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
     }
 }
 

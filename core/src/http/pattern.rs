@@ -100,7 +100,15 @@ impl Parser<'_> {
             return Err(self.error(0..0, "it is empty", EXAMPLE));
         }
         if let Some((at, found)) = entry.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control()) {
-            return Err(self.error(at..at + found.len_utf8(), "an origin has no blanks or control characters", EXAMPLE));
+            return Err(self.error(
+                at..at + found.len_utf8(),
+                "an origin has no blanks or control characters",
+                EXAMPLE,
+            ));
+        }
+        if let Some(word) = entry.strip_prefix("insecure:") {
+            let span = entry.len() - word.len()..entry.len();
+            return Err(self.error(span, format!("{word:?} is no word that follows insecure:"), ALLOW_ALL));
         }
         let (scheme, start) = match entry.find("://") {
             Some(end) => match Scheme::parse(&entry[..end]) {
@@ -136,7 +144,7 @@ impl Parser<'_> {
     /// Parts the host from the port; gives the place of the host and the port.
     fn split_port(&self, start: usize) -> Result<(Range<usize>, Option<u16>), PolicyError> {
         let rest = &self.entry[start..];
-        let length = if rest.starts_with('[') {
+        let length = if rest.strip_prefix("*.").unwrap_or(rest).starts_with('[') {
             match rest.find(']') {
                 Some(end) => end + 1,
                 None => {
@@ -293,7 +301,7 @@ mod tests {
             ("example.com:99999", 12..17, "\"99999\" is no port from 1 to 65535"),
             ("example.com:+80", 12..15, "\"+80\" is no port from 1 to 65535"),
             ("example.com:http", 12..16, "\"http\" is no port from 1 to 65535"),
-            ("insecure:allow-al", 9..17, "\"allow-al\" is no port from 1 to 65535"),
+            ("insecure:allow-al", 9..17, "\"allow-al\" is no word that follows insecure:"),
             ("::1", 0..3, "an ipv6 address stands in brackets"),
             ("[::1", 0..4, "the bracket of an ipv6 address is not closed"),
             ("[::1]80", 5..7, "only :port may follow an ipv6 address"),
@@ -314,6 +322,21 @@ mod tests {
         for entry in ["[::g]", "[]", "[fe80::1%25eth0]", "256.0.0.1", "1.2.3.4.5", "exa<mple", "xn--a.example"] {
             let error = Pattern::parse(entry).expect_err(entry);
             assert!(error.to_string().contains(entry) && error.span.end <= entry.len(), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_entry_panics_and_every_place_is_inside_it() {
+        let parts =
+            ["", "http://", "*", ".", ":", "[", "]", "::1", "80", "a", "ü", "💥", "/", "@", "%", "xn--", "insecure:"];
+        let mut entries = vec![String::new()];
+        for _ in 0..4 {
+            entries = entries.iter().flat_map(|entry| parts.iter().map(move |part| format!("{entry}{part}"))).collect();
+        }
+        for entry in entries {
+            if let Err(error) = Pattern::parse(&entry) {
+                assert!(entry.get(error.span.clone()).is_some(), "{error:?}");
+            }
         }
     }
 

@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn the_entry_that_a_denial_names_allows() {
-        for url in ["http://127.0.0.1:8080/", "https://[2001:db8::1]:1/", "http://bücher.example/", "https://a.example./"]
+        for url in
+            ["http://127.0.0.1:8080/", "https://[2001:db8::1]:1/", "http://bücher.example/", "https://a.example./"]
         {
             let url = Url::parse(url).unwrap();
             assert_eq!(policy(&[&Origin::of(&url).unwrap().to_string()]).check(&url).map_err(|e| e.kind()), Ok(()));
@@ -246,7 +247,8 @@ mod tests {
     fn a_name_does_not_lead_inside() {
         let policy = policy(&["http://rebind.example", "http://10.0.0.5", "localhost", "*.localhost"]);
         assert!(address(&policy, "rebind.example", "93.184.216.34"));
-        for inside in ["127.0.0.1", "10.0.0.5", "169.254.169.254", "::1", "::ffff:10.0.0.5", "64:ff9b::a00:5", "0.0.0.0"]
+        for inside in
+            ["127.0.0.1", "10.0.0.5", "169.254.169.254", "::1", "::ffff:10.0.0.5", "64:ff9b::a00:5", "0.0.0.0"]
         {
             assert!(!address(&policy, "rebind.example", inside), "{inside}");
         }

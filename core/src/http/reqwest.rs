@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
@@ -18,6 +19,7 @@ use super::connect::{self, ConnectLayer};
 use super::error::{HttpError, HttpErrorKind};
 use super::limits::{Limits, Timeouts};
 use super::origin::{HostName, Origin};
+use super::outgoing;
 use super::policy::Policy;
 use super::resolver::{Checked, Resolver, SystemResolver};
 use super::tls;
@@ -43,9 +45,6 @@ const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 /// It uses no proxy of the system, follows no redirect, decompresses nothing and repeats nothing that an origin may
 /// have seen. It adds `accept: */*` where a request has no Accept. A name is resolved once for each connection, every
 /// address is checked against the policy, and only checked addresses are connected to.
-///
-/// A GET or HEAD whose body is streamed is sent over HTTP/1.1 with its body only if the length is announced or the
-/// body says that there is some.
 ///
 /// The pool belongs to this transport, and the transport to one policy: tenants with different policies share no
 /// connection.
@@ -137,6 +136,9 @@ impl ReqwestBuilder {
     }
 }
 
+/// How long a streamed body of a GET or HEAD, which seldom has any, may keep the request back.
+const PEEK: Duration = Duration::from_millis(20);
+
 /// As many headers as [`http::HeaderMap`] can hold.
 const MAX_HEADERS: usize = 1 << 15;
 
@@ -152,9 +154,19 @@ impl Transport for ReqwestTransport {
             self.policy.check_address(&origin.host.to_string(), *ip)?;
         }
         let mut headers = parts.headers;
-        if matches!(parts.method, Method::GET | Method::HEAD) && has_unannounced_body(&body) {
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+        // hyper leaves such a body away unless a header announces it; and announced, it is sent even when it turns out
+        // empty, which some origins dislike. So look first whether there is one.
+        let body = if matches!(parts.method, Method::GET | Method::HEAD) && body.size_hint().exact().is_none() {
+            match outgoing::peek(body, PEEK).await? {
+                Some(body) => {
+                    headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                    body
+                }
+                None => outgoing::whole(Bytes::new()),
+            }
+        } else {
+            body
+        };
         let response = connect::timed(body, timeouts, async |body| {
             let request = self
                 .client
@@ -173,11 +185,4 @@ impl Transport for ReqwestTransport {
         *head.headers_mut() = parts.headers;
         Ok(head.map(|()| body.map_err(move |error| classify(error, true, &origin)).boxed_unsync()))
     }
-}
-
-/// Whether a body has something to send but does not know how much. hyper leaves such a body of a GET or HEAD away
-/// unless a header announces it.
-fn has_unannounced_body(body: &Body) -> bool {
-    let hint = body.size_hint();
-    !body.is_end_stream() && hint.exact().is_none() && hint.lower() > 0
 }

@@ -27,6 +27,5 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// An [`HttpError`] whose kind says what happened. An error that the request's body yields is returned as it is.
-    async fn send(&self, request: http::Request<Body>, timeouts: &Timeouts)
-    -> Result<http::Response<Body>, HttpError>;
+    async fn send(&self, request: http::Request<Body>, timeouts: &Timeouts) -> Result<http::Response<Body>, HttpError>;
 }

@@ -73,8 +73,11 @@ fn twenty_parameters(context: &Context) -> CaseResult {
     // Weighted by position, so that any two swapped arguments change the sum.
     let mut body = String::from("(i64.const 0)");
     for index in 0..20 {
-        let value =
-            if index % 2 == 0 { format!("(i64.extend_i32_u (local.get {index}))") } else { format!("(local.get {index})") };
+        let value = if index % 2 == 0 {
+            format!("(i64.extend_i32_u (local.get {index}))")
+        } else {
+            format!("(local.get {index})")
+        };
         body.push_str(&format!("(i64.add (i64.mul {value} (i64.const {})))", index * index + 1));
     }
     let wat = format!(r#"(module (func (export "sum") (param {}) (result i64) {body}))"#, "i32 i64 ".repeat(10));

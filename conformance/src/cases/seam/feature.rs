@@ -19,7 +19,9 @@ pub(super) const CASES: &[Case] = &[
     Case::must("seam/feature/threads-refused", "the portable set: WebAssembly 2.0", |_| {
         refused("(module (memory 1 1 shared))")
     }),
-    Case::must("seam/feature/memory64-refused", "the portable set: WebAssembly 2.0", |_| refused("(module (memory i64 1))")),
+    Case::must("seam/feature/memory64-refused", "the portable set: WebAssembly 2.0", |_| {
+        refused("(module (memory i64 1))")
+    }),
     Case::must("seam/feature/two-memories-refused", "the portable set: WebAssembly 2.0", |_| {
         refused("(module (memory 1) (memory 1))")
     }),

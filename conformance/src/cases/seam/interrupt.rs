@@ -16,8 +16,10 @@ use crate::seam::{Live, expect_trap, internal, no_host};
 pub(super) const CASES: &[Case] = &[
     Case::must("seam/interrupt/endless-loop", "seam: Interrupt::interrupt", |c| ends(c, "spin")).needs(&[INTERRUPT]),
     Case::must("seam/interrupt/endless-calls", "seam: Interrupt::interrupt", |c| ends(c, "calls")).needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/endless-host-calls", "seam: Interrupt::interrupt", |c| ends(c, "host")).needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/endless-memory-work", "seam: Interrupt::interrupt", |c| ends(c, "fill")).needs(&[INTERRUPT]),
+    Case::must("seam/interrupt/endless-host-calls", "seam: Interrupt::interrupt", |c| ends(c, "host"))
+        .needs(&[INTERRUPT]),
+    Case::must("seam/interrupt/endless-memory-work", "seam: Interrupt::interrupt", |c| ends(c, "fill"))
+        .needs(&[INTERRUPT]),
     Case::must("seam/interrupt/before-entry", "seam: Interrupt::interrupt, what is entered next", before_entry)
         .needs(&[INTERRUPT]),
     Case::must("seam/interrupt/during-host-function", "seam: Interrupt::interrupt", during_host_function)
@@ -25,7 +27,8 @@ pub(super) const CASES: &[Case] = &[
     Case::must("seam/interrupt/nested-call", "seam: Interrupt::interrupt", nested_call).needs(&[INTERRUPT]),
     Case::must("seam/interrupt/start-function", "seam: START_EXPORT", start_function).needs(&[INTERRUPT]),
     Case::must("seam/interrupt/only-its-own-instance", "seam: Interrupt::interrupt", only_its_own).needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/after-the-end", "seam: Interrupt outlives its instance", after_the_end).needs(&[INTERRUPT]),
+    Case::must("seam/interrupt/after-the-end", "seam: Interrupt outlives its instance", after_the_end)
+        .needs(&[INTERRUPT]),
     Case::must("seam/interrupt/many-at-once", "seam: Interrupt::interrupt", many_at_once).needs(&[INTERRUPT]),
 ];
 

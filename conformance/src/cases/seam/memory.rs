@@ -34,8 +34,9 @@ pub(super) const CASES: &[Case] = &[
 
 /// The host must find no memory, from outside a call and from inside one.
 fn finds_no_memory(context: &Context, fields: &str) -> CaseResult {
-    let wat =
-        format!(r#"(module (import "m" "f" (func $f (result i32))) {fields} (func (export "go") (result i32) (call $f)))"#);
+    let wat = format!(
+        r#"(module (import "m" "f" (func $f (result i32))) {fields} (func (export "go") (result i32) (call $f)))"#
+    );
     let mut live = context.live_with(&wat, |_, caller, slots| {
         slots[0] = u64::from(caller.memory().is_some());
         Ok(())
@@ -218,12 +219,9 @@ fn global_read(context: &Context) -> CaseResult {
 
 fn global_written(context: &Context) -> CaseResult {
     let mut live = context.live(GLOBALS)?;
-    for (name, bits) in [
-        ("i32", 0x8000_0000),
-        ("i64", 0x8123_4567_89ab_cdef),
-        ("f32", 0x7fa1_2345),
-        ("f64", 0x7ff4_0123_4567_89ab),
-    ] {
+    for (name, bits) in
+        [("i32", 0x8000_0000), ("i64", 0x8123_4567_89ab_cdef), ("f32", 0x7fa1_2345), ("f64", 0x7ff4_0123_4567_89ab)]
+    {
         check!(live.instance.set_global(name, bits), "the mutable global {name} cannot be written");
         check_eq!(live.instance.global(name), Some(bits), "the global {name} after writing it");
     }

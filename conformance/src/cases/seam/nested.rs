@@ -1,7 +1,7 @@
 //! Calling back into the guest from a host function.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wharf_core::{Stop, TrapCode};
 

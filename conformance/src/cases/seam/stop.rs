@@ -1,7 +1,7 @@
 //! A host function ends the guest: at once, for the reason it gave, and nothing else comes to harm.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wharf_core::{Error, Kind, Stop, TrapCode};
 
@@ -88,7 +88,11 @@ fn panic_is_contained(context: &Context) -> CaseResult {
         let mut live = context.live_with(STOPPING, |_, _, _| quiet_panic())?;
         expect_trap(live.call("go", &[], 0), TrapCode::Host)?;
         check_eq!(live.call1("fine", &[])?, 42, "the same instance after a host function panicked");
-        check_eq!(context.live(r#"(module (func (export "f") (result i32) (i32.const 1)))"#)?.call1("f", &[])?, 1, "another");
+        check_eq!(
+            context.live(r#"(module (func (export "f") (result i32) (i32.const 1)))"#)?.call1("f", &[])?,
+            1,
+            "another"
+        );
     }
     Ok(())
 }

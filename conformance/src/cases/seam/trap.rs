@@ -9,7 +9,9 @@ use crate::seam::{Live, no_host};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/trap/unreachable", "seam: TrapCode::Unreachable", |c| traps(c, "unreachable", TrapCode::Unreachable)),
+    Case::must("seam/trap/unreachable", "seam: TrapCode::Unreachable", |c| {
+        traps(c, "unreachable", TrapCode::Unreachable)
+    }),
     Case::must("seam/trap/load-out-of-bounds", "seam: TrapCode::MemoryOutOfBounds", |c| {
         traps(c, "load", TrapCode::MemoryOutOfBounds)
     }),
@@ -26,18 +28,24 @@ pub(super) const CASES: &[Case] = &[
         traps(c, "table", TrapCode::TableOutOfBounds)
     }),
     Case::must("seam/trap/null-element", "seam: TrapCode::NullElement", |c| traps(c, "null", TrapCode::NullElement)),
-    Case::must("seam/trap/bad-signature", "seam: TrapCode::BadSignature", |c| traps(c, "signature", TrapCode::BadSignature)),
+    Case::must("seam/trap/bad-signature", "seam: TrapCode::BadSignature", |c| {
+        traps(c, "signature", TrapCode::BadSignature)
+    }),
     Case::must("seam/trap/division-by-zero", "seam: TrapCode::DivisionByZero", |c| {
         traps(c, "divide", TrapCode::DivisionByZero)
     }),
     Case::must("seam/trap/integer-overflow", "seam: TrapCode::IntegerOverflow", |c| {
         traps(c, "overflow", TrapCode::IntegerOverflow)
     }),
-    Case::must("seam/trap/bad-conversion", "seam: TrapCode::BadConversion", |c| traps(c, "nan", TrapCode::BadConversion)),
+    Case::must("seam/trap/bad-conversion", "seam: TrapCode::BadConversion", |c| {
+        traps(c, "nan", TrapCode::BadConversion)
+    }),
     Case::must("seam/trap/conversion-out-of-range", "seam: TrapCode::IntegerOverflow", |c| {
         traps(c, "range", TrapCode::IntegerOverflow)
     }),
-    Case::must("seam/trap/stack-overflow", "seam: TrapCode::StackOverflow", |c| traps(c, "recurse", TrapCode::StackOverflow)),
+    Case::must("seam/trap/stack-overflow", "seam: TrapCode::StackOverflow", |c| {
+        traps(c, "recurse", TrapCode::StackOverflow)
+    }),
     Case::must("seam/trap/stack-overflow-again-and-again", "seam: TrapCode::StackOverflow", stack_overflow_again),
     Case::must("seam/trap/memory-is-still-there", "seam: Caller::memory after a trap", memory_is_still_there),
     Case::must("seam/trap/same-instance-goes-on", "seam: Caller::call after a trap", same_instance_goes_on),

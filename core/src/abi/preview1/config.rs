@@ -91,7 +91,9 @@ impl WasiConfig {
         if name.is_empty() || name.contains('=') {
             return Err(Error::new(
                 Kind::Config,
-                format!("environment variable name {name:?} is empty or contains '='; write it as NAME, its value apart"),
+                format!(
+                    "environment variable name {name:?} is empty or contains '='; write it as NAME, its value apart"
+                ),
             ));
         }
         let prefix = format!("{name}=");

@@ -43,14 +43,7 @@ pub(super) fn read(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, iovs: u32, iov
     Ok(())
 }
 
-pub(super) fn write(
-    wasi: &Wasi,
-    memory: &mut Memory<'_>,
-    fd: u32,
-    iovs: u32,
-    iovs_len: u32,
-    nwritten: u32,
-) -> Outcome {
+pub(super) fn write(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, iovs: u32, iovs_len: u32, nwritten: u32) -> Outcome {
     let fd = wasi.fds.with(fd, rights::FD_WRITE)?;
     let iovecs = iovecs(memory, iovs, iovs_len)?;
     memory.slice(nwritten, 4)?;
@@ -116,14 +109,7 @@ pub(super) fn pwrite(
     Ok(())
 }
 
-pub(super) fn seek(
-    wasi: &Wasi,
-    memory: &mut Memory<'_>,
-    fd: u32,
-    offset: i64,
-    whence: u32,
-    position: u32,
-) -> Outcome {
+pub(super) fn seek(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, offset: i64, whence: u32, position: u32) -> Outcome {
     let fd = wasi.fds.get(fd)?;
     let file = fd.seekable()?;
     // To ask for the position is less than to change it.

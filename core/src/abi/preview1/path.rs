@@ -19,13 +19,7 @@ use crate::abi::preview1::types::{
 };
 use crate::memory::Memory;
 
-pub(super) fn create_directory(
-    wasi: &Wasi,
-    memory: &mut Memory<'_>,
-    fd: u32,
-    path_ptr: u32,
-    path_len: u32,
-) -> Outcome {
+pub(super) fn create_directory(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, path_ptr: u32, path_len: u32) -> Outcome {
     let dir = wasi.fds.dir(fd, rights::PATH_CREATE_DIRECTORY)?;
     let path = path(memory, path_ptr, path_len)?;
     dir.to_change()?.create_dir(path)?;
@@ -68,7 +62,11 @@ pub(super) fn filestat_set_times(
     let (atim, mtim) = times(atim, mtim, set)?;
     let (atim, mtim) = (spec(atim), spec(mtim));
     let dir = dir.to_change()?;
-    if follow { dir.set_times(path, atim, mtim)? } else { dir.set_symlink_times(path, atim, mtim)? }
+    if follow {
+        dir.set_times(path, atim, mtim)?
+    } else {
+        dir.set_symlink_times(path, atim, mtim)?
+    }
     Ok(())
 }
 
@@ -198,13 +196,7 @@ pub(super) fn readlink(
     Ok(())
 }
 
-pub(super) fn remove_directory(
-    wasi: &Wasi,
-    memory: &mut Memory<'_>,
-    fd: u32,
-    path_ptr: u32,
-    path_len: u32,
-) -> Outcome {
+pub(super) fn remove_directory(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, path_ptr: u32, path_len: u32) -> Outcome {
     let dir = wasi.fds.dir(fd, rights::PATH_REMOVE_DIRECTORY)?;
     let path = path(memory, path_ptr, path_len)?;
     dir.to_change()?.remove_dir(path)?;

@@ -69,9 +69,7 @@ pub(super) const FILE: u64 = FD_DATASYNC
 pub(super) const WRITING: u64 = FD_WRITE | FD_ALLOCATE | FD_FILESTAT_SET_SIZE;
 
 /// What an input stream allows. No seek and no tell: that is how wasi-libc knows a terminal.
-pub(super) const INPUT: u64 =
-    FD_READ | FD_FDSTAT_SET_FLAGS | FD_FILESTAT_GET | POLL_FD_READWRITE;
+pub(super) const INPUT: u64 = FD_READ | FD_FDSTAT_SET_FLAGS | FD_FILESTAT_GET | POLL_FD_READWRITE;
 
 /// What an output stream allows.
-pub(super) const OUTPUT: u64 =
-    FD_WRITE | FD_FDSTAT_SET_FLAGS | FD_FILESTAT_GET | POLL_FD_READWRITE;
+pub(super) const OUTPUT: u64 = FD_WRITE | FD_FDSTAT_SET_FLAGS | FD_FILESTAT_GET | POLL_FD_READWRITE;

@@ -228,7 +228,7 @@ impl Pump {
         let mut buffer = vec![0; CHUNK];
         loop {
             let mut state = self.lock();
-            while !state.closed && !(state.wanted && state.chunk.is_empty() && state.outcome.is_none()) {
+            while !(state.closed || state.wanted && state.chunk.is_empty() && state.outcome.is_none()) {
                 state = self.wanted.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             if state.closed {

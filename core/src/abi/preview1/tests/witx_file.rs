@@ -37,9 +37,9 @@ fn the_functions_are_those_of_the_file() {
         let (params, results) = func.wasm_signature();
         (func.name.as_str().to_owned(), (val_types(&params), val_types(&results)))
     });
-    let present = FUNCTIONS.iter().map(|function| {
-        (function.name.to_owned(), (function.params.to_vec(), function.results.to_vec()))
-    });
+    let present = FUNCTIONS
+        .iter()
+        .map(|function| (function.name.to_owned(), (function.params.to_vec(), function.results.to_vec())));
     assert_eq!(declared.collect::<BTreeMap<_, _>>(), present.collect::<BTreeMap<_, _>>());
     assert_eq!(FUNCTIONS.len(), 46);
 }
@@ -64,11 +64,42 @@ fn flags(document: &Document, name: &str) -> Vec<String> {
 fn error_numbers_are_those_of_the_file() {
     let document = document();
     let all = [
-        Errno::Success, Errno::Acces, Errno::Again, Errno::Badf, Errno::Busy, Errno::Dquot, Errno::Exist, Errno::Fault,
-        Errno::Fbig, Errno::Ilseq, Errno::Intr, Errno::Inval, Errno::Io, Errno::Isdir, Errno::Loop, Errno::Mfile,
-        Errno::Mlink, Errno::Nametoolong, Errno::Nfile, Errno::Nodev, Errno::Noent, Errno::Nomem, Errno::Nospc,
-        Errno::Notdir, Errno::Notempty, Errno::Notsock, Errno::Notsup, Errno::Nxio, Errno::Overflow, Errno::Perm,
-        Errno::Pipe, Errno::Rofs, Errno::Spipe, Errno::Txtbsy, Errno::Xdev, Errno::Notcapable,
+        Errno::Success,
+        Errno::Acces,
+        Errno::Again,
+        Errno::Badf,
+        Errno::Busy,
+        Errno::Dquot,
+        Errno::Exist,
+        Errno::Fault,
+        Errno::Fbig,
+        Errno::Ilseq,
+        Errno::Intr,
+        Errno::Inval,
+        Errno::Io,
+        Errno::Isdir,
+        Errno::Loop,
+        Errno::Mfile,
+        Errno::Mlink,
+        Errno::Nametoolong,
+        Errno::Nfile,
+        Errno::Nodev,
+        Errno::Noent,
+        Errno::Nomem,
+        Errno::Nospc,
+        Errno::Notdir,
+        Errno::Notempty,
+        Errno::Notsock,
+        Errno::Notsup,
+        Errno::Nxio,
+        Errno::Overflow,
+        Errno::Perm,
+        Errno::Pipe,
+        Errno::Rofs,
+        Errno::Spipe,
+        Errno::Txtbsy,
+        Errno::Xdev,
+        Errno::Notcapable,
     ];
     for errno in all {
         let name = format!("{errno:?}").to_lowercase();
@@ -173,16 +204,29 @@ fn expected(members: &[(&str, u64)]) -> BTreeMap<String, u64> {
 #[test]
 fn records_lie_as_in_the_file() {
     let filestat = Filestat {
-        dev: 11, ino: 12, filetype: Filetype::SymbolicLink, nlink: 13, size: 14, atim: 15, mtim: 16, ctim: 17,
+        dev: 11,
+        ino: 12,
+        filetype: Filetype::SymbolicLink,
+        nlink: 13,
+        size: 14,
+        atim: 15,
+        mtim: 16,
+        ctim: 17,
     };
     let layout = [
-        ("dev", 11), ("ino", 12), ("filetype", 7), ("nlink", 13), ("size", 14), ("atim", 15), ("mtim", 16), ("ctim", 17),
+        ("dev", 11),
+        ("ino", 12),
+        ("filetype", 7),
+        ("nlink", 13),
+        ("size", 14),
+        ("atim", 15),
+        ("mtim", 16),
+        ("ctim", 17),
     ];
     assert_eq!(members("filestat", &filestat.encode()), expected(&layout));
 
     let fdstat = Fdstat { filetype: Filetype::Directory, flags: FD_ALL, base: 21, inheriting: 22 };
-    let layout =
-        [("fs_filetype", 3), ("fs_flags", 31), ("fs_rights_base", 21), ("fs_rights_inheriting", 22)];
+    let layout = [("fs_filetype", 3), ("fs_flags", 31), ("fs_rights_base", 21), ("fs_rights_inheriting", 22)];
     assert_eq!(members("fdstat", &fdstat.encode()), expected(&layout));
 
     let dirent = Dirent { next: 31, ino: 32, name_len: 33, filetype: Filetype::RegularFile };

@@ -1,0 +1,461 @@
+//! Rewrites a module so that it can be stopped and cannot exhaust the stack.
+//!
+//! WasmEdge bounds neither: its interpreter grows a vector with every call until the process runs out of memory, its
+//! compiled code recurses until the process dies, and what it offers for interruption costs a locked instruction at
+//! every block and misses a recursion that has none. So the module keeps two counters of its own, both exported globals:
+//! - [`FUEL`] goes down by the length of every loop body and function entered, and of every bulk operation;
+//! - [`STACK`] goes down by a function's frame while the function runs.
+//!
+//! When either falls below zero the module calls the host function [`check`](crate::instance), which fills up the fuel,
+//! or traps because the instance was interrupted or the stack is used up.
+//!
+//! Three more changes come with it. Imports are renamed to their positions, which makes up for the engine's binding
+//! by name. A reference to an import (in a table, exported) becomes one to a function that calls it, because compiled
+//! code leaks stack with every indirect call of a host function. Custom sections are dropped: in one of them the engine
+//! looks for native code to run.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use wasm_encoder::reencode::{self, Reencode};
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind, ExportSection,
+    Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction as I, MemorySection, Module, TableSection,
+    TypeSection, ValType,
+};
+use wasmparser::{
+    BinaryReaderError, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload,
+    TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+};
+use wharf_core::{Error, Kind, Result};
+
+/// The module name that every import gets. The names are positions; the last is the check function.
+pub(crate) const IMPORTS: &str = "$wharf";
+/// The exported global that holds what is left of the stack, an `i32`.
+pub(crate) const STACK: &str = "$wharf.stack";
+/// The exported global that holds what is left of the fuel, an `i32`.
+pub(crate) const FUEL: &str = "$wharf.fuel";
+
+/// The largest native frame that a function may need; a module with a larger one is interpreted.
+pub(crate) const MAX_NATIVE_FRAME: u32 = 4 << 20;
+/// By how much the stack counter understates a native frame at most: see [`Rewriter::frame`].
+pub(crate) const NATIVE_SCALE: u32 = 8;
+
+/// A function of no more instructions than this that calls nothing and has no loop is left as it is.
+const TRIVIAL: u32 = 16;
+
+/// What will run the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The engine's interpreter, whose frames are counted exactly.
+    Interpreter,
+    /// Compiled code, whose frames are bounded, and measured when the bound is used up.
+    Native,
+}
+
+/// Rewrites `wasm`, a valid module, for `target`. `None`: it has a function that is too large to run natively.
+pub(crate) fn rewrite(wasm: &[u8], target: Target) -> Result<Option<Vec<u8>>> {
+    let mut rewriter = Rewriter {
+        target,
+        reserved: false,
+        types: Vec::new(),
+        functions: Vec::new(),
+        imports: 0,
+        globals: 0,
+        blocks: HashMap::new(),
+    };
+    let sections = rewriter.read(wasm).map_err(|error| match error {
+        reencode::Error::ParseError(error) => failed().with_source(error),
+        error => failed().with_source(error.to_string()),
+    })?;
+    if rewriter.reserved {
+        let message = format!("the module exports a name that begins with `{IMPORTS}`, which wharf reserves");
+        return Err(Error::new(Kind::Unsupported, message));
+    }
+    Ok(sections.map(|sections| rewriter.finish(sections)))
+}
+
+fn failed() -> Error {
+    Error::new(Kind::Internal, "rewriting the module for WasmEdge failed")
+}
+
+type Encoded<T> = std::result::Result<T, reencode::Error<Infallible>>;
+
+/// The sections of the rewritten module.
+#[derive(Default)]
+struct Sections {
+    types: TypeSection,
+    imports: ImportSection,
+    functions: FunctionSection,
+    tables: TableSection,
+    memories: MemorySection,
+    globals: GlobalSection,
+    exports: ExportSection,
+    elements: ElementSection,
+    data_count: Option<u32>,
+    code: CodeSection,
+    data: DataSection,
+}
+
+/// What is known of the module so far.
+struct Rewriter {
+    target: Target,
+    /// Whether an export has a name that is ours.
+    reserved: bool,
+    types: Vec<FuncType>,
+    /// The type of each function, imports first.
+    functions: Vec<u32>,
+    imports: u32,
+    globals: u32,
+    /// The types made for blocks with several results, by these results.
+    blocks: HashMap<Vec<ValType>, u32>,
+}
+
+impl Reencode for Rewriter {
+    type Error = Infallible;
+
+    /// The new index of a function, other than where it is called directly.
+    fn function_index(&mut self, function: u32) -> Encoded<u32> {
+        Ok(if function < self.imports { self.stand_ins() + function } else { function + 1 })
+    }
+}
+
+impl Rewriter {
+    /// The index of the check function: the last import.
+    fn check(&self) -> u32 {
+        self.imports
+    }
+
+    /// The index of the first function that stands for an import: after all of the module's own.
+    fn stand_ins(&self) -> u32 {
+        self.functions.len() as u32 + 1
+    }
+
+    fn stack(&self) -> u32 {
+        self.globals
+    }
+
+    fn fuel(&self) -> u32 {
+        self.globals + 1
+    }
+
+    fn function_type(&self, function: u32) -> &FuncType {
+        &self.types[self.functions[function as usize] as usize]
+    }
+
+    /// Reads the whole module; `None` if it should run natively but cannot.
+    fn read(&mut self, wasm: &[u8]) -> Encoded<Option<Sections>> {
+        let mut out = Sections::default();
+        let mut validator = Validator::new_with_features(WasmFeatures::WASM2 | WasmFeatures::MULTI_MEMORY);
+        let mut allocations = FuncValidatorAllocations::default();
+        for payload in Parser::new(0).parse_all(wasm) {
+            let payload = payload?;
+            if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
+                let index = function.index;
+                let shape;
+                (shape, allocations) = Shape::of(function, &body, allocations)?;
+                if self.target == Target::Native && self.native_frame(&shape) > MAX_NATIVE_FRAME {
+                    return Ok(None);
+                }
+                let body = self.body(index, &body, &shape, &mut out.types)?;
+                out.code.function(&body);
+                continue;
+            }
+            match payload {
+                Payload::TypeSection(section) => {
+                    for ty in section.into_iter_err_on_gc_types() {
+                        let ty = ty?;
+                        let (params, results) = (self.val_types(ty.params().to_vec())?, self.val_types(ty.results().to_vec())?);
+                        out.types.ty().function(params, results);
+                        self.types.push(ty);
+                    }
+                }
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        // Core lets no other import through.
+                        if let TypeRef::Func(ty) = import?.ty {
+                            out.imports.import(IMPORTS, &self.imports.to_string(), EntityType::Function(ty));
+                            self.functions.push(ty);
+                            self.imports += 1;
+                        }
+                    }
+                }
+                Payload::FunctionSection(section) => {
+                    for ty in section {
+                        let ty = ty?;
+                        out.functions.function(ty);
+                        self.functions.push(ty);
+                    }
+                }
+                Payload::TableSection(section) => self.parse_table_section(&mut out.tables, section)?,
+                Payload::MemorySection(section) => self.parse_memory_section(&mut out.memories, section)?,
+                Payload::GlobalSection(section) => {
+                    self.globals = section.count();
+                    self.parse_global_section(&mut out.globals, section)?;
+                }
+                Payload::ExportSection(section) => {
+                    for export in section.clone() {
+                        self.reserved |= export?.name.starts_with(IMPORTS);
+                    }
+                    self.parse_export_section(&mut out.exports, section)?;
+                }
+                Payload::ElementSection(section) => self.parse_element_section(&mut out.elements, section)?,
+                Payload::DataCountSection { count, .. } => out.data_count = Some(count),
+                Payload::DataSection(section) => self.parse_data_section(&mut out.data, section)?,
+                _ => {}
+            }
+        }
+        Ok(Some(out))
+    }
+
+    /// Adds the counters, the check function and what stands for the imports; then writes it all.
+    fn finish(&self, mut out: Sections) -> Vec<u8> {
+        let check = out.types.len();
+        out.types.ty().function([], []);
+        out.imports.import(IMPORTS, &self.imports.to_string(), EntityType::Function(check));
+        for (name, index) in [(STACK, self.stack()), (FUEL, self.fuel())] {
+            let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
+            out.globals.global(ty, &ConstExpr::i32_const(0));
+            out.exports.export(name, ExportKind::Global, index);
+        }
+        for import in 0..self.imports {
+            let mut body = Function::new([]);
+            for param in 0..self.function_type(import).params().len() {
+                body.instruction(&I::LocalGet(param as u32));
+            }
+            body.instruction(&I::Call(import)).instruction(&I::End);
+            out.functions.function(self.functions[import as usize]);
+            out.code.function(&body);
+        }
+        let mut module = Module::new();
+        module.section(&out.types).section(&out.imports).section(&out.functions).section(&out.tables);
+        module.section(&out.memories).section(&out.globals).section(&out.exports).section(&out.elements);
+        if let Some(count) = out.data_count {
+            module.section(&DataCountSection { count });
+        }
+        module.section(&out.code).section(&out.data);
+        module.finish()
+    }
+
+    /// An upper bound on the frame that the engine's compiler gives a function, in bytes: a value for every local, one
+    /// for every byte of code (an instruction that makes one takes two or more), and the results of every call.
+    fn native_frame(&self, shape: &Shape) -> u32 {
+        let results = self.types.iter().map(|ty| ty.results().len()).max().unwrap_or(0) as u32;
+        let values = shape.locals.saturating_add(shape.bytes).saturating_add(shape.calls.saturating_mul(results));
+        values.saturating_mul(16).saturating_add(256)
+    }
+
+    /// What a function takes off the stack counter while it runs.
+    fn frame(&self, shape: &Shape) -> i32 {
+        let frame = match self.target {
+            // The interpreter's own frame, and 16 bytes for every value.
+            Target::Interpreter => (shape.locals + shape.height).saturating_mul(16).saturating_add(64),
+            Target::Native => self.native_frame(shape) / NATIVE_SCALE,
+        };
+        i32::try_from(frame).unwrap_or(i32::MAX)
+    }
+
+    fn body(&mut self, index: u32, body: &FunctionBody<'_>, shape: &Shape, types: &mut TypeSection) -> Encoded<Function> {
+        let mut locals = Vec::new();
+        for pair in body.get_locals_reader()? {
+            let (count, ty) = pair?;
+            locals.push((count, self.val_type(ty)?));
+        }
+        let mut out;
+        if !shape.is_metered() {
+            out = Function::new(locals);
+            for operator in body.get_operators_reader()? {
+                out.instruction(&self.instruction(operator?)?);
+            }
+            return Ok(out);
+        }
+
+        // Two more locals: the stack counter on entry, and a bulk operation's length.
+        let (saved, length) = (shape.locals, shape.locals + 1);
+        locals.push((2, ValType::I32));
+        out = Function::new(locals);
+        self.enter(&mut out, self.frame(shape), shape.work, saved);
+        // The body becomes a block, so that every way out of it leads past the end of that block.
+        out.instruction(&I::Block(self.results(index, types)?));
+        let mut loops = shape.loops.iter();
+        let mut depth = 0;
+        for operator in body.get_operators_reader()? {
+            let operator = operator?;
+            match operator {
+                Operator::Call { function_index } if function_index < self.imports => {
+                    out.instruction(&I::Call(function_index));
+                    continue;
+                }
+                Operator::Return => {
+                    out.instruction(&I::Br(depth));
+                    continue;
+                }
+                Operator::End if depth == 0 => {
+                    out.instruction(&I::End).instruction(&I::LocalGet(saved)).instruction(&I::GlobalSet(self.stack()));
+                }
+                Operator::End => depth -= 1,
+                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => depth += 1,
+                _ if is_bulk(&operator) => self.charge_length(&mut out, length),
+                _ => {}
+            }
+            let is_loop = matches!(operator, Operator::Loop { .. });
+            out.instruction(&self.instruction(operator)?);
+            if is_loop {
+                let work = loops.next().copied().unwrap_or(1);
+                self.charge(&mut out, &[I::I32Const(counted(work))]);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Takes a function's frame and work off the counters, and checks both at once.
+    fn enter(&self, out: &mut Function, frame: i32, work: u32, saved: u32) {
+        let (stack, fuel) = (self.stack(), self.fuel());
+        for instruction in [
+            I::GlobalGet(stack),
+            I::LocalTee(saved),
+            I::I32Const(frame),
+            I::I32Sub,
+            I::GlobalSet(stack),
+            I::GlobalGet(fuel),
+            I::I32Const(counted(work)),
+            I::I32Sub,
+            I::GlobalSet(fuel),
+            I::GlobalGet(stack),
+            I::GlobalGet(fuel),
+            I::I32Or,
+            I::I32Const(0),
+            I::I32LtS,
+            I::If(BlockType::Empty),
+            I::Call(self.check()),
+        ] {
+            out.instruction(&instruction);
+        }
+        if self.target == Target::Native {
+            // The check measured what is left below this function's frame: no more than what its caller has.
+            out.instruction(&I::GlobalGet(stack)).instruction(&I::LocalSet(saved));
+        }
+        out.instruction(&I::End);
+    }
+
+    /// Takes what `amount` computes off the fuel.
+    fn charge(&self, out: &mut Function, amount: &[I<'_>]) {
+        let fuel = self.fuel();
+        out.instruction(&I::GlobalGet(fuel));
+        for instruction in amount {
+            out.instruction(instruction);
+        }
+        for instruction in [
+            I::I32Sub,
+            I::GlobalSet(fuel),
+            I::GlobalGet(fuel),
+            I::I32Const(0),
+            I::I32LtS,
+            I::If(BlockType::Empty),
+            I::Call(self.check()),
+            I::End,
+        ] {
+            out.instruction(&instruction);
+        }
+    }
+
+    /// Takes a bulk operation's length, which is on top of the operands, off the fuel: one for every 256.
+    fn charge_length(&self, out: &mut Function, length: u32) {
+        out.instruction(&I::LocalSet(length));
+        self.charge(out, &[I::LocalGet(length), I::I32Const(8), I::I32ShrU]);
+        out.instruction(&I::LocalGet(length));
+    }
+
+    /// The type of a block that yields a function's results.
+    fn results(&mut self, function: u32, types: &mut TypeSection) -> Encoded<BlockType> {
+        let results = self.function_type(function).results().to_vec();
+        let results = self.val_types(results)?;
+        Ok(match results[..] {
+            [] => BlockType::Empty,
+            [one] => BlockType::Result(one),
+            _ => BlockType::FunctionType(*self.blocks.entry(results).or_insert_with_key(|results| {
+                types.ty().function([], results.iter().copied());
+                types.len() - 1
+            })),
+        })
+    }
+}
+
+fn counted(work: u32) -> i32 {
+    i32::try_from(work).unwrap_or(i32::MAX)
+}
+
+fn is_bulk(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::MemoryCopy { .. }
+            | Operator::MemoryFill { .. }
+            | Operator::MemoryInit { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableGrow { .. }
+            | Operator::TableInit { .. }
+    )
+}
+
+/// What counts in a function's body.
+#[derive(Default)]
+struct Shape {
+    /// Parameters and locals.
+    locals: u32,
+    /// The most operands there are at a time.
+    height: u32,
+    /// The length of the code, in bytes.
+    bytes: u32,
+    calls: u32,
+    bulk: u32,
+    /// Instructions outside of loops.
+    work: u32,
+    /// Of each loop, in order: instructions within it, but not within a loop in it.
+    loops: Vec<u32>,
+}
+
+impl Shape {
+    fn of(
+        function: FuncToValidate<ValidatorResources>,
+        body: &FunctionBody<'_>,
+        allocations: FuncValidatorAllocations,
+    ) -> Result<(Self, FuncValidatorAllocations), BinaryReaderError> {
+        let mut validator = function.into_validator(allocations);
+        validator.read_locals(&mut body.get_binary_reader())?;
+        let range = body.range();
+        let mut shape =
+            Shape { locals: validator.len_locals(), bytes: (range.end - range.start) as u32, ..Shape::default() };
+        // The loop that each open block lies in.
+        let mut open: Vec<Option<usize>> = vec![None];
+        let mut operators = body.get_operators_reader()?;
+        while !operators.eof() {
+            let (operator, offset) = operators.read_with_offset()?;
+            validator.op(offset, &operator)?;
+            shape.height = shape.height.max(validator.operand_stack_height());
+            let inside = open.last().copied().flatten();
+            match operator {
+                Operator::Loop { .. } => {
+                    open.push(Some(shape.loops.len()));
+                    shape.loops.push(1);
+                    continue;
+                }
+                Operator::Block { .. } | Operator::If { .. } => open.push(inside),
+                Operator::End => drop(open.pop()),
+                Operator::Call { .. } | Operator::CallIndirect { .. } => shape.calls += 1,
+                _ if is_bulk(&operator) => shape.bulk += 1,
+                _ => {}
+            }
+            match inside {
+                Some(index) => shape.loops[index] += 1,
+                None => shape.work += 1,
+            }
+        }
+        Ok((shape, validator.into_allocations()))
+    }
+
+    /// Whether a function is worth counting. One that is not takes a bounded time and calls nothing.
+    fn is_metered(&self) -> bool {
+        self.calls > 0 || self.bulk > 0 || !self.loops.is_empty() || self.work > TRIVIAL
+    }
+}
