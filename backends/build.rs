@@ -1,4 +1,4 @@
-//! Links this crate's tests against the WasmEdge that the set-up found; nothing to do without that backend.
+//! Links the facade's tests against the WasmEdge that the set-up found; nothing to do without that backend.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

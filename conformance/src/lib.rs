@@ -41,6 +41,7 @@ pub mod origin;
 pub mod probe;
 pub mod report;
 mod runner;
+pub mod saboteur;
 pub mod seam;
 
 pub use case::{Case, CaseResult, Level, Need, Outcome, Unmet};

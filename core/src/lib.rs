@@ -5,8 +5,8 @@
 pub mod abi;
 mod cache;
 mod error;
-pub mod http;
 mod guest;
+pub mod http;
 mod imports;
 mod inspect;
 mod limits;

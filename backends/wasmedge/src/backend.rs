@@ -70,7 +70,7 @@ impl WasmEdge {
 }
 
 /// The compiler's level: measured on a guest of 190 kB, level 0 compiles ten times faster than level 3.
-const OPTIMIZATION: ffi::WasmEdge_CompilerOptimizationLevel = ffi::WasmEdge_CompilerOptimizationLevel_O0;
+const OPTIMIZATION: ffi::WasmEdge_CompilerOptimizationLevel = ffi::WasmEdge_CompilerOptimizationLevel_O2;
 
 /// What the engine compiles for: the features of this machine's processor.
 #[cfg(target_arch = "x86_64")]
@@ -164,8 +164,7 @@ impl Loaded {
                 ffi::WasmEdge_LoaderParseFromBuffer(loader.as_ptr(), &raw mut module, bytes.as_ptr(), len)
             })
         };
-        let refused =
-            |code| Error::new(Kind::Engine, format!("WasmEdge refuses the module: {}", raw::message(code)));
+        let refused = |code| Error::new(Kind::Engine, format!("WasmEdge refuses the module: {}", raw::message(code)));
         raw::check(parsed).map_err(refused)?;
         let module = Owned::new(module)?;
         if fell_back {

@@ -88,8 +88,7 @@ impl Instance {
             )
         };
         let count = imports.types().len();
-        let hosts: Box<[Host]> =
-            (0..=count).map(|index| Host { state: Cell::new(std::ptr::null()), index }).collect();
+        let hosts: Box<[Host]> = (0..=count).map(|index| Host { state: Cell::new(std::ptr::null()), index }).collect();
         for (host, import) in hosts.iter().zip(imports.types()) {
             add_function(&import_module, host, &import.ty, call_host)?;
         }

@@ -19,9 +19,9 @@ use std::convert::Infallible;
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind, ExportSection,
-    Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction as I, MemorySection, Module, TableSection,
-    TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind,
+    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction as I,
+    MemorySection, Module, TableSection, TypeSection, ValType,
 };
 use wasmparser::{
     BinaryReaderError, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload,
@@ -165,7 +165,8 @@ impl Rewriter {
                 Payload::TypeSection(section) => {
                     for ty in section.into_iter_err_on_gc_types() {
                         let ty = ty?;
-                        let (params, results) = (self.val_types(ty.params().to_vec())?, self.val_types(ty.results().to_vec())?);
+                        let (params, results) =
+                            (self.val_types(ty.params().to_vec())?, self.val_types(ty.results().to_vec())?);
                         out.types.ty().function(params, results);
                         self.types.push(ty);
                     }
@@ -255,7 +256,13 @@ impl Rewriter {
         i32::try_from(frame).unwrap_or(i32::MAX)
     }
 
-    fn body(&mut self, index: u32, body: &FunctionBody<'_>, shape: &Shape, types: &mut TypeSection) -> Encoded<Function> {
+    fn body(
+        &mut self,
+        index: u32,
+        body: &FunctionBody<'_>,
+        shape: &Shape,
+        types: &mut TypeSection,
+    ) -> Encoded<Function> {
         let mut locals = Vec::new();
         for pair in body.get_locals_reader()? {
             let (count, ty) = pair?;

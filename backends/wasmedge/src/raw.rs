@@ -27,7 +27,9 @@ pub(crate) struct Owned<T: Context>(NonNull<T>);
 impl<T: Context> Owned<T> {
     /// Takes over what a creating function of the engine returned.
     pub(crate) fn new(created: *mut T) -> Result<Self> {
-        NonNull::new(created).map(Owned).ok_or_else(|| Error::new(Kind::Engine, "WasmEdge could not allocate an object"))
+        NonNull::new(created)
+            .map(Owned)
+            .ok_or_else(|| Error::new(Kind::Engine, "WasmEdge could not allocate an object"))
     }
 
     pub(crate) fn as_ptr(&self) -> *mut T {
@@ -113,7 +115,9 @@ pub(crate) fn trap(code: Code) -> Trap {
         INTERRUPTED | ffi::WasmEdge_ErrCode_Interrupted => TrapCode::Interrupted,
         STACK_OVERFLOW => TrapCode::StackOverflow,
         ffi::WasmEdge_ErrCode_Unreachable => TrapCode::Unreachable,
-        ffi::WasmEdge_ErrCode_MemoryOutOfBounds | ffi::WasmEdge_ErrCode_DataSegDoesNotFit => TrapCode::MemoryOutOfBounds,
+        ffi::WasmEdge_ErrCode_MemoryOutOfBounds | ffi::WasmEdge_ErrCode_DataSegDoesNotFit => {
+            TrapCode::MemoryOutOfBounds
+        }
         ffi::WasmEdge_ErrCode_TableOutOfBounds
         | ffi::WasmEdge_ErrCode_UndefinedElement
         | ffi::WasmEdge_ErrCode_ElemSegDoesNotFit => TrapCode::TableOutOfBounds,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wasmer::Engine;
-use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Target};
+use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder};
 use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Result};
 
 use crate::instance;
@@ -19,7 +19,7 @@ impl Wasmer {
     /// Makes the engine for this machine's CPU.
     ///
     /// # Errors
-    /// None so far.
+    /// None: a `Result` as from every backend.
     pub fn new() -> Result<Self> {
         let engine = engine();
         let features = engine.as_sys().target().cpu_features();
@@ -28,18 +28,18 @@ impl Wasmer {
                 name: "wasmer",
                 engine_version: wasmer::sys::vm::VERSION.to_owned(),
                 code_key: format!("{} {features} interrupt-flag", engine.deterministic_id()),
-                capabilities: vec![Capability::Interrupt, Capability::CompiledCode],
+                capabilities: vec![Capability::Interrupt, Capability::CompiledCode, Capability::MultiMemory],
             },
         })
     }
 }
 
-/// An engine for one module: it keeps all code it ever made until it is dropped.
+/// An engine for one module: an engine keeps the code of every module it compiled until it is dropped itself.
 fn engine() -> Engine {
     let mut compiler = Cranelift::new();
     compiler.push_middleware(Arc::<Checks>::default());
-    let features = Features { multi_memory: false, threads: false, extended_const: false, ..Features::default() };
-    EngineBuilder::new(compiler).set_target(Some(Target::default())).set_features(Some(features)).engine().into()
+    // By default the engine accepts all that core lets through, and more.
+    EngineBuilder::new(compiler).engine().into()
 }
 
 impl Backend for Wasmer {
@@ -72,12 +72,12 @@ pub(crate) struct Compiled {
 impl Module for Compiled {
     fn serialize(&self) -> Result<Option<Vec<u8>>> {
         let code = self.module.serialize();
-        let code = code
-            .map_err(|error| Error::new(Kind::Engine, "wasmer cannot serialize the module").with_source(error))?;
+        let code =
+            code.map_err(|error| Error::new(Kind::Engine, "wasmer cannot serialize the module").with_source(error))?;
         Ok(Some(code.to_vec()))
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
-        instance::new(self, imports)
+        instance::new(self, &imports)
     }
 }

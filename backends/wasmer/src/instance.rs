@@ -1,72 +1,45 @@
-//! Instances, and calls both ways.
+//! Instances.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use wasmer::{
-    AsStoreMut, ExportIndex, Exports, Extern, Function, FunctionEnv, FunctionEnvMut, InstantiationError, Memory, Module,
-    Store, StoreMut, Value,
-};
-use wasmer_types::RawValue;
-use wharf_core::{Caller, Error, Imports, Instance, Interrupt, Kind, Result, Trap, TrapCode};
+use wasmer::{AsStoreMut, Extern, Function, FunctionEnv, FunctionEnvMut, InstantiationError, Store, Value};
+use wharf_core::{Caller, Error, Imports, Instance, Interrupt, Kind, Result, Trap};
 
 use crate::backend::Compiled;
+use crate::guest::{Guest, View};
 use crate::interrupt::Flag;
 use crate::values::{self, Stopped};
 
-/// How deep host functions and guest calls may nest. Each level takes a stack of its own from the engine.
-const MAX_NESTING: u32 = 64;
-
-/// What a host function needs of the instance that calls it; set once instantiation has ended.
-struct Guest {
-    module: Module,
-    exports: Exports,
-    memory: Option<Memory>,
-    flag: Arc<Flag>,
-    nesting: AtomicU32,
-}
-
-/// An instance and the store it lives in.
+/// A guest and the store it lives in.
 struct Owner {
     store: Store,
     guest: Arc<Guest>,
 }
 
-// SAFETY: nothing in a store is bound to the thread that made it; all its pointers are into what it owns. `Owner` is
-// used by one thread at a time, and lends the store to nobody for longer than a call.
+// SAFETY: nothing in a store is bound to the thread that made it: its pointers lead into what it owns, and the host
+// functions put into it are `Send`. `Owner` lends the store to nobody for longer than a call.
 unsafe impl Send for Owner {}
 
-/// The guest, reached from outside or from a host function.
-struct View<'a> {
-    store: StoreMut<'a>,
-    guest: &'a Guest,
-}
-
 /// Makes an instance of `module` over `imports`.
-pub(crate) fn new(module: &Compiled, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
+pub(crate) fn new(module: &Compiled, imports: &Arc<Imports>) -> Result<Box<dyn Instance>> {
     let mut store = Store::new(module.engine.clone());
-    let cell = Arc::<OnceLock<Arc<Guest>>>::default();
     let env = FunctionEnv::new(&mut store, ());
+    // Host functions come before the instance, and need it: set below, before any guest code runs.
+    let cell = Arc::default();
     let functions: Vec<Extern> =
-        (0..imports.types().len()).map(|index| host_function(&mut store, &env, &imports, index, &cell)).collect();
-    let instance =
-        wasmer::Instance::new_by_index(&mut store, &module.module, &functions).map_err(|error| match error {
-            // A prepared module has no start function, so what trapped is the copying of a segment.
-            InstantiationError::Start(trap) => {
-                Error::new(Kind::Trap, "a data or element segment does not fit into its memory or table")
-                    .with_source(values::trap(&trap, false))
-            }
-            error => Error::new(Kind::Engine, "wasmer cannot instantiate the module").with_source(error),
-        })?;
+        (0..imports.types().len()).map(|index| host_function(&mut store, &env, imports, index, &cell)).collect();
     let flag = Arc::<Flag>::default();
+    let instance = wasmer::Instance::new_by_index(&mut store, &module.module, &functions).map_err(|error| {
+        let InstantiationError::Start(trap) = error else {
+            return Error::new(Kind::Engine, "wasmer cannot instantiate the module").with_source(error);
+        };
+        // A prepared module has no start function, so what trapped is the copying of a segment.
+        let what = "a data or element segment does not fit into its memory or table";
+        Error::new(Kind::Trap, what).with_source(values::trap(&trap, &flag))
+    })?;
     flag.attach(&mut store);
-    let memory = instance.exports.get_memory("memory").ok().cloned();
-    let module = module.module.clone();
-    let guest = Arc::new(Guest { module, exports: instance.exports, memory, flag, nesting: AtomicU32::new(0) });
-    if cell.set(Arc::clone(&guest)).is_err() {
-        return Err(Error::new(Kind::Internal, "an instance was set up twice"));
-    }
-    Ok(Box::new(Owner { store, guest }))
+    let guest = cell.get_or_init(|| Arc::new(Guest::new(&instance, flag)));
+    Ok(Box::new(Owner { store, guest: Arc::clone(guest) }))
 }
 
 /// The trampoline to function `index` of `imports`.
@@ -79,87 +52,16 @@ fn host_function(
 ) -> Extern {
     let (imports, cell) = (Arc::clone(imports), Arc::clone(cell));
     let ty = values::engine_type(&imports.types()[index].ty);
-    let call = move |mut env: FunctionEnvMut<'_, ()>, params: &[Value]| {
-        // No guest code runs before instantiation has ended.
+    let trampoline = move |mut env: FunctionEnvMut<'_, ()>, params: &[Value]| {
         let Some(guest) = cell.get() else { return Err(values::stop(Stopped::Halted)) };
-        let ty = &imports.types()[index].ty;
-        let (_, store) = env.data_and_store_mut();
-        values::with_slots(ty.params.len().max(ty.results.len()), |slots| {
-            for (slot, value) in slots.iter_mut().zip(params) {
-                *slot = values::to_slot(value).unwrap_or(0);
-            }
-            imports
-                .call(index, &mut View { store, guest }, slots)
-                .map_err(|_| values::stop(Stopped::Halted))?;
-            if guest.flag.asked() {
-                return Err(values::stop(Stopped::Interrupted));
-            }
-            Ok(ty.results.iter().zip(&*slots).map(|(ty, slot)| values::to_value(*slot, *ty)).collect())
+        values::host_call(params, &imports.types()[index].ty.results, |slots| {
+            let mut view = View { store: env.as_store_mut(), guest };
+            imports.call(index, &mut view, slots).map_err(|_| values::stop(Stopped::Halted))?;
+            // The guest may return without reaching a place where it looks at the flag.
+            if guest.flag.asked() { Err(values::stop(Stopped::Interrupted)) } else { Ok(()) }
         })
     };
-    Function::new_with_env(store, env, ty, call).into()
-}
-
-impl View<'_> {
-    fn enter(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
-        let guest = self.guest;
-        let info = guest.module.info();
-        let no_function = || {
-            let what = format!("the guest exports no function `{export}` that takes and returns numbers");
-            Trap::new(TrapCode::Other, what)
-        };
-        let Some(ExportIndex::Function(index)) = info.exports.get(export) else { return Err(no_function()) };
-        let ty = &info.signatures[info.functions[*index]];
-        let function = guest.exports.get_function(export).map_err(|_| no_function())?;
-        let len = ty.params().len().max(ty.results().len());
-        if slots.len() < len {
-            return Err(Trap::new(TrapCode::Other, format!("{} slots given where a call needs {len}", slots.len())));
-        }
-        let raw: Vec<RawValue> = slots[..len].iter().map(|slot| RawValue { u64: *slot }).collect();
-        let results =
-            function.call_raw(&mut self.store, raw).map_err(|error| values::trap(&error, guest.flag.seen()))?;
-        for (slot, value) in slots.iter_mut().zip(results.iter().filter_map(values::to_slot)) {
-            *slot = value;
-        }
-        Ok(())
-    }
-}
-
-impl Caller for View<'_> {
-    fn memory(&mut self) -> Option<&mut [u8]> {
-        let view = self.guest.memory.as_ref()?.view(&self.store);
-        let (start, len) = (view.data_ptr(), view.data_size() as usize);
-        if len == 0 {
-            return Some(&mut []);
-        }
-        // SAFETY: the memory has `len` bytes from `start`, does not move while the store is borrowed as it is by the
-        // slice, and belongs to this store alone: a prepared module has no shared memory.
-        Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
-    }
-
-    fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
-        if self.guest.flag.asked() {
-            return Err(Trap::new(TrapCode::Interrupted, Stopped::Interrupted.to_string()));
-        }
-        if self.guest.nesting.fetch_add(1, Ordering::Relaxed) >= MAX_NESTING {
-            self.guest.nesting.fetch_sub(1, Ordering::Relaxed);
-            let what = format!("host functions and guest calls are nested more than {MAX_NESTING} deep");
-            return Err(Trap::new(TrapCode::StackOverflow, what));
-        }
-        let result = self.enter(export, slots);
-        self.guest.nesting.fetch_sub(1, Ordering::Relaxed);
-        result
-    }
-
-    fn global(&mut self, export: &str) -> Option<u64> {
-        values::to_slot(&self.guest.exports.get_global(export).ok()?.get(&mut self.store))
-    }
-
-    fn set_global(&mut self, export: &str, value: u64) -> bool {
-        let Ok(global) = self.guest.exports.get_global(export) else { return false };
-        values::val_type(global.ty(&self.store).ty)
-            .is_some_and(|ty| global.set(&mut self.store, values::to_value(value, ty)).is_ok())
-    }
+    Function::new_with_env(store, env, ty, trampoline).into()
 }
 
 impl Owner {
@@ -170,13 +72,7 @@ impl Owner {
 
 impl Caller for Owner {
     fn memory(&mut self) -> Option<&mut [u8]> {
-        let view = self.guest.memory.as_ref()?.view(&self.store);
-        let (start, len) = (view.data_ptr(), view.data_size() as usize);
-        if len == 0 {
-            return Some(&mut []);
-        }
-        // SAFETY: as in `View::memory`; here the slice borrows the store's owner.
-        Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
+        self.guest.memory(&mut self.store)
     }
 
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {

@@ -3,13 +3,13 @@
 //! The flag is a global that [`Checks`] adds to the module. Another thread sets it; the guest reads it on entry to
 //! every function, at the head of every loop and before every bulk operation, and traps.
 //!
-//! Wasmer has an interrupt of its own (feature `experimental-host-interrupt`), which is not used: it unwinds the
-//! thread from a `SIGUSR1` handler, also out of Wasmer's own code that holds a process-wide lock on the guest's
-//! stack, and then every later call of any guest waits for that lock for ever; it misses a guest that is just being
-//! entered; and it takes a signal away from the embedder.
+//! Wasmer's own interrupt (feature `experimental-host-interrupt` of 7.3) is not used. Its `SIGUSR1` handler discards
+//! whatever runs on the guest's stack, also the engine's own code around a host call with a lock it holds: a guest
+//! that calls host functions in a loop and is interrupted then aborts the process. It also misses a guest that is
+//! just being entered, and takes that signal away from the embedder.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use wasmer::sys::wasmparser::{BlockType, Operator};
 use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, ModuleMiddleware};
@@ -113,14 +113,14 @@ struct Global(*mut u32);
 unsafe impl Send for Global {}
 
 impl Flag {
-    /// Joins the flag to the one guest in `store`.
+    /// Joins the flag to the one guest in `store`, compiled with [`Checks`].
     pub(crate) fn attach(&self, store: &mut impl AsStoreMut) {
+        // The store has the globals of that guest's module, of which `Checks` added the last.
         let last = store.objects_mut().as_sys().iter_globals().last();
-        let address = last.map(|global| Global(global.vmglobal().as_ptr().cast()));
-        *self.lock() = address;
+        *self.lock() = last.map(|global| Global(global.vmglobal().as_ptr().cast()));
     }
 
-    /// Ends the joining, before the instance goes.
+    /// Parts them, before the instance ends.
     pub(crate) fn detach(&self) {
         *self.lock() = None;
     }
@@ -136,12 +136,12 @@ impl Flag {
     }
 
     fn with_global<T>(&self, look: impl FnOnce(&AtomicU32) -> T) -> Option<T> {
-        // SAFETY: the address is an aligned global of the instance, which `detach` precedes the end of; the lock is
-        // held. The guest's own accesses are single aligned 32-bit ones.
+        // SAFETY: the address is that of an aligned global of the instance, which ends after `detach`, for which the
+        // lock is held here. The guest's own accesses are single aligned ones of 32 bits.
         self.lock().as_ref().map(|global| look(unsafe { AtomicU32::from_ptr(global.0) }))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Global>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Global>> {
         self.global.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,6 +4,8 @@ use wasmer::sys::vm::TrapCode as Code;
 use wasmer::{FunctionType, RuntimeError, Type, Value};
 use wharf_core::{FuncType, Trap, TrapCode, ValType};
 
+use crate::interrupt::Flag;
+
 /// How many values a host function's slots hold on the stack; longer signatures are rare and use the heap.
 const INLINE: usize = 16;
 
@@ -23,12 +25,26 @@ pub(crate) fn stop(why: Stopped) -> RuntimeError {
     RuntimeError::user(Box::new(why))
 }
 
-/// Lends `run` `len` zeroed slots.
-pub(crate) fn with_slots<R>(len: usize, run: impl FnOnce(&mut [u64]) -> R) -> R {
-    match [0; INLINE].get_mut(..len) {
-        Some(slots) => run(slots),
-        None => run(&mut vec![0; len]),
+/// Runs a host function: `run` finds `params` in its slots and leaves there the results, of the types `results`.
+pub(crate) fn host_call(
+    params: &[Value],
+    results: &[ValType],
+    run: impl FnOnce(&mut [u64]) -> Result<(), RuntimeError>,
+) -> Result<Vec<Value>, RuntimeError> {
+    let len = params.len().max(results.len());
+    let (mut inline, mut heap) = ([0; INLINE], Vec::new());
+    let slots = match inline.get_mut(..len) {
+        Some(slots) => slots,
+        None => {
+            heap.resize(len, 0);
+            &mut heap[..]
+        }
+    };
+    for (slot, value) in slots.iter_mut().zip(params) {
+        *slot = to_slot(value).unwrap_or_default();
     }
+    run(slots)?;
+    Ok(results.iter().zip(slots).map(|(ty, slot)| to_value(*slot, *ty)).collect())
 }
 
 /// The signature as the engine has it.
@@ -79,14 +95,13 @@ pub(crate) fn to_value(slot: u64, ty: ValType) -> Value {
     }
 }
 
-/// What ended a call, as the seam reports it. `interrupted`: compiled code has seen the instance's flag, and ended
-/// itself by the instruction that also stands for `unreachable`.
-pub(crate) fn trap(error: &RuntimeError, interrupted: bool) -> Trap {
+/// What ended a call of the guest that `flag` interrupts, as the seam reports it.
+pub(crate) fn trap(error: &RuntimeError, flag: &Flag) -> Trap {
     let code = match error.downcast_ref::<Stopped>() {
         Some(Stopped::Halted) => TrapCode::Host,
         Some(Stopped::Interrupted) => TrapCode::Interrupted,
         None => match error.clone().to_trap() {
-            Some(Code::UnreachableCodeReached) if interrupted => TrapCode::Interrupted,
+            Some(Code::UnreachableCodeReached) if flag.seen() => TrapCode::Interrupted,
             Some(Code::UnreachableCodeReached) => TrapCode::Unreachable,
             Some(Code::HeapAccessOutOfBounds) => TrapCode::MemoryOutOfBounds,
             Some(Code::TableAccessOutOfBounds) => TrapCode::TableOutOfBounds,

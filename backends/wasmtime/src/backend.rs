@@ -5,9 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use wasmtime::{Collector, Config, Engine, Module as Code, ModuleExport};
-use wharf_core::{
-    Backend, BackendInfo, Capability, Error, FuncType, Imports, Instance, Kind, Module, Result,
-};
+use wharf_core::{Backend, BackendInfo, Capability, Error, FuncType, Imports, Instance, Kind, Module, Result};
 
 use crate::instance;
 use crate::interrupt::Clock;

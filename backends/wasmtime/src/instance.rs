@@ -31,8 +31,12 @@ pub(crate) fn new(module: &Compiled, imports: &Arc<Imports>) -> Result<Box<dyn I
     let data = Data { handle, exports: Arc::clone(&module.exports), instance: None, memory: None };
     let mut store = Store::new(module.clock.engine(), data);
     Arc::clone(&store.data().handle).attach(&mut store);
-    let functions: Vec<Extern> =
-        module.imports.iter().enumerate().map(|(index, (ty, _))| host_function(&mut store, ty, index, imports)).collect();
+    let functions: Vec<Extern> = module
+        .imports
+        .iter()
+        .enumerate()
+        .map(|(index, (ty, _))| host_function(&mut store, ty, index, imports))
+        .collect();
     let instance = wasmtime::Instance::new(&mut store, &module.code, &functions).map_err(|error| {
         if error.is::<wasmtime::Trap>() {
             let what = "a data or element segment does not fit into its memory or table";

@@ -1,16 +1,18 @@
 //! Every case, by area. A new area is a module with a `CASES` slice and a line in [`cases`].
 
 pub mod experimental;
+pub mod guest;
 pub mod needs;
 pub mod outbound;
 pub mod preview1;
 pub mod seam;
+pub mod suite;
 
 use crate::case::Case;
 
 /// Every case, in the order of their areas.
 pub fn cases() -> Vec<&'static Case> {
-    [seam::CASES, experimental::CASES, preview1::CASES, outbound::CASES]
+    [seam::CASES, guest::CASES, experimental::CASES, preview1::CASES, outbound::CASES, suite::CASES]
         .into_iter()
         .flat_map(|areas| areas.iter())
         .flat_map(|cases| cases.iter())

@@ -145,9 +145,11 @@ pub(super) fn filestat_get(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, stat: 
 
 pub(super) fn filestat_set_size(wasi: &Wasi, _: &mut Memory<'_>, fd: u32, size: u64) -> Outcome {
     let fd = wasi.fds.get(fd)?;
-    let file = fd.file()?;
+    let file = fd.file()?.to_change()?;
+    // What was not opened for writing is `inval`, as POSIX has it; a right given up later is `notcapable`.
+    fd.require(rights::FD_WRITE).map_err(|_| Errno::Inval)?;
     fd.require(rights::FD_FILESTAT_SET_SIZE)?;
-    file.to_change()?.set_len(size)?;
+    file.set_len(size)?;
     Ok(())
 }
 

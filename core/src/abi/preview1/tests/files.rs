@@ -167,7 +167,7 @@ fn rights_asked_for_decide_on_reading_and_writing() {
         assert_eq!(guest.call("fd_write", &[fd, iovs, len, OUT.into()]) == OK, writes);
         if !writes {
             guest.fails("fd_write", &[fd, iovs, len, OUT.into()], Errno::Badf);
-            guest.fails("fd_filestat_set_size", &[fd, 0], Errno::Notcapable);
+            guest.fails("fd_filestat_set_size", &[fd, 0], Errno::Inval);
         }
     }
 }
@@ -197,6 +197,9 @@ fn rights_given_up_are_gone() {
     guest.ok("fd_seek", &[fd, 0, 1, OUT.into()]);
     guest.fails("fd_filestat_get", &[fd, OUT.into()], Errno::Notcapable);
     guest.fails("fd_sync", &[fd], Errno::Notcapable);
+    let fd = guest.open("file", 0, WRITE);
+    guest.ok("fd_fdstat_set_rights", &[fd, WRITE, 0]);
+    guest.fails("fd_filestat_set_size", &[fd, 0], Errno::Notcapable);
 
     let all = rights::DIRECTORY | rights::FILE;
     guest.ok("fd_fdstat_set_rights", &[DIR, rights::PATH_OPEN, all & !WRITE]);

@@ -1,0 +1,92 @@
+//! wharf's imports among an embedder's own, beside whatever else the embedder has put there.
+
+use std::sync::{Arc, OnceLock};
+
+use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, Instance, RuntimeError, Value};
+use wharf_core::abi::{self, experimental};
+use wharf_core::{Error, Kind, Result, Stop};
+
+use crate::guest::{Guest, View};
+use crate::values;
+
+/// The error of a call whose guest asked to exit: what the embedder finds when it downcasts the call's error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the guest exited with status {0}")]
+pub struct Exit(pub i32);
+
+/// Joins imports to the instance that was made with them.
+///
+/// Wasmer does not tell a host function which instance called it, so the functions know no memory until then.
+#[must_use = "attach it to the instance, or every call of the functions fails"]
+pub struct Attachment(Arc<OnceLock<Guest>>);
+
+impl Attachment {
+    /// Tells the functions that they serve `instance`.
+    ///
+    /// An instance that calls one of them before, from a start function, fails with [`Kind::Config`].
+    pub fn attach(self, instance: &Instance) {
+        self.0.get_or_init(|| Guest::new(instance, Arc::default()));
+    }
+}
+
+/// Adds the `wasi_experimental_http` imports to `imports`, for one instance in `store`.
+///
+/// `http` finds, in the embedder's data behind `env`, what the guest may do: each has a policy, limits and open
+/// responses of its own. A host function that ends the guest (a deadline, a cancellation) makes the embedder's call
+/// fail with an error that downcasts to [`wharf_core::Error`].
+///
+/// The host functions block the calling thread while they wait for the network, and never enter an async runtime.
+///
+/// # Errors
+/// [`Kind::Config`] if there are imports of these names already.
+pub fn add_experimental_to_imports<T: Send + 'static>(
+    store: &mut impl AsStoreMut,
+    env: &FunctionEnv<T>,
+    imports: &mut Imports,
+    http: impl Fn(&T) -> &experimental::Http + Clone + Send + Sync + 'static,
+) -> Result<Attachment> {
+    add_functions_to_imports(store, env, imports, experimental::MODULE, experimental::FUNCTIONS, http)
+}
+
+/// Adds the functions of any ABI to `imports`, as imports from `module`, for one instance in `store`; `state` finds
+/// the guest's state in the embedder's data behind `env`.
+///
+/// A call fails with an error that downcasts to [`wharf_core::Error`] if a function ends the guest, and to [`Exit`]
+/// if the guest asked to exit.
+///
+/// # Errors
+/// [`Kind::Config`] if there are imports of these names already.
+pub fn add_functions_to_imports<T: Send + 'static, C: Clone + Send + Sync + 'static>(
+    store: &mut impl AsStoreMut,
+    env: &FunctionEnv<T>,
+    imports: &mut Imports,
+    module: &str,
+    functions: &'static [abi::Function<C>],
+    state: impl Fn(&T) -> &C + Clone + Send + Sync + 'static,
+) -> Result<Attachment> {
+    let cell = Arc::<OnceLock<Guest>>::default();
+    for function in functions {
+        if imports.exists(module, function.name) {
+            let what = format!("there is an import `{module}::{}` already; add wharf's only once", function.name);
+            return Err(Error::new(Kind::Config, what));
+        }
+        let (state, cell) = (state.clone(), Arc::clone(&cell));
+        let trampoline = move |mut env: FunctionEnvMut<'_, T>, params: &[Value]| {
+            let state = state(env.data()).clone();
+            let Some(guest) = cell.get() else {
+                let what = format!("the guest called `{}` before its imports were attached to it", function.name);
+                return Err(RuntimeError::user(Box::new(Error::new(Kind::Config, what))));
+            };
+            values::host_call(params, function.results, |slots| {
+                let mut view = View { store: env.as_store_mut(), guest };
+                (function.call)(&state, &mut view, slots).map_err(|stop| match stop {
+                    Stop::Exit(status) => RuntimeError::user(Box::new(Exit(status))),
+                    Stop::Error(error) => RuntimeError::user(Box::new(error)),
+                })
+            })
+        };
+        let host = Function::new_with_env(store, env, values::engine_type(&function.ty()), trampoline);
+        imports.define(module, function.name, host);
+    }
+    Ok(Attachment(cell))
+}

@@ -1,0 +1,8 @@
+//! Links the suite's test binary against the WasmEdge that the set-up found; nothing to do without that backend.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    if std::env::var_os("CARGO_FEATURE_WASMEDGE").is_some() {
+        wharf_wasmedge_link::emit();
+    }
+}
