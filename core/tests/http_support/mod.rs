@@ -15,13 +15,13 @@ use wharf_core::{Run, Stop};
 
 /// What an origin does after it has answered.
 #[derive(PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     Keep,
     Close,
 }
 
 /// An HTTP/1.1 origin that speaks raw TCP, a thread for each connection.
-pub struct Origin {
+pub(crate) struct Origin {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
@@ -29,7 +29,7 @@ pub struct Origin {
 
 impl Origin {
     /// Answers each request, given as head and body, through `respond`.
-    pub fn new(respond: impl Fn(&str, &mut TcpStream) -> Then + Send + Sync + 'static) -> Origin {
+    pub(crate) fn new(respond: impl Fn(&str, &mut TcpStream) -> Then + Send + Sync + 'static) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -48,7 +48,7 @@ impl Origin {
     }
 
     /// Gives every request the same answer and keeps the connection.
-    pub fn answering(answer: impl Into<Vec<u8>>) -> Origin {
+    pub(crate) fn answering(answer: impl Into<Vec<u8>>) -> Origin {
         let answer = answer.into();
         Origin::new(move |_, stream| {
             _ = stream.write_all(&answer);
@@ -56,16 +56,16 @@ impl Origin {
         })
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
     /// The requests so far, head and body as they came.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -120,7 +120,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
 }
 
 /// Sends `total` bytes as fast as they are taken and counts them.
-pub fn flooding(total: u64) -> (Origin, Arc<AtomicU64>) {
+pub(crate) fn flooding(total: u64) -> (Origin, Arc<AtomicU64>) {
     let sent = Arc::new(AtomicU64::new(0));
     let counter = sent.clone();
     let origin = Origin::new(move |_, stream| {
@@ -141,41 +141,41 @@ pub fn flooding(total: u64) -> (Origin, Arc<AtomicU64>) {
 }
 
 /// A complete answer.
-pub fn answer(status: &str, headers: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
-pub fn allowing(origins: &[&Origin]) -> PolicyBuilder {
+pub(crate) fn allowing(origins: &[&Origin]) -> PolicyBuilder {
     origins.iter().fold(Policy::builder(), |builder, origin| builder.allow(&origin.url("")).unwrap())
 }
 
-pub fn outbound(policy: PolicyBuilder) -> Outbound {
+pub(crate) fn outbound(policy: PolicyBuilder) -> Outbound {
     Outbound::with_defaults(policy.build(), Limits::default()).unwrap()
 }
 
-pub fn outbound_with(policy: PolicyBuilder, limits: Limits) -> Outbound {
+pub(crate) fn outbound_with(policy: PolicyBuilder, limits: Limits) -> Outbound {
     Outbound::with_defaults(policy.build(), limits).unwrap()
 }
 
-pub fn get(url: &str) -> Request<Outgoing> {
+pub(crate) fn get(url: &str) -> Request<Outgoing> {
     Request::get(url).body(Outgoing::empty()).unwrap()
 }
 
 /// Waits as a guest does.
-pub fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     Run::default().wait(future).unwrap_or_else(|stop: Stop| panic!("{stop:?}"))
 }
 
-pub fn send(outbound: &Outbound, request: Request<Outgoing>) -> Result<Response<Incoming>, HttpError> {
+pub(crate) fn send(outbound: &Outbound, request: Request<Outgoing>) -> Result<Response<Incoming>, HttpError> {
     wait(outbound.send(request))
 }
 
 /// The kind of the error that a request ends with before its response.
-pub fn refused(outbound: &Outbound, request: Request<Outgoing>) -> HttpErrorKind {
+pub(crate) fn refused(outbound: &Outbound, request: Request<Outgoing>) -> HttpErrorKind {
     send(outbound, request).expect_err("no error").kind()
 }
 
-pub fn read(body: &mut Incoming) -> Result<Vec<u8>, HttpError> {
+pub(crate) fn read(body: &mut Incoming) -> Result<Vec<u8>, HttpError> {
     let mut whole = Vec::new();
     while let Some(chunk) = wait(body.chunk()) {
         let chunk: Bytes = chunk?;
@@ -186,7 +186,7 @@ pub fn read(body: &mut Incoming) -> Result<Vec<u8>, HttpError> {
 }
 
 /// Sends and reads everything.
-pub fn fetch(outbound: &Outbound, request: Request<Outgoing>) -> Result<Response<String>, HttpError> {
+pub(crate) fn fetch(outbound: &Outbound, request: Request<Outgoing>) -> Result<Response<String>, HttpError> {
     let (head, mut body) = send(outbound, request)?.into_parts();
     let body = String::from_utf8(read(&mut body)?).unwrap();
     Ok(Response::from_parts(head, body))
