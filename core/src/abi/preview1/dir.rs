@@ -115,8 +115,7 @@ pub(super) fn readdir(
 
 fn list(wasi: &Wasi, dir: &OpenDir, buffer: &mut [u8], cookie: u64) -> Outcome<usize> {
     let mut place = dir.listing.lock().unwrap_or_else(PoisonError::into_inner).take();
-    // From the start, it is to show what is there now.
-    let mut listing = match place.take_if(|listing| cookie > 0 && listing.at <= cookie) {
+    let mut listing = match place.take_if(|listing| listing.at <= cookie) {
         Some(listing) => listing,
         None => Listing::open(&dir.dir)?,
     };

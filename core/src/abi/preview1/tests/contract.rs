@@ -167,6 +167,7 @@ fn a_bad_pointer_is_fault_and_changes_nothing() {
                 guest.fails(name, &args, Errno::Fault);
                 assert_eq!(*guest.bytes(), memory, "{name}, argument {at}");
                 assert_eq!(state(&dir), before, "{name}, argument {at}");
+                guest.fails("fd_close", &[5], Errno::Badf);
                 tried += 1;
             }
         }

@@ -181,6 +181,26 @@ fn a_reader_that_fails_is_an_errno() {
 }
 
 #[test]
+fn what_comes_after_some_input_is_left_for_the_next_read() {
+    /// A terminal, say, whose end is told once.
+    struct Parts(Vec<&'static [u8]>);
+    impl Read for Parts {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let part = if self.0.is_empty() { &[][..] } else { self.0.remove(0) };
+            buffer[..part.len()].copy_from_slice(part);
+            Ok(part.len())
+        }
+    }
+    let mut guest = Guest::new(WasiConfig::new().stdin(Input::reader(Parts(vec![b"abc", b"", b"def"]))));
+    let [iovs, len] = guest.iovecs(&[(DATA, 3), (DATA + 3, 3)]);
+    for expected in ["abc", "", "def", ""] {
+        guest.ok("fd_read", &[0, iovs, len, OUT.into()]);
+        let read = guest.u32(OUT);
+        assert_eq!(guest.get(DATA, read), expected.as_bytes());
+    }
+}
+
+#[test]
 fn a_named_pipe_does_not_hold_a_guest() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pipe");
