@@ -20,6 +20,7 @@ pub struct Net<'a> {
     policy: Result<PolicyBuilder, String>,
     limits: Limits,
     names: Option<HashMap<String, Vec<IpAddr>>>,
+    resolver: Option<Arc<dyn Resolver>>,
     trusted: Vec<Vec<u8>>,
     transport: Option<Arc<dyn Transport>>,
 }
@@ -32,6 +33,7 @@ impl Context {
             policy: Ok(Policy::builder()),
             limits: Limits::default(),
             names: None,
+            resolver: None,
             trusted: Vec::new(),
             transport: None,
         }
@@ -80,6 +82,13 @@ impl Net<'_> {
         self
     }
 
+    /// Resolves names with a resolver of the case's own, in place of [`name`](Self::name).
+    #[must_use]
+    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = Some(resolver);
+        self
+    }
+
     /// Trusts the certificates that `ca` signs.
     #[must_use]
     pub fn trust(mut self, ca: &TestCa) -> Self {
@@ -106,8 +115,9 @@ impl Net<'_> {
             None => {
                 let mut builder = ReqwestTransport::builder(policy.clone())
                     .header_limits(self.limits.header_count, self.limits.header_bytes);
-                if let Some(names) = self.names {
-                    builder = builder.resolver(Arc::new(Names(names)));
+                let names = self.names.map(|names| -> Arc<dyn Resolver> { Arc::new(Names(names)) });
+                if let Some(resolver) = self.resolver.or(names) {
+                    builder = builder.resolver(resolver);
                 }
                 for certificate in &self.trusted {
                     builder = builder.root_certificate(certificate)?;

@@ -1,8 +1,8 @@
 //! Compiled code, kept between loads.
 //!
 //! An entry is named by the digest of all that shaped it: the prepared module, the backend, its engine's version and
-//! its code key. It holds the digest of its own code before the code, so that an entry cut short or damaged is
-//! compiled anew instead of being run. Entries are trusted as far as the directory is: it is made for its owner only.
+//! its code key. It begins with the digest of these and its code, so that an entry that is cut short, damaged or another
+//! module's is compiled anew instead of being run. Entries are trusted as far as the directory is: it is made for its owner only.
 
 use std::fs;
 use std::io::Write;
@@ -63,8 +63,10 @@ impl CodeCache {
     /// # Errors
     /// What [`Backend::compile`] reports.
     pub(crate) fn compile(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<Arc<dyn Module>> {
-        let path = self.directory.join(name(backend, prepared));
-        if let Some(code) = read(&path) {
+        let key = key(backend, prepared);
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = self.directory.join(format!("{}-{hex}.bin", backend.info().name));
+        if let Some(code) = read(&path, &key) {
             match backend.load(prepared.wasm(), &code) {
                 Ok(module) => return Ok(module),
                 Err(error) => tracing::warn!(path = %path.display(), %error, "cached code was refused; compiling anew"),
@@ -73,7 +75,7 @@ impl CodeCache {
         let module = backend.compile(prepared.wasm())?;
         match module.serialize() {
             Ok(Some(code)) => {
-                if let Err(error) = self.write(&path, &code) {
+                if let Err(error) = self.write(&path, &key, &code) {
                     tracing::warn!(path = %path.display(), %error, "compiled code could not be cached");
                 }
             }
@@ -83,16 +85,19 @@ impl CodeCache {
         Ok(module)
     }
 
-    fn write(&self, path: &Path, code: &[u8]) -> std::io::Result<()> {
+    fn write(&self, path: &Path, key: &Key, code: &[u8]) -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        file.write_all(&Sha256::digest(code))?;
+        file.write_all(&seal(key, code))?;
         file.write_all(code)?;
         file.persist(path)?;
         Ok(())
     }
 }
 
-fn name(backend: &dyn Backend, prepared: &Prepared) -> String {
+/// The digest of all that compiled code depends on.
+type Key = [u8; DIGEST];
+
+fn key(backend: &dyn Backend, prepared: &Prepared) -> Key {
     let info = backend.info();
     let mut digest = Sha256::new();
     for part in [info.name, info.engine_version.as_str(), info.code_key.as_str()] {
@@ -100,15 +105,19 @@ fn name(backend: &dyn Backend, prepared: &Prepared) -> String {
         digest.update(part);
     }
     digest.update(prepared.wasm());
-    let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{hex}.bin", info.name)
+    digest.finalize().into()
 }
 
-fn read(path: &Path) -> Option<Vec<u8>> {
+/// What an entry begins with: it binds the code to what it was compiled from, so that no entry stands for another.
+fn seal(key: &Key, code: &[u8]) -> Key {
+    Sha256::new().chain_update(key).chain_update(code).finalize().into()
+}
+
+fn read(path: &Path, key: &Key) -> Option<Vec<u8>> {
     let mut bytes = fs::read(path).ok()?;
     if bytes.len() < DIGEST {
         return None;
     }
     let code = bytes.split_off(DIGEST);
-    (Sha256::digest(&code).as_slice() == bytes).then_some(code)
+    (bytes == seal(key, &code)).then_some(code)
 }

@@ -15,7 +15,7 @@ use crate::limits::LoadOptions;
 use crate::link::{self, Binding, Linked};
 use crate::prepare::{Export, ExportType, Prepared};
 use crate::run::{Run, io};
-use crate::seam::{Backend, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode};
+use crate::seam::{Backend, Capability, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode};
 
 /// What one run of a guest is granted. The default grants nothing and sets no time limit.
 #[derive(Default)]
@@ -37,6 +37,8 @@ pub struct Guest {
     bindings: Arc<[Binding]>,
     exports: Arc<[Export]>,
     has_start: bool,
+    /// The backend's name, if it cannot interrupt a guest.
+    uninterruptible: Option<&'static str>,
 }
 
 impl Guest {
@@ -69,6 +71,7 @@ impl Guest {
             bindings,
             exports: prepared.exports().clone(),
             has_start: prepared.has_start(),
+            uninterruptible: (!backend.info().can(Capability::Interrupt)).then_some(backend.info().name),
         })
     }
 
@@ -80,13 +83,19 @@ impl Guest {
     /// Makes an instance and runs its start function, if it has one. The time limit runs from here.
     ///
     /// # Errors
-    /// The [`Stop`] that ended the start function, or why there is no instance.
+    /// The [`Stop`] that ended the start function, or why there is no instance: [`Kind::Unsupported`] for a time limit
+    /// on a backend without [`Capability::Interrupt`].
     pub fn start(&self, config: GuestConfig) -> Result<Session, Stop> {
+        if let (Some(backend), Some(_)) = (self.uninterruptible, config.timeout) {
+            let message = format!("the backend {backend} cannot interrupt a guest; run this guest without a time limit");
+            return Err(Error::new(Kind::Unsupported, message).into());
+        }
         let run = Run::new(config.cancel);
         // A limit beyond what the clock can count to is none.
         run.set_deadline(config.timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
         let http = match config.outbound {
-            Some(outbound) => Http::new(outbound, run.clone()),
+            // Limits count for each guest, whatever the embedder's other guests do with the same configuration.
+            Some(outbound) => Http::new(outbound.for_guest(), run.clone()),
             None => Http::deny_all(run.clone()),
         };
         let wasi = Wasi::new(config.wasi, run.clone());

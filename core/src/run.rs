@@ -90,8 +90,9 @@ impl Run {
     pub fn wait_until<T>(&self, future: impl Future<Output = T>, limit: Option<Instant>) -> Result<Option<T>, Stop> {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         let mut context = Context::from_waker(&waker);
-        let mut future = pin!(future);
-        let mut cancelled = pin!(self.cancel.cancelled());
+        // Within a task of tokio's, its budget would make a ready future pending, and nobody would wake this thread.
+        let mut future = pin!(tokio::task::coop::unconstrained(future));
+        let mut cancelled = pin!(tokio::task::coop::unconstrained(self.cancel.cancelled()));
         loop {
             if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
                 return Ok(Some(value));

@@ -90,6 +90,13 @@ pub struct BackendInfo {
     pub capabilities: Vec<Capability>,
 }
 
+impl BackendInfo {
+    /// Whether the engine can do this.
+    pub fn can(&self, capability: Capability) -> bool {
+        self.capabilities.contains(&capability)
+    }
+}
+
 /// An engine, ready to compile.
 pub trait Backend: Send + Sync {
     /// Name, engine version, capabilities.

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use wasmedge_sdk::{AsInstance as _, ImportObject};
+use wasmedge_sdk::ImportObject;
 use wasmedge_sys::ffi;
 use wharf_core::abi::{Function, experimental};
 use wharf_core::{Caller, Error, Kind, Result, Stop, Trap, ValType};

@@ -20,7 +20,7 @@ const INTERPRETER_STACK: i32 = 4 << 20;
 const FUEL: i32 = 100_000;
 /// How many calls into a guest there may be at a time, each from a host function that the one before called. They
 /// nest on the caller's stack.
-const MAX_NESTED: u32 = 16;
+const MAX_NESTED: u32 = 64;
 
 /// An instance. Everything in it is reached through a pointer that its host functions share.
 pub(crate) struct Instance(Handle);

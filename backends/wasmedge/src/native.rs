@@ -7,6 +7,9 @@
 //! fault would kill it. So [`share_signals`] lets one thread enter compiled code and stay there, which makes
 //! WasmEdge's handlers final, and puts a handler over them that asks who runs: a WasmEdge guest's fault goes to WasmEdge,
 //! any other to the handlers that were there before. (It also spares every call six system calls.)
+//!
+//! That first entry is also the first compilation, with which LLVM takes over a dozen more signals, among them the
+//! `SIGILL` that other engines trap with and the `SIGINT` of the embedder. These are given back.
 
 use std::cell::Cell;
 use std::io;
@@ -22,7 +25,7 @@ use wharf_core::{Backend, Caller, Calls, Error, FuncType, Import, Imports, Kind,
 use crate::meter::{MAX_NATIVE_FRAME, NATIVE_SCALE};
 
 /// What a guest's frames may take.
-const GUEST: usize = 1 << 20;
+const GUEST: usize = 2 << 20;
 /// What is left below them: for host functions, which run on the same stack, and for what the counted frames were short
 /// of the real ones when the counter ran out.
 const RESERVE: usize = (1 << 20) + (NATIVE_SCALE as usize - 1) * GUEST + MAX_NATIVE_FRAME as usize;
@@ -96,7 +99,23 @@ pub(crate) fn as_guest<R>(guest: bool, f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// The signals of WasmEdge's own handlers.
 const SIGNALS: [c_int; 3] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE];
+/// The further signals for which LLVM, once for the process, installs handlers that end it when it compiles at first.
+const LLVM_SIGNALS: [c_int; 12] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGSYS,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+];
 static OTHERS: OnceLock<[libc::sigaction; 3]> = OnceLock::new();
 static WASMEDGES: OnceLock<[libc::sigaction; 3]> = OnceLock::new();
 
@@ -108,22 +127,29 @@ pub(crate) fn share_signals(backend: &dyn Backend) -> Result<()> {
         return Ok(());
     }
     OTHERS.get_or_init(|| SIGNALS.map(current));
+    let before_llvm = LLVM_SIGNALS.map(current);
     stay_in_guest(backend)?;
     WASMEDGES.get_or_init(|| SIGNALS.map(current));
+    for (signal, action) in LLVM_SIGNALS.iter().zip(&before_llvm) {
+        install(*signal, action)?;
+    }
     for signal in SIGNALS {
-        // SAFETY: all zeroes is a valid action; `handle` only does what a handler may.
-        let status = unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = handle as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut())
-        };
-        if status != 0 {
-            return Err(failed().with_source(io::Error::last_os_error()));
-        }
+        // SAFETY: all zeroes is a valid action.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = handle as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        install(signal, &action)?;
     }
     *done = true;
     Ok(())
+}
+
+fn install(signal: c_int, action: &libc::sigaction) -> Result<()> {
+    // SAFETY: the action was in force before, or is `handle`, which only does what a handler may.
+    match unsafe { libc::sigaction(signal, &raw const *action, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(failed().with_source(io::Error::last_os_error())),
+    }
 }
 
 fn failed() -> Error {

@@ -25,7 +25,7 @@ const OUTPUT_LIMIT: usize = 64 << 10;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn demo(args: &DemoArgs, console: Console) -> anyhow::Result<u8> {
-    let backend = backend::named(&args.backend.backend)?;
+    let backend = backend::make(&args.backend)?;
     let (name, engine) = (backend.info().name, &backend.info().engine_version);
     let server = Server::start()?;
     let origin = server.origin();

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
     // What is wrong with the grants is told before a long compilation.
     let wasi = wasi(args, module, guest_args)?;
     let outbound = outbound(args)?;
-    let backend = backend::named(&args.backend.backend)?;
+    let backend = backend::make(&args.backend)?;
     let guest = load(args, &*backend, module, console)?;
     let config =
         GuestConfig { wasi, outbound: Some(outbound), timeout: args.limits.timeout, cancel: signals.guest_starts() };

@@ -8,7 +8,8 @@ mod http;
 mod raw;
 mod tls;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -142,7 +143,18 @@ impl Origin {
     /// # Errors
     /// [`Unmet::Harness`] if no port is to be had.
     pub fn http(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> CaseResult<Origin> {
-        Self::listen("http", move |listener, seen, stop| http::serve(listener, None, Arc::new(answer), seen, stop))
+        Self::http_at(Ipv4Addr::LOCALHOST.into(), answer)
+    }
+
+    /// As [`http`](Self::http), at another address of this machine, for example `::1`.
+    ///
+    /// # Errors
+    /// [`Unmet::Skipped`] if this machine does not have the address; [`Unmet::Harness`] if no port is to be had.
+    pub fn http_at(ip: IpAddr, answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> CaseResult<Origin> {
+        let socket = bind(ip)?;
+        Self::listen("http", socket, move |listener, seen, stop| {
+            http::serve(listener, None, Arc::new(answer), seen, stop)
+        })
     }
 
     /// Answers every request with `reply`.
@@ -165,11 +177,10 @@ impl Origin {
         answer: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> CaseResult<Origin> {
         let config = ca.server(certificate, protocols)?;
-        let mut origin = Self::listen("https", move |listener, seen, stop| {
+        let origin = Self::listen("https", bind(Ipv4Addr::LOCALHOST.into())?, move |listener, seen, stop| {
             http::serve(listener, Some(config), Arc::new(answer), seen, stop)
         })?;
-        "localhost".clone_into(&mut origin.host);
-        Ok(origin)
+        Ok(origin.named("localhost"))
     }
 
     /// Plays the same script on every connection, byte for byte.
@@ -186,7 +197,23 @@ impl Origin {
     /// # Errors
     /// [`Unmet::Harness`] if no port is to be had.
     pub fn raw_each(script: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static) -> CaseResult<Origin> {
-        Self::listen("http", move |listener, seen, stop| raw::serve(listener, Arc::new(script), seen, stop))
+        Self::listen("http", bind(Ipv4Addr::LOCALHOST.into())?, move |listener, seen, stop| {
+            raw::serve(listener, None, Arc::new(script), seen, stop)
+        })
+    }
+
+    /// As [`raw`](Self::raw), over TLS, with a good certificate that `ca` made. A script that ends without
+    /// [`Step::Finish`] closes the connection as an attacker would who cuts it: TLS is not told of the end.
+    ///
+    /// # Errors
+    /// As for [`https`](Self::https).
+    pub fn raw_tls(ca: &TestCa, script: impl Into<Vec<Step>>) -> CaseResult<Origin> {
+        let config = ca.server(Certificate::Good, &["http/1.1"])?;
+        let script = script.into();
+        let origin = Self::listen("https", bind(Ipv4Addr::LOCALHOST.into())?, move |listener, seen, stop| {
+            raw::serve(listener, Some(config), Arc::new(move |_| script.clone()), seen, stop)
+        })?;
+        Ok(origin.named("localhost"))
     }
 
     /// An address where connections are refused.
@@ -194,7 +221,7 @@ impl Origin {
     /// # Errors
     /// [`Unmet::Harness`] if no port is to be had.
     pub fn refusing() -> CaseResult<Origin> {
-        let socket = bind()?;
+        let socket = bind(Ipv4Addr::LOCALHOST.into())?;
         let address = socket.local_addr().map_err(Unmet::harness)?;
         Ok(Self::at(address, vec![Held::Bound(socket)]))
     }
@@ -204,7 +231,7 @@ impl Origin {
     /// # Errors
     /// [`Unmet::Harness`] if no port is to be had; [`Unmet::Skipped`] where the system's queues work otherwise.
     pub fn unconnectable() -> CaseResult<Origin> {
-        let socket = bind()?;
+        let socket = bind(Ipv4Addr::LOCALHOST.into())?;
         let address = socket.local_addr().map_err(Unmet::harness)?;
         let _runtime = handle().enter();
         let mut held = vec![Held::Listening(socket.listen(1).map_err(Unmet::harness)?)];
@@ -289,7 +316,7 @@ impl Origin {
     fn at(address: SocketAddr, held: Vec<Held>) -> Origin {
         Origin {
             scheme: "http",
-            host: address.ip().to_string(),
+            host: host(address.ip()),
             address,
             seen: Arc::default(),
             _held: held,
@@ -297,35 +324,48 @@ impl Origin {
         }
     }
 
-    fn listen<F, Serving>(scheme: &'static str, serve: F) -> CaseResult<Origin>
+    fn named(mut self, host: &str) -> Origin {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    fn listen<F, Serving>(scheme: &'static str, socket: TcpSocket, serve: F) -> CaseResult<Origin>
     where
         F: FnOnce(TcpListener, Arc<Seen>, CancellationToken) -> Serving,
         Serving: Future<Output = ()> + Send + 'static,
     {
-        let socket = bind()?;
         let _runtime = handle().enter();
         let listener = socket.listen(128).map_err(Unmet::harness)?;
         let address = listener.local_addr().map_err(Unmet::harness)?;
         let seen = Arc::new(Seen::default());
         let stop = CancellationToken::new();
         handle().spawn(serve(listener, seen.clone(), stop.clone()));
-        Ok(Origin {
-            scheme,
-            host: address.ip().to_string(),
-            address,
-            seen,
-            _held: Vec::new(),
-            _stop: stop.drop_guard(),
-        })
+        Ok(Origin { scheme, host: host(address.ip()), address, seen, _held: Vec::new(), _stop: stop.drop_guard() })
     }
 }
 
-/// A socket bound to a free port of the loopback interface.
-fn bind() -> CaseResult<TcpSocket> {
+/// An address as the host of a URL.
+fn host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// A socket bound to a free port of this address.
+fn bind(ip: IpAddr) -> CaseResult<TcpSocket> {
     let _runtime = handle().enter();
-    let socket = TcpSocket::new_v4().map_err(Unmet::harness)?;
-    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).map_err(Unmet::harness)?;
-    Ok(socket)
+    let socket = if ip.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = match socket {
+        Err(error) if ip.is_ipv6() => return Err(Unmet::Skipped(format!("this machine has no IPv6: {error}"))),
+        socket => socket.map_err(Unmet::harness)?,
+    };
+    match socket.bind((ip, 0).into()) {
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            Err(Unmet::Skipped(format!("this machine does not have the address {ip}")))
+        }
+        bound => bound.map(|()| socket).map_err(Unmet::harness),
+    }
 }
 
 /// The runtime that origins run on.

@@ -1,10 +1,12 @@
-//! The ill-behaved origin: a script of bytes over bare TCP.
+//! The ill-behaved origin: a script of bytes over bare TCP, or inside TLS.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gate, MAX_BODY, PATIENCE, Received, Seen, accept};
@@ -31,6 +33,8 @@ pub enum Step {
     Gate(Gate),
     /// Closes with a reset instead of an end.
     Reset,
+    /// Ends what the origin sends in good order, which over TLS includes to say so.
+    Finish,
     /// Keeps the connection open and silent until the client is gone or [`PATIENCE`] is over.
     Hold,
 }
@@ -57,12 +61,27 @@ impl Step {
 type Script = Arc<dyn Fn(usize) -> Vec<Step> + Send + Sync>;
 
 /// Serves until stopped.
-pub(super) async fn serve(listener: TcpListener, script: Script, seen: Arc<Seen>, stop: CancellationToken) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    script: Script,
+    seen: Arc<Seen>,
+    stop: CancellationToken,
+) {
+    let acceptor = tls.map(TlsAcceptor::from);
     let log = seen.clone();
     accept(listener, seen, stop, move |stream, number| {
-        let (steps, seen) = (script(number), log.clone());
+        let (acceptor, steps, seen) = (acceptor.clone(), script(number), log.clone());
         async move {
             let _best_effort = stream.set_nodelay(true);
+            let stream: Box<dyn Stream> = match acceptor {
+                None => Box::new(stream),
+                Some(acceptor) => match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => Box::new(stream),
+                    // The client's side tells of a handshake that fails.
+                    _ => return,
+                },
+            };
             let mut peer = Peer { stream, number, read: Vec::new() };
             for step in steps {
                 // A step that fails finds the client gone: the script is over.
@@ -76,8 +95,26 @@ pub(super) async fn serve(listener: TcpListener, script: Script, seen: Arc<Seen>
     .await;
 }
 
+/// What a script is played on.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The connection underneath.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 struct Peer {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     number: usize,
     /// Read from the client and not yet used.
     read: Vec<u8>,
@@ -95,23 +132,24 @@ impl Peer {
                 request.body = self.body(&request).await?;
                 seen.push(request);
             }
-            Step::Send(bytes) => self.stream.write_all(&bytes).await.ok()?,
+            Step::Send(bytes) => self.send(&bytes).await?,
             Step::Drip(bytes, pause) => {
                 for byte in bytes {
-                    self.stream.write_all(&[byte]).await.ok()?;
+                    self.send(&[byte]).await?;
                     tokio::time::sleep(pause).await;
                 }
             }
             Step::Flood(bytes) => loop {
-                self.stream.write_all(&bytes).await.ok()?;
+                self.send(&bytes).await?;
             },
             Step::Wait(time) => tokio::time::sleep(time).await,
             Step::Gate(gate) => gate.pass().await,
             Step::Reset => {
                 // A lingering time of zero makes the close a reset.
-                self.stream.set_zero_linger().ok()?;
+                self.stream.tcp().set_zero_linger().ok()?;
                 return None;
             }
+            Step::Finish => self.stream.shutdown().await.ok()?,
             Step::Hold => loop {
                 let mut ignored = [0; 4096];
                 if self.stream.read(&mut ignored).await.ok()? == 0 {
@@ -120,6 +158,12 @@ impl Peer {
             },
         }
         Some(())
+    }
+
+    /// Sends; a TLS stream keeps bytes until it is flushed.
+    async fn send(&mut self, bytes: &[u8]) -> Option<()> {
+        self.stream.write_all(bytes).await.ok()?;
+        self.stream.flush().await.ok()
     }
 
     /// Reads more; `None` at the end of the stream.

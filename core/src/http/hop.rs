@@ -98,6 +98,9 @@ impl Hop {
 
     /// The request for the transport; `None` if its body was sent before.
     fn request(&mut self) -> Result<Option<Request<Body>>, HttpError> {
+        // RFC 9110, 8.6: a method that gives content a meaning says when there is none, which no transport does by itself.
+        let says_none = matches!(self.method, Method::POST | Method::PUT | Method::PATCH)
+            && matches!(&self.body, HopBody::Whole(bytes) if bytes.is_empty());
         let Some(body) = self.body.take() else { return Ok(None) };
         let uri: Uri = self.url.as_str().parse().map_err(|error: http::uri::InvalidUri| {
             HttpError::new(HttpErrorKind::InvalidUrl, "the url cannot be sent").with_source(error)
@@ -106,6 +109,9 @@ impl Hop {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers.clone();
+        if says_none {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         Ok(Some(request))
     }
 }

@@ -15,6 +15,11 @@ use wharf_core::{
     Backend, BackendInfo, Caller, Error, Imports, Instance, Interrupt, Kind, Module, Result, Trap, TrapCode, ValType,
 };
 
+/// How many calls of a guest may be open at a time.
+const MAX_RECURSION: usize = 50_000;
+/// What their values may take, in bytes.
+const MAX_STACK: usize = 8 << 20;
+
 /// The Wasmi interpreter.
 pub struct Wasmi {
     engine: Engine,
@@ -22,7 +27,7 @@ pub struct Wasmi {
 }
 
 impl Wasmi {
-    /// The interpreter with its default settings.
+    /// The interpreter.
     pub fn new() -> Self {
         let info = BackendInfo {
             name: "wasmi",
@@ -30,7 +35,10 @@ impl Wasmi {
             code_key: String::new(),
             capabilities: Vec::new(),
         };
-        Wasmi { engine: Engine::default(), info }
+        let mut config = wasmi::Config::default();
+        // Guests may recurse as deep as on an engine with a stack of 1 MiB.
+        config.set_max_recursion_depth(MAX_RECURSION).set_max_stack_height(MAX_STACK);
+        Wasmi { engine: Engine::new(&config), info }
     }
 }
 
@@ -63,8 +71,7 @@ impl Module for Compiled {
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
-        let engine = self.0.engine().upgrade().ok_or_else(|| Error::new(Kind::Engine, "the engine is gone"))?;
-        let mut store = Store::new(&engine, State(None));
+        let mut store = Store::new(self.0.engine(), State(None));
         let functions: Vec<Extern> = (0..imports.types().len())
             .map(|index| Extern::Func(host_function(&mut store, imports.clone(), index)))
             .collect();
@@ -209,7 +216,7 @@ fn value(ty: wasmi::ValType, slot: u64) -> Val {
         wasmi::ValType::I64 => Val::I64(slot as i64),
         wasmi::ValType::F32 => Val::F32(wasmi::F32::from_bits(slot as u32)),
         wasmi::ValType::F64 => Val::F64(wasmi::F64::from_bits(slot)),
-        other => Val::default(other),
+        other => Val::default_for_ty(other),
     }
 }
 

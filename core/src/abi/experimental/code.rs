@@ -47,6 +47,10 @@ pub(super) fn of(error: &HttpError) -> ErrorCode {
         HttpErrorKind::InvalidUrl => ErrorCode::InvalidUrl,
         HttpErrorKind::InvalidMethod => ErrorCode::InvalidMethod,
         HttpErrorKind::TooManyOpen | HttpErrorKind::TooManyInFlight => ErrorCode::TooManySessions,
+        HttpErrorKind::Internal => {
+            tracing::error!(error = %crate::error::chain(error), "the host failed the guest's request");
+            ErrorCode::HostFailed
+        }
         _ => {
             tracing::warn!(error = %crate::error::chain(error), "the guest's request failed");
             ErrorCode::RequestFailed

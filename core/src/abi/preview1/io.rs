@@ -11,7 +11,7 @@ use cap_std::fs::FileExt;
 
 use crate::abi::preview1::Wasi;
 use crate::abi::preview1::errno::{Errno, Fail, Outcome};
-use crate::abi::preview1::fds::Object;
+use crate::abi::preview1::fds::{Fd, Object};
 use crate::abi::preview1::rights;
 use crate::abi::preview1::stdio::{InputStream, OutputStream};
 use crate::abi::preview1::types::{FD_NONBLOCK, Iovec, iovecs};
@@ -113,8 +113,11 @@ pub(super) fn seek(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, offset: i64, w
     let fd = wasi.fds.get(fd)?;
     let file = fd.seekable()?;
     // To ask for the position is less than to change it.
-    let asks = offset == 0 && whence == 1;
-    fd.require(if asks { rights::FD_TELL } else { rights::FD_SEEK })?;
+    if offset == 0 && whence == 1 {
+        may_tell(&fd)?;
+    } else {
+        fd.require(rights::FD_SEEK)?;
+    }
     let to = match whence {
         0 => SeekFrom::Start(u64::try_from(offset).map_err(|_| Errno::Inval)?),
         1 => SeekFrom::Current(offset),
@@ -130,10 +133,16 @@ pub(super) fn seek(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, offset: i64, w
 pub(super) fn tell(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, position: u32) -> Outcome {
     let fd = wasi.fds.get(fd)?;
     let file = fd.seekable()?;
-    fd.require(rights::FD_TELL)?;
+    may_tell(&fd)?;
+    memory.slice(position, 8)?;
     let at = (&file.file).stream_position()?;
     memory.write(position, &at.to_le_bytes())?;
     Ok(())
+}
+
+/// Refuses what has no right to ask for the position: the right to change it includes that.
+fn may_tell(fd: &Fd) -> Outcome {
+    fd.require(rights::FD_TELL).or_else(|_| fd.require(rights::FD_SEEK))
 }
 
 /// Runs `step` over the buffers in parts of at most `chunk` bytes, until one is not used up. `step` gets a part and

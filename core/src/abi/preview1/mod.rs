@@ -7,7 +7,8 @@
 //! What holds for every function:
 //! - It answers an error number. A pointer, length or count that leaves the guest's memory is `fault`, a descriptor
 //!   that is not open is `badf`, an undefined enumeration value or flag is `inval`, a path that is not UTF-8 is
-//!   `ilseq`. Nothing here panics. Pointers need no alignment.
+//!   `ilseq`. Nothing here panics. Pointers need no alignment. Of the room for a granted directory's name only what
+//!   the name takes has to lie in memory.
 //! - Everything it writes to is checked before it acts: a call that answers `fault` has changed nothing.
 //! - Every wait ends with the guest's [`Run`], and every long piece of work looks at it: then the guest ends.
 //! - Work and memory are bounded: 1024 buffers a read or write, 4096 subscriptions a poll, 4096 bytes a path, and

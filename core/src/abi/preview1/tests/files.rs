@@ -197,6 +197,11 @@ fn rights_given_up_are_gone() {
     guest.ok("fd_seek", &[fd, 0, 1, OUT.into()]);
     guest.fails("fd_filestat_get", &[fd, OUT.into()], Errno::Notcapable);
     guest.fails("fd_sync", &[fd], Errno::Notcapable);
+    let fd = guest.open("file", 0, READ);
+    guest.ok("fd_fdstat_set_rights", &[fd, rights::FD_SEEK, 0]);
+    guest.ok("fd_tell", &[fd, OUT.into()]);
+    guest.ok("fd_fdstat_set_rights", &[fd, 0, 0]);
+    guest.fails("fd_tell", &[fd, OUT.into()], Errno::Notcapable);
     let fd = guest.open("file", 0, WRITE);
     guest.ok("fd_fdstat_set_rights", &[fd, WRITE, 0]);
     guest.fails("fd_filestat_set_size", &[fd, 0], Errno::Notcapable);

@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use wasmtime::{Engine, Linker, Module, Store};
+use wasmtime::error::Context as _;
+use wasmtime::{Engine, Linker, Module, Result, Store, ensure};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};

@@ -22,7 +22,7 @@ const CHUNK: u32 = 65_536;
 
 fn main() -> Result<()> {
     let origin = serve()?;
-    let module = Module::from_bytes(None, wat::parse_str(include_str!("fetch.wat"))?)?;
+    let module = Module::from_bytes(None, wat::parse_str(include_str!("../../wasmtime/examples/fetch.wat"))?)?;
 
     let policy = Policy::builder().allow(&format!("http://{origin}"))?.build();
     let (status, printed) = run(&module, origin, policy)?;
@@ -49,7 +49,9 @@ fn run(module: &Module, origin: SocketAddr, policy: Policy) -> Result<(u32, Stri
     let mut store = Store::new(None, imports)?;
     let mut guest = store.register_active_module(module)?;
     // WasmEdge takes an exit for a success, so the status tells.
-    store.executor().call_func(&mut guest.get_func_mut("_start")?, [])?;
+    let mut start = guest.get_func_mut("_start")?;
+    store.executor().call_func(&mut start, [])?;
+    drop(start);
     let chunk = guest.get_memory_ref("memory")?.get_data(CHUNK, GREETING.len() as u32)?;
     drop((guest, store));
     Ok((wasi.exit_code(), String::from_utf8(chunk)?))
