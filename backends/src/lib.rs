@@ -67,12 +67,8 @@ pub fn backends() -> impl Iterator<Item = &'static str> {
 
 /// Whether the backend of this name is compiled in.
 pub fn is_compiled_in(name: &str) -> bool {
-    match name {
-        "wasmtime" => cfg!(feature = "wasmtime"),
-        "wasmer" => cfg!(feature = "wasmer"),
-        "wasmedge" => cfg!(feature = "wasmedge"),
-        _ => false,
-    }
+    let features = [cfg!(feature = "wasmtime"), cfg!(feature = "wasmer"), cfg!(feature = "wasmedge")];
+    KNOWN.into_iter().zip(features).any(|(known, there)| known == name && there)
 }
 
 /// Makes the backend of this name, as its own crate makes it by default.

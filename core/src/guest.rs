@@ -87,7 +87,8 @@ impl Guest {
     /// on a backend without [`Capability::Interrupt`].
     pub fn start(&self, config: GuestConfig) -> Result<Session, Stop> {
         if let (Some(backend), Some(_)) = (self.uninterruptible, config.timeout) {
-            let message = format!("the backend {backend} cannot interrupt a guest; run this guest without a time limit");
+            let message =
+                format!("the backend {backend} cannot interrupt a guest; run this guest without a time limit");
             return Err(Error::new(Kind::Unsupported, message).into());
         }
         let run = Run::new(config.cancel);

@@ -49,9 +49,10 @@ fn run(module: &Module, origin: SocketAddr, policy: Policy) -> Result<(u32, Stri
     let mut store = Store::new(None, imports)?;
     let mut guest = store.register_active_module(module)?;
     // WasmEdge takes an exit for a success, so the status tells.
-    let mut start = guest.get_func_mut("_start")?;
-    store.executor().call_func(&mut start, [])?;
-    drop(start);
+    {
+        let mut start = guest.get_func_mut("_start")?;
+        store.executor().call_func(&mut start, [])?;
+    }
     let chunk = guest.get_memory_ref("memory")?.get_data(CHUNK, GREETING.len() as u32)?;
     drop((guest, store));
     Ok((wasi.exit_code(), String::from_utf8(chunk)?))

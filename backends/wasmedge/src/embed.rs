@@ -37,7 +37,8 @@ pub fn function_imports<C: Send + Sync + 'static>(
     functions: &'static [Function<C>],
     state: C,
 ) -> Result<ImportObject<C>> {
-    let failed = |error| Error::new(Kind::Engine, format!("WasmEdge cannot make the imports `{module}`")).with_source(error);
+    let failed =
+        |error| Error::new(Kind::Engine, format!("WasmEdge cannot make the imports `{module}`")).with_source(error);
     let mut object = ImportObject::create(module, Box::new(state)).map_err(failed)?;
     for function in functions {
         let ty = wasmedge_sdk::FuncType::new(types(function.params), types(function.results));

@@ -136,14 +136,18 @@ fn text(report: &Report) -> String {
             let _ = writeln!(text, "  again: wharf conformance --backend {} --filter {}", column.backend, result.id);
         }
     }
-    let passed: usize = report.columns.iter().map(|column| column.count(Outcome::Pass)).sum();
-    let total: usize = report.columns.iter().map(|column| column.results.len()).sum();
+    let count = |outcome| report.columns.iter().map(|column| column.count(outcome)).sum::<usize>();
+    let failed: usize = Outcome::ALL.into_iter().filter(|outcome| outcome.is_red()).map(count).sum();
     let verdict = match report.outcome() {
         Exit::Good => styled(GOOD, "good"),
         Exit::Failures => styled(BAD, "failures"),
         Exit::NothingRan => styled(BAD, "a backend ran nothing"),
         Exit::Usage | Exit::Harness => styled(BAD, "the harness failed: no verdict"),
     };
-    let _ = writeln!(text, "\n{verdict}: {passed} of {total} passed");
+    let skipped = match count(Outcome::Skipped) {
+        0 => String::new(),
+        skipped => format!(", {skipped} skipped"),
+    };
+    let _ = writeln!(text, "\n{verdict}\n{} passed, {failed} failed{skipped}", count(Outcome::Pass));
     text
 }

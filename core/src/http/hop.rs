@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
@@ -237,6 +237,14 @@ impl Context<'_> {
         let kind = HttpErrorKind::ResponseHeadersTooLarge;
         let limits = self.limits;
         check_size(response.headers(), limits.header_count, limits.header_bytes, kind, "response headers")?;
+        let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+        if let Some(first) = codings.next() {
+            let chunked = first.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+            if !chunked || codings.next().is_some() {
+                let message = "the response has a transfer coding other than chunked";
+                return Err(HttpError::new(HttpErrorKind::TransferCoding, message));
+            }
+        }
         strip(response.headers_mut(), self.policy);
         Ok(response)
     }

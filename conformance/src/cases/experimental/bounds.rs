@@ -55,12 +55,15 @@ fn open(context: &Context) -> CaseResult<(Origin, HttpProbe, u32)> {
     Ok((origin, probe, handle))
 }
 
+/// Puts a range in place of one of `req`'s own.
+type Spoil = fn(&mut ReqArgs, (u32, u32));
+
 fn req_inputs(context: &Context) -> CaseResult {
     let origin = Origin::replying(Reply::status(200))?;
     let mut probe = context.http_probe(&origin)?;
     let url = origin.url("/");
     for range in OUTSIDE {
-        let spoils: [(&str, fn(&mut ReqArgs, (u32, u32))); 4] = [
+        let spoils: [(&str, Spoil); 4] = [
             ("url", |args, range| args.url = range),
             ("method", |args, range| args.method = range),
             ("headers", |args, range| args.headers = range),

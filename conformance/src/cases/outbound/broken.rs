@@ -9,7 +9,7 @@ use crate::case::{Case, CaseResult};
 use crate::check_eq;
 use crate::context::Context;
 use crate::origin::{Body, Origin, Reply, Step};
-use crate::probe::Req;
+use crate::probe::{Req, at};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
@@ -86,7 +86,8 @@ fn two_lengths(context: &Context) -> CaseResult {
         let url = origin.url("/");
         match reach.probe.req(&Req::get(&url))? {
             0 => {
-                reach.breaks(&Req::get(&url)).map_err(|unmet| unmet.context(headers))?;
+                let handle = reach.probe.probe.u32_at(at::HANDLE)?;
+                reach.breaks_off(handle).map_err(|unmet| unmet.context(headers))?;
             }
             code => check_eq!(code, ErrorCode::RequestFailed as u32, "the code of `req` for {headers:?}"),
         }

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use wharf_core::GuestConfig;
+use wharf_core::Run;
 use wharf_core::abi::experimental::ErrorCode;
 use wharf_core::http::{HttpError, HttpErrorKind, Limits, Timeouts, Transport};
 
-use super::Reach;
-use crate::case::{Case, CaseResult, Unmet};
+use super::{Reach, request};
+use crate::case::{Case, CaseResult};
 use crate::context::Context;
 use crate::origin::{Body, Certificate, Gate, Origin, Reply, Step, TestCa};
-use crate::probe::{HttpProbe, Req, at};
+use crate::probe::{Req, at};
 use crate::{check, check_eq};
 
 /// The cases of this file.
@@ -57,32 +57,27 @@ fn open_responses(context: &Context) -> CaseResult {
     limited(context, &origin, |limits| limits.open_responses = 0)?.because(&Req::get(&url), HttpErrorKind::TooManyOpen)
 }
 
+/// A guest of this ABI waits for each of its requests, so that the count holds is seen on
+/// [`Outbound`](wharf_core::http::Outbound); and that it is each guest's own, on a guest.
 fn in_flight(context: &Context) -> CaseResult {
     let gate = Gate::new();
     let slow = Origin::replying(Reply::ok("slow").once(gate.clone()))?;
     let fast = Origin::replying(Reply::ok("fast"))?;
     let net = context.net().allow(&slow.base()).allow(&fast.base()).limits(|limits| limits.in_flight_requests = 1);
-    let outbound = net.outbound()?;
-    // Clones share their counts, as the instances of one guest do.
-    let start =
-        || HttpProbe::start(context, GuestConfig { outbound: Some(outbound.clone()), ..GuestConfig::default() });
-    let (mut waiting, mut other) = (start()?, start()?);
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| waiting.open(&Req::get(&slow.url("/"))));
-        let result = (|| -> CaseResult {
-            check!(slow.wait_until(|slow| slow.requests().len() == 1), "the slow request did not arrive");
-            let code = other.req(&Req::get(&fast.url("/")))?;
-            check_eq!(code, ErrorCode::TooManySessions as u32, "the code of a second request in flight");
-            check_eq!(fast.accepted(), 0, "connections for it");
-            Ok(())
-        })();
-        gate.open();
-        let waited = waiter.join().unwrap_or_else(|_| Err(Unmet::failed("the waiting guest panicked")));
-        result?;
-        check_eq!(waited?.0, 200, "the status of the first request");
-        check_eq!(other.open(&Req::get(&fast.url("/")))?.0, 200, "the status once the first is answered");
-        Ok(())
-    })
+    let mut reach = net.reach(context)?;
+    let (slow_url, fast_url) = (slow.url("/"), fast.url("/"));
+    let waiting = reach.outbound.send(request(&Req::get(&slow_url))?);
+    check!(slow.wait_until(|slow| slow.requests().len() == 1), "the slow request did not arrive");
+    reach.because(&Req::get(&fast_url), HttpErrorKind::TooManyInFlight)?;
+    check_eq!(fast.accepted(), 0, "connections for a second request in flight");
+    check_eq!(reach.get(&fast_url)?, b"fast", "the body to a guest while a request of another is in flight");
+    gate.open();
+    let answer = Run::default().wait(waiting)?.map_err(wharf_core::Error::from)?;
+    check_eq!(answer.status().as_u16(), 200, "the status of the slow request");
+    let next = Run::default().wait(reach.outbound.send(request(&Req::get(&fast_url))?))?;
+    check_eq!(next.map_err(wharf_core::Error::from)?.status().as_u16(), 200, "the status of the request after it");
+    let mut none = limited(context, &fast, |limits| limits.in_flight_requests = 0)?;
+    none.fails(&Req::get(&fast_url), ErrorCode::TooManySessions)
 }
 
 fn until_the_head(context: &Context) -> CaseResult {
@@ -96,7 +91,7 @@ fn until_the_head(context: &Context) -> CaseResult {
 
 /// A request with these header lines fails, and one with these succeeds. Nothing of the first is sent.
 fn request_headers(context: &Context, change: impl FnOnce(&mut Limits), good: &[&str], bad: &[&str]) -> CaseResult {
-    let origin = Origin::raw(Step::exchange("200 OK", &[], ""))?;
+    let origin = Origin::raw(Step::exchange("200 OK", &["connection: close"], ""))?;
     let mut reach = limited(context, &origin, change)?;
     let url = origin.url("/");
     for lines in bad {
@@ -126,7 +121,9 @@ fn request_header_count(context: &Context) -> CaseResult {
 /// A response with these header lines, beside a content-length of 0, is refused, and one with these is not.
 fn response_headers(context: &Context, change: impl Fn(&mut Limits), good: &[&str], bad: &[&str]) -> CaseResult {
     for (lines, fine) in [(good, true), (bad, false)] {
-        let origin = Origin::raw(Step::exchange("200 OK", lines, ""))?;
+        // Answers twice: a connection that ends after one answer may be met by the second request as it goes.
+        let exchange = Step::exchange("200 OK", lines, "");
+        let origin = Origin::raw([exchange.clone(), exchange, vec![Step::Hold]].concat())?;
         let mut reach = limited(context, &origin, &change)?;
         let url = origin.url("/");
         if fine {
@@ -185,12 +182,13 @@ fn endless_head(context: &Context) -> CaseResult {
 fn trailers(context: &Context) -> CaseResult {
     let answer = |size: usize| {
         let trailer = "t".repeat(size);
-        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nx-trailer: {trailer}\r\n\r\n")
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+        format!("{head}4\r\nbody\r\n0\r\nx-trailer: {trailer}\r\n\r\n")
     };
     let small = Origin::raw(vec![Step::ReadRequest, Step::text(answer(50)), Step::Hold])?;
     let change = |limits: &mut Limits| limits.header_bytes = 100;
     check_eq!(limited(context, &small, change)?.get(&small.url("/"))?, b"body", "a body with small trailers");
-    let large = Origin::raw(vec![Step::ReadRequest, Step::text(answer(200)), Step::Hold])?;
+    let large = Origin::raw(vec![Step::ReadRequest, Step::text(answer(200))])?;
     let mut reach = limited(context, &large, change)?;
     check_eq!(reach.breaks(&Req::get(&large.url("/")))?, b"body", "what came before the trailers");
     reach.because(&Req::get(&large.url("/")), HttpErrorKind::ResponseTrailersTooLarge)

@@ -101,6 +101,11 @@ impl Reach {
     /// The guest sends `req`, which is answered; but its body must break off instead of ending. Gives what came before.
     fn breaks(&mut self, req: &Req<'_>) -> CaseResult<Vec<u8>> {
         let (_, handle) = self.probe.open(req)?;
+        self.breaks_off(handle)
+    }
+
+    /// The body of an open response must break off instead of ending. Gives what came before, and closes it.
+    fn breaks_off(&mut self, handle: u32) -> CaseResult<Vec<u8>> {
         let mut body = Vec::new();
         loop {
             match self.probe.read(handle, at::BUFFER_LEN)? {

@@ -39,8 +39,7 @@ impl Arg {
     }
 }
 
-/// Arguments with which a function does what it is for, what it answers then, and how many bytes it may write at each
-/// pointer.
+/// Arguments with which a function does what it is for, and what it answers then.
 struct Good {
     args: Vec<Arg>,
     answer: Errno,
@@ -86,7 +85,7 @@ const OUT_2: Arg = Ptr(at::OUT_2);
 const DATA: Arg = Ptr(at::DATA);
 /// Two buffers, as [`fixture`] lays them out.
 const IOVS: [Arg; 2] = [Ptr(at::LIST), Len(2)];
-/// The name of what is there: `file`, `dir` and `link` all lie at one place, with one behind the other.
+/// The names of what is in the granted directory, and of what is not yet.
 const NAME: [Arg; 2] = [Ptr(at::PATH), Len(4)];
 const DIR_NAME: [Arg; 2] = [Ptr(at::PATH + 0x10), Len(3)];
 const LINK_NAME: [Arg; 2] = [Ptr(at::PATH + 0x20), Len(4)];

@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 pub const MAX_STRINGS: usize = 1 << 20;
 
 /// How many file descriptors a guest may have open unless [`WasiConfig::max_fds`] says otherwise.
-pub const DEFAULT_MAX_FDS: usize = 1024;
+pub const DEFAULT_MAX_FDS: usize = 256;
 
 /// What a guest gets through preview 1. The default grants nothing: no arguments, no environment, no files, an
 /// empty standard input, and output that is discarded.

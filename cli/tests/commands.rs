@@ -1,0 +1,88 @@
+//! The commands besides `run`: what they print on good input.
+
+mod support;
+
+use support::{Files, backends, end, wharf};
+
+#[test]
+fn demo_shows_an_exchange_and_a_denial() {
+    for backend in backends() {
+        let ended = end(&mut wharf(&["demo", "--backend", backend]));
+        assert_eq!(ended.code, Some(0), "{backend}: {ended:?}");
+        for part in ["POST /greet HTTP/1.1", "200 OK", "Hello, wharf!", "the server saw nothing", "Wasi error 7"] {
+            assert!(ended.out.contains(part), "{backend} should show {part:?}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn backends_lists_what_is_compiled_in() {
+    let ended = end(&mut wharf(&["backends", "--format", "json"]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let list: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    let there: Vec<&str> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|backend| !backend["engine_version"].is_null())
+        .map(|backend| backend["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(there, backends(), "{}", ended.out);
+}
+
+#[test]
+fn inspect_tells_what_a_guest_speaks() {
+    let files = Files::new();
+    let ended = end(&mut wharf(&["inspect", "--format", "json", &files.fetch()]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(report["abis"], serde_json::json!(["wasi_experimental_http", "wasi_snapshot_preview1"]));
+    assert_eq!(report["runs"], true);
+    assert_eq!(report["kind"], "command");
+
+    let guest = files.wat(
+        "odd.wasm",
+        r#"(module (import "wasi_experimental_http" "req" (func (param i64))) (import "a" "b" (func)))"#,
+    );
+    let ended = end(&mut wharf(&["inspect", &guest]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("would refuse it") && ended.out.contains("a::b"), "{ended:?}");
+}
+
+#[test]
+fn conformance_lists_cases_one_a_line() {
+    let ended = end(&mut wharf(&["conformance", "--list"]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ids: Vec<&str> = ended.out.lines().collect();
+    assert!(ids.len() >= 100, "{} cases", ids.len());
+    assert!(ids.is_sorted());
+    for id in ids {
+        assert!(id.contains('/') && !id.contains(char::is_whitespace), "{id:?}");
+    }
+}
+
+#[test]
+fn conformance_writes_its_reports() {
+    let files = Files::new();
+    let directory = files.path().join("reports");
+    let mut args = vec!["conformance", "--filter", "experimental/req/", "--report-dir", directory.to_str().unwrap()];
+    for backend in backends() {
+        args.extend(["--backend", backend]);
+    }
+    let ended = end(&mut wharf(&args));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.ends_with(" passed, 0 failed\n"), "{ended:?}");
+    for name in ["conformance.json", "conformance.xml", "conformance.md", "conformance.html"] {
+        let text = std::fs::read_to_string(directory.join(name)).unwrap();
+        assert!(backends().iter().all(|backend| text.contains(backend)), "{name} names every backend");
+    }
+}
+
+#[test]
+fn completions_are_for_the_shell_asked_for() {
+    for (shell, part) in [("bash", "_wharf()"), ("zsh", "#compdef wharf"), ("fish", "complete -c wharf")] {
+        let ended = end(&mut wharf(&["completions", shell]));
+        assert_eq!(ended.code, Some(0), "{shell}");
+        assert!(ended.out.contains(part), "{shell}");
+    }
+}
