@@ -1,6 +1,6 @@
 //! Log lines on standard error.
 //!
-//! What is logged is decided by -v and -q, else by WHARF_LOG, else by RUST_LOG, else it is warnings. A line for people
+//! What is logged is decided by -v and -q, else by WHARF_LOG, else by RUST_LOG, else by the command. A line for people
 //! reads like the error line: `wharf: warning: ...`; from -v on it says when and where, too.
 
 use std::fmt;
@@ -21,9 +21,9 @@ use crate::output::{BAD, FAINT, ODD, printable, styled};
 /// Where filters are read from, the first that is set.
 const VARIABLES: [&str; 2] = ["WHARF_LOG", "RUST_LOG"];
 
-/// Starts logging. Before, nothing is logged.
-pub(crate) fn init(global: &GlobalArgs) {
-    let (filter, problem) = filter(global, |name| std::env::var(name).ok());
+/// Starts logging, by the filter `usual` unless the user says otherwise. Before, nothing is logged.
+pub(crate) fn init(global: &GlobalArgs, usual: &str) {
+    let (filter, problem) = filter(global, usual, |name| std::env::var(name).ok());
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     match global.log_format {
         LogFormat::Text => {
@@ -38,8 +38,7 @@ pub(crate) fn init(global: &GlobalArgs) {
 }
 
 /// The filter, and what was wrong with one that was given.
-fn filter(global: &GlobalArgs, variable: impl Fn(&str) -> Option<String>) -> (EnvFilter, Option<String>) {
-    let usual = "warn";
+fn filter(global: &GlobalArgs, usual: &str, variable: impl Fn(&str) -> Option<String>) -> (EnvFilter, Option<String>) {
     let chosen = match (global.verbose, global.quiet) {
         (0, 0) => None,
         (0, 1) => Some("error"),
@@ -118,7 +117,7 @@ mod tests {
 
     fn chosen(verbose: u8, quiet: u8, set: &[(&str, &str)]) -> String {
         let variable = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        filter(&global(verbose, quiet), variable).0.to_string()
+        filter(&global(verbose, quiet), "warn", variable).0.to_string()
     }
 
     #[test]
@@ -134,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_filter_that_does_not_parse_is_told_and_ignored() {
-        let (filter, problem) = filter(&global(0, 0), |name| (name == "WHARF_LOG").then(|| "wharf=loud".to_owned()));
+        let (filter, problem) =
+            filter(&global(0, 0), "warn", |name| (name == "WHARF_LOG").then(|| "wharf=loud".to_owned()));
         assert_eq!(filter.to_string(), "warn");
         assert!(problem.unwrap().starts_with("WHARF_LOG is no log filter"));
     }
