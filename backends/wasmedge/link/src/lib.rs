@@ -9,7 +9,8 @@
 //! wharf_wasmedge_link::emit();
 //! ```
 //!
-//! and this crate among its build dependencies. With an installed WasmEdge the variable is unset and nothing is added.
+//! and this crate among its build dependencies. With an installed WasmEdge that variable is unset; if [`LIBRARY`] names
+//! where it is, binaries look there when they start.
 //! Documentation tests get no such arguments: in those packages, mark examples that would run the engine `no_run`.
 
 use std::env;
@@ -17,6 +18,9 @@ use std::path::Path;
 
 /// The environment variable that holds the private directory, an absolute path.
 pub const SYSROOT: &str = "WHARF_WASMEDGE_SYSROOT";
+
+/// The environment variable that holds the directory of libwasmedge, for the engine's own bindings too.
+pub const LIBRARY: &str = "WASMEDGE_LIB_DIR";
 
 /// The dynamic linker and the library directory of each machine the script knows, below the private directory.
 const LAYOUTS: [(&str, &str, &str); 2] = [
@@ -29,8 +33,17 @@ const LAYOUTS: [(&str, &str, &str); 2] = [
 /// # Panics
 /// If [`SYSROOT`] is set but holds no dynamic linker: a build that went on would make binaries that cannot start.
 pub fn emit() {
-    println!("cargo:rerun-if-env-changed={SYSROOT}");
-    let Some(sysroot) = env::var_os(SYSROOT).filter(|sysroot| !sysroot.is_empty()) else { return };
+    let directory = |name: &str| {
+        println!("cargo:rerun-if-env-changed={name}");
+        env::var_os(name).filter(|directory| !directory.is_empty())
+    };
+    let library = directory(LIBRARY);
+    let Some(sysroot) = directory(SYSROOT) else {
+        if let Some(library) = library {
+            println!("cargo:rustc-link-arg=-Wl,-rpath,{}", Path::new(&library).display());
+        }
+        return;
+    };
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     for argument in arguments(Path::new(&sysroot), &arch) {
         println!("cargo:rustc-link-arg={argument}");
