@@ -5,9 +5,9 @@
 //! that has WasmEdge in it must name them. Cargo hands a library's linker arguments to nobody, so each package that
 //! builds such binaries has a `build.rs` with one line:
 //!
-//! ```
+//! ```no_run
 //! wharf_wasmedge_link::emit();
-//! ```
+//! ```no_run
 //!
 //! and this crate among its build dependencies. With an installed WasmEdge that variable is unset; if [`LIBRARY`] names
 //! where it is, binaries look there when they start.
