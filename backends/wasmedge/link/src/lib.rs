@@ -7,7 +7,7 @@
 //!
 //! ```no_run
 //! wharf_wasmedge_link::emit();
-//! ```no_run
+//! ```
 //!
 //! and this crate among its build dependencies. With an installed WasmEdge that variable is unset; if [`LIBRARY`] names
 //! where it is, binaries look there when they start.
