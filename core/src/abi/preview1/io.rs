@@ -152,7 +152,11 @@ fn may_tell(fd: &Fd) -> Outcome {
 /// how much was done before it, and says how much of it is done.
 ///
 /// An error after some bytes is kept back, as POSIX has it: the guest gets the count, and the error if it tries on.
-pub(super) fn transfer(iovecs: &[Iovec], chunk: u32, mut step: impl FnMut(Iovec, u32) -> Outcome<usize>) -> Outcome<u32> {
+pub(super) fn transfer(
+    iovecs: &[Iovec],
+    chunk: u32,
+    mut step: impl FnMut(Iovec, u32) -> Outcome<usize>,
+) -> Outcome<u32> {
     // A count has to fit the result.
     iovecs.iter().try_fold(0u32, |sum, iovec| sum.checked_add(iovec.len)).ok_or(Errno::Inval)?;
     let mut total = 0;

@@ -144,9 +144,8 @@ impl Hints {
 
     /// The kinds of sockets, with their protocols, that are asked for.
     fn kinds(&self) -> Vec<(u32, u32)> {
-        let wanted = |ty, protocol| {
-            (self.ty == 0 || self.ty == ty) && (self.protocol == 0 || self.protocol == protocol)
-        };
+        let wanted =
+            |ty, protocol| (self.ty == 0 || self.ty == ty) && (self.protocol == 0 || self.protocol == protocol);
         [(STREAM, TCP), (DATAGRAM, UDP)].into_iter().filter(|(ty, protocol)| wanted(*ty, *protocol)).collect()
     }
 
