@@ -2,9 +2,9 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{Files, backends, end, wharf};
@@ -70,7 +70,7 @@ fn greeting(address: SocketAddr) -> String {
 }
 
 /// Starts `wharf` and gives the address that it says it listens on.
-fn listening(args: &[&str]) -> (Child, SocketAddr, BufReader<std::process::ChildStderr>) {
+fn listening(args: &[&str]) -> (Child, SocketAddr, BufReader<ChildStderr>) {
     let mut child = wharf(args).stderr(Stdio::piped()).spawn().unwrap();
     let mut err = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
@@ -203,4 +203,130 @@ fn inspect_says_which_dialect_each_function_is() {
     let ended = end(&mut wharf(&["run", &guest]));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("wasix_32v1::sock_open"), "{ended:?}");
+}
+
+/// Sends `text`, ends the stream and gives what comes back.
+fn echoed(address: SocketAddr, text: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Starts a guest that prints where it listens.
+fn serving(args: &[&str]) -> (Child, SocketAddr, BufReader<ChildStdout>) {
+    let mut child = wharf(args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
+    (child, address, out)
+}
+
+#[test]
+fn a_server_on_the_published_socket_crate_runs_everywhere() {
+    let files = Files::new();
+    let guest = files.write("echo-wasmedge.wasm", wharf_guests::ECHO_WASMEDGE.wasm().unwrap());
+    for backend in backends() {
+        let common = ["run", "--backend", backend, "--allow-listen", "127.0.0.1:0", &guest];
+        let (mut child, address, _out) = serving(&[&common[..], &["serve", "127.0.0.1:0", "3"]].concat());
+        for text in ["one", "", &"long ".repeat(20_000)] {
+            assert_eq!(echoed(address, text), text, "{backend}");
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{backend}");
+
+        let (mut child, address, _out) = serving(&[&common[..], &["poll", "127.0.0.1:0", "30"]].concat());
+        let peers: Vec<_> = (0..30)
+            .map(|number| {
+                std::thread::spawn(move || {
+                    let text = format!("number {number}, ").repeat(500);
+                    assert_eq!(echoed(address, &text), text);
+                })
+            })
+            .collect();
+        for peer in peers {
+            peer.join().unwrap();
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{backend}");
+    }
+}
+
+#[test]
+fn the_published_socket_crate_connects_to_what_is_allowed() {
+    let files = Files::new();
+    let guest = files.write("echo-wasmedge.wasm", wharf_guests::ECHO_WASMEDGE.wasm().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).unwrap();
+            stream.write_all(&bytes.to_ascii_uppercase()).unwrap();
+        }
+    });
+    for backend in backends() {
+        for host in ["localhost", "127.0.0.1"] {
+            let to = format!("{host}:{port}");
+            let run = |allowed: &str| {
+                end(&mut wharf(&[
+                    "run",
+                    "--no-cache",
+                    "--backend",
+                    backend,
+                    "-a",
+                    allowed,
+                    &guest,
+                    "send",
+                    &to,
+                    "hello",
+                ]))
+            };
+            let ended = run(&to);
+            assert_eq!((ended.code, ended.out.as_str()), (Some(0), "HELLO"), "{backend}: {ended:?}");
+            let ended = run("other.example");
+            assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{backend}: {ended:?}");
+            assert!(ended.err.contains("a guest was denied") && ended.err.contains(host), "{backend}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn the_published_socket_crate_exchanges_datagrams() {
+    let files = Files::new();
+    let guest = files.write("echo-wasmedge.wasm", wharf_guests::ECHO_WASMEDGE.wasm().unwrap());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = socket.local_addr().unwrap();
+    let (port, to) = (to.port(), to.to_string());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            socket.send_to(&buffer[..len].to_ascii_uppercase(), from).unwrap();
+        }
+    });
+    for backend in backends() {
+        let args = ["run", "--backend", backend, "-a", &to, "--allow-listen", "127.0.0.1:0", &guest, "ask", &to, "hi"];
+        let ended = end(&mut wharf(&args));
+        assert_eq!((ended.code, ended.out), (Some(0), format!("{port}\nHI")), "{backend}: {}", ended.err);
+    }
+}
+
+/// The listener is found at 3, and the directory behind it is found all the same.
+#[test]
+fn a_server_on_the_standard_library_runs_everywhere() {
+    let files = Files::new();
+    let guest = files.write("listener.wasm", wharf_guests::LISTENER.wasm().unwrap());
+    files.write("file", "and a file");
+    let directory = format!("{}::/data", files.path().display());
+    for backend in backends() {
+        let args = ["run", "--backend", backend, "--dir", &directory, "--tcplisten", "127.0.0.1:0"];
+        let (mut child, address, _err) = listening(&[&args[..], &[&guest, "2", "/data/file"]].concat());
+        for text in ["one ", "two "] {
+            assert_eq!(echoed(address, text), format!("{text}and a file"), "{backend}");
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{backend}");
+    }
 }
