@@ -59,7 +59,7 @@ fn refused(context: &Context, wat: &Wat, parts: &[&str]) -> CaseResult {
 fn none(context: &Context) -> CaseResult {
     refused(context, &Wat::new().import(MODULE, "sock_accept", "i32", "i32"), &["sock_accept", "signature"])?;
     refused(context, &Wat::new().import(MODULE, "sock_open", "i32 i32 i64", "i32"), &["sock_open", "(i32, i32, i32)"])?;
-    refused(context, &Wat::new().import(MODULE, "sock_opem", "i32 i32 i32", "i32"), &["sock_opem", "sock_open"])
+    refused(context, &Wat::new().import(MODULE, "sock_opens", "i32 i32 i32", "i32"), &["sock_opens", "sock_open"])
 }
 
 fn wasix(context: &Context) -> CaseResult {

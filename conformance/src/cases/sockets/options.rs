@@ -1,9 +1,12 @@
 //! Options of sockets.
 
+use std::io::{ErrorKind, Read};
+use std::time::{Duration, Instant};
+
 use super::peer;
 use super::probe::{DATAGRAM, INET4, STREAM, SockProbe, listening};
 use super::streams::pair;
-use crate::case::{Case, CaseResult};
+use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::preview1::probe::{Errno, at, range};
 use crate::context::Context;
 use crate::{check, check_eq};
@@ -13,6 +16,8 @@ pub(super) const CASES: &[Case] = &[
     Case::must("sockets/option/flags", "WasmEdge V1: sock_setsockopt, sock_getsockopt", flags),
     Case::must("sockets/option/what-it-is", "WasmEdge V1: sock_getsockopt, so_type, so_acceptconn", what_it_is),
     Case::must("sockets/option/linger", "WasmEdge V1: so_linger", linger),
+    Case::must("sockets/option/linger-does-not-hold-up", "deadline: fd_close", lingering),
+    Case::must("sockets/option/resets", "WasmEdge V1: so_linger of nothing", resets),
     Case::must("sockets/option/timeouts", "WasmEdge V1: so_rcvtimeo, so_sndtimeo", timeouts),
     Case::must("sockets/option/timeout-ends-a-wait", "WasmEdge V1: so_rcvtimeo", timeout_ends),
     Case::must("sockets/option/buffers-are-capped", "limits: bytes buffered for a socket", buffers),
@@ -93,6 +98,30 @@ fn linger(context: &Context) -> CaseResult {
         check_eq!(set(&mut probe, fd, LINGER, wrong)?, Errno::INVAL, "setting linger to {wrong:?}");
     }
     Ok(())
+}
+
+/// Closing what cannot be delivered does not wait, however long the guest would have it.
+fn lingering(context: &Context) -> CaseResult {
+    let (mut probe, fd, _stream) = pair(context)?;
+    check_eq!(set(&mut probe, fd, LINGER, &[1, 0, 0, 0, 60, 0, 0, 0])?, Errno::SUCCESS, "setting linger");
+    probe.nonblocking(fd)?;
+    let [iovs, count] = probe.wasi.iovecs(&vec![(at::DATA, at::DATA_LEN); 1000])?;
+    let args = [fd, iovs, count, 0, at::OUT.into()];
+    while probe.wasi.call("sock_send", &args, &[range(at::OUT, 4)])? == Errno::SUCCESS {}
+    let before = Instant::now();
+    probe.wasi.ok("fd_close", &[fd], &[])?;
+    check!(before.elapsed() < Duration::from_secs(5), "closing took {:?}", before.elapsed());
+    Ok(())
+}
+
+fn resets(context: &Context) -> CaseResult {
+    let (mut probe, fd, mut stream) = pair(context)?;
+    check_eq!(set(&mut probe, fd, LINGER, &[1, 0, 0, 0, 0, 0, 0, 0])?, Errno::SUCCESS, "setting linger");
+    probe.wasi.ok("fd_close", &[fd], &[])?;
+    match stream.read(&mut [0; 8]) {
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
+        other => Err(Unmet::failed(format!("the host reads {other:?} from what was reset"))),
+    }
 }
 
 fn timeval(seconds: i64, micros: i64) -> Vec<u8> {

@@ -218,6 +218,9 @@ fn stays_open(context: &Context) -> CaseResult {
     let mut other = SockProbe::start(context, network)?;
     one.wasi.fails("sock_shutdown", &[3, 3], Errno::NOTCONN)?;
     one.wasi.fails("v1/sock_listen", &[3, 0], Errno::INVAL)?;
+    // Connections would inherit it, those of the other guest too.
+    one.wasi.probe.put(at::DATA, &[1, 0, 0, 0, 0, 0, 0, 0])?;
+    one.wasi.fails("v1/sock_setsockopt", &[3, 0, 9, at::DATA.into(), 8], Errno::PERM)?;
     one.wasi.ok("fd_close", &[3], &[])?;
     let _stream = peer::connect(address)?;
     accept_standard(&mut other, 3, 0)?;

@@ -105,9 +105,8 @@ fn get(socket: &Socket, name: u32) -> Outcome<Vec<u8>> {
         KEEP_ALIVE => flag(sockopt::socket_keepalive(socket)?),
         OOB_INLINE => flag(sockopt::socket_oobinline(socket)?),
         LINGER => {
-            let linger = sockopt::socket_linger(socket)?;
-            let seconds = linger.map_or(0, |linger| linger.as_secs());
-            [flag(linger.is_some()), number(usize::try_from(seconds).unwrap_or(usize::MAX))].concat()
+            let linger = socket.state().linger;
+            [flag(linger.is_some()), linger.unwrap_or(0).to_le_bytes().to_vec()].concat()
         }
         RECEIVE_TIMEOUT => timeout(socket.state().receive_timeout),
         SEND_TIMEOUT => timeout(socket.state().send_timeout),
@@ -122,6 +121,10 @@ fn get(socket: &Socket, name: u32) -> Outcome<Vec<u8>> {
 }
 
 fn set(wasi: &Wasi, socket: &Socket, name: u32, bytes: &[u8]) -> Outcome {
+    // What the system keeps of a listener that the embedder opened would hold for every guest that has it.
+    if socket.granted && !matches!(name, RECEIVE_TIMEOUT | SEND_TIMEOUT) {
+        return Err(Errno::Perm.into());
+    }
     match name {
         REUSE_ADDRESS => sockopt::set_socket_reuseaddr(socket, flag(bytes)?)?,
         BROADCAST => sockopt::set_socket_broadcast(socket, flag(bytes)?)?,
@@ -132,9 +135,13 @@ fn set(wasi: &Wasi, socket: &Socket, name: u32, bytes: &[u8]) -> Outcome {
         LINGER => {
             let value = <[u8; 8]>::try_from(bytes).map_err(|_| Errno::Inval)?;
             let [on, seconds] = [&value[..4], &value[4..]].map(integer);
-            let seconds = u64::try_from(seconds?).map_err(|_| Errno::Inval)?;
-            // Only whether something is left to be sent counts for a socket that does not block.
-            sockopt::set_socket_linger(socket, (on? != 0).then(|| Duration::from_secs(seconds.min(60))))?;
+            let (on, seconds) = (on? != 0, seconds?);
+            if seconds < 0 {
+                return Err(Errno::Inval.into());
+            }
+            // Closing must not keep a guest beyond its time, so the system is only told not to linger at all: to reset.
+            sockopt::set_socket_linger(socket, (on && seconds == 0).then_some(Duration::ZERO))?;
+            socket.state().linger = on.then_some(seconds);
         }
         RECEIVE_TIMEOUT => socket.state().receive_timeout = duration(bytes)?,
         SEND_TIMEOUT => socket.state().send_timeout = duration(bytes)?,

@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) listening: bool,
     pub(super) receive_timeout: Option<Duration>,
     pub(super) send_timeout: Option<Duration>,
+    /// For how many seconds the guest would have closing wait.
+    pub(super) linger: Option<i32>,
 }
 
 impl Socket {
