@@ -37,7 +37,10 @@ impl Abi {
             Abi::Experimental => {
                 Box::new(experimental::FUNCTIONS.iter().map(|f| (f.name, f.ty(), Binding::Experimental(f))))
             }
-            Abi::Preview1 => Box::new(preview1::FUNCTIONS.iter().map(|f| (f.name, f.ty(), Binding::Preview1(f)))),
+            Abi::Preview1 => {
+                let functions = preview1::Dialect::ALL.into_iter().flat_map(|dialect| dialect.functions());
+                Box::new(functions.map(|f| (f.name, f.ty(), Binding::Preview1(f))))
+            }
         }
     }
 }
@@ -95,19 +98,31 @@ impl fmt::Display for FuncType {
 const OLD_REQ: &str = "a `req` of 15 parameters comes from wasi-experimental-http 0.1 or 0.2, which disagree about what \
                        they mean; rebuild the guest with release 0.3 to 0.10";
 
+/// The modules of Wasmer's extension of preview 1.
+const WASIX_MODULES: [&str; 2] = ["wasix_32v1", "wasix_64v1"];
+
+const WASIX: &str = "WASIX is an extension of one engine, and wharf hosts what runs on all; build the guest for \
+                     wasm32-wasip1, with sockets of preview 1 or of WasmEdge";
+
 /// Finds the host function for `import`, or why there is none.
 pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
+    if WASIX_MODULES.contains(&import.module.as_str()) {
+        return Err(Status::Refused { reason: WASIX });
+    }
     let abi = Abi::from_module(&import.module).ok_or_else(|| Status::Unknown { nearest: nearest(import) })?;
-    let (_, ty, binding) = abi
-        .functions()
-        .find(|(name, ..)| *name == import.name)
-        .ok_or_else(|| Status::Unknown { nearest: nearest(import) })?;
-    if ty == import.ty {
-        Ok(binding)
-    } else if abi == Abi::Experimental && import.name == "req" && import.ty.params.len() == 15 {
+    // Functions for sockets have one name and several signatures.
+    let mut expected = None;
+    for (_, ty, binding) in abi.functions().filter(|(name, ..)| *name == import.name) {
+        if ty == import.ty {
+            return Ok(binding);
+        }
+        expected.get_or_insert(ty);
+    }
+    let Some(expected) = expected else { return Err(Status::Unknown { nearest: nearest(import) }) };
+    if abi == Abi::Experimental && import.name == "req" && import.ty.params.len() == 15 {
         Err(Status::Refused { reason: OLD_REQ })
     } else {
-        Err(Status::WrongType { expected: ty })
+        Err(Status::WrongType { expected })
     }
 }
 

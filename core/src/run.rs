@@ -3,15 +3,19 @@
 //! No engine can interrupt a blocked host function, so every wait of core goes through [`Run::wait`], which ends at
 //! the run's deadline or when the embedder cancels. Waiting parks the calling thread and never enters a runtime:
 //! it works from a plain thread, a multi-thread tokio and a current-thread tokio alike. The I/O itself is driven by
-//! threads of wharf's own ([`io`]).
+//! threads of wharf's own ([`io`]). Sockets of a guest are the exception: the guest's thread waits for them itself, in
+//! the operating system ([`Run::wait_fds`]), so that no other thread has to wake up for each of their events.
 
 use std::future::Future;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -121,6 +125,95 @@ impl Run {
             Some(end) => self.wait_until(std::future::pending::<()>(), Some(end)).map(|_| ()),
             None => self.wait(std::future::pending::<()>()),
         }
+    }
+}
+
+/// What a wait for descriptors ended with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Waited<T> {
+    /// At least one descriptor is ready, as its flags say.
+    Ready,
+    /// The future is.
+    Other(T),
+    /// The limit passed first.
+    Limit,
+}
+
+impl Run {
+    /// Waits until one of `fds` is ready, or `other` is, or `limit` passes, or the run is over.
+    ///
+    /// # Errors
+    /// The [`Stop`] that ends the guest; inside, what the operating system says to waiting for these descriptors.
+    pub(crate) fn wait_fds<'a, T>(
+        &self,
+        bell: &'a Arc<Bell>,
+        fds: &mut Vec<PollFd<'a>>,
+        other: impl Future<Output = T>,
+        limit: Option<Instant>,
+    ) -> Result<io::Result<Waited<T>>, Stop> {
+        let waker = Waker::from(bell.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut other = pin!(tokio::task::coop::unconstrained(other));
+        let mut cancelled = pin!(tokio::task::coop::unconstrained(self.cancel.cancelled()));
+        let wanted = fds.len();
+        fds.push(PollFd::new(&bell.hears, PollFlags::IN));
+        let end = loop {
+            if let Poll::Ready(value) = other.as_mut().poll(&mut context) {
+                break Ok(Ok(Waited::Other(value)));
+            }
+            let _registered = cancelled.as_mut().poll(&mut context);
+            if let Some(stop) = self.over() {
+                break Err(stop);
+            }
+            let now = Instant::now();
+            if limit.is_some_and(|limit| limit <= now) {
+                break Ok(Ok(Waited::Limit));
+            }
+            let end = [limit, self.deadline()].into_iter().flatten().min();
+            // A time beyond what the system takes is as good as none.
+            let timeout = end.and_then(|end| Timespec::try_from(end.saturating_duration_since(now)).ok());
+            match poll(fds, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => break Ok(Err(error.into())),
+            }
+            if !fds[wanted].revents().is_empty() {
+                bell.hush();
+            }
+            if fds[..wanted].iter().any(|fd| !fd.revents().is_empty()) {
+                break Ok(Ok(Waited::Ready));
+            }
+        };
+        fds.truncate(wanted);
+        end
+    }
+}
+
+/// Wakes a thread that waits for descriptors: ringing makes one more of them ready.
+pub(crate) struct Bell {
+    rings: UnixStream,
+    hears: UnixStream,
+}
+
+impl Bell {
+    /// # Errors
+    /// If the process has no descriptors left.
+    pub(crate) fn new() -> io::Result<Arc<Self>> {
+        let (rings, hears) = UnixStream::pair()?;
+        rings.set_nonblocking(true)?;
+        hears.set_nonblocking(true)?;
+        Ok(Arc::new(Bell { rings, hears }))
+    }
+
+    fn hush(&self) {
+        let mut rung = [0; 64];
+        while matches!((&self.hears).read(&mut rung), Ok(count) if count == rung.len()) {}
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // If there is no room for one more ring, it rings already.
+        let _ = (&self.rings).write(&[0]);
     }
 }
 

@@ -28,8 +28,16 @@ pub const FETCH: PrebuiltGuest = PrebuiltGuest { name: "fetch", wasm: include_by
 pub const PUBLISHED: PrebuiltGuest =
     PrebuiltGuest { name: "published", wasm: include_bytes!("../prebuilt/published.wasm") };
 
+/// `serve|poll ADDR COUNT` and `send|ask HOST:PORT TEXT`: a command on the published `wasmedge_wasi_socket` crate.
+pub const ECHO_WASMEDGE: PrebuiltGuest =
+    PrebuiltGuest { name: "echo-wasmedge", wasm: include_bytes!("../prebuilt/echo-wasmedge.wasm") };
+
+/// `listener COUNT [FILE]`: a server on Rust's standard library, whose listener is open already.
+pub const LISTENER: PrebuiltGuest =
+    PrebuiltGuest { name: "listener", wasm: include_bytes!("../prebuilt/listener.wasm") };
+
 /// Every guest.
-pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED];
+pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.

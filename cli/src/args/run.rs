@@ -1,10 +1,12 @@
 //! The options of `wharf run`.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wharf::core::abi::preview1::Listen;
 use wharf::core::http::Redirects;
 
 use super::backend::BackendArgs;
@@ -15,6 +17,7 @@ Examples:
   wharf run guest.wasm
   wharf run --allow-host https://api.example.com guest.wasm --verbose input.txt
   wharf run --backend wasmer --timeout 2s --dir ./data::/data -e TOKEN guest.wasm
+  wharf run --tcplisten 127.0.0.1:8080 server.wasm
 
 Options stand before the module; whatever follows it is the guest's. The exit code is the guest's own, or 134 if it
 traps, 124 if it runs out of time, 1 if it cannot be run, 2 if the command line is wrong.";
@@ -26,6 +29,8 @@ pub(crate) struct RunArgs {
     pub(crate) backend: BackendArgs,
     #[command(flatten)]
     pub(crate) outbound: OutboundArgs,
+    #[command(flatten)]
+    pub(crate) sockets: SocketArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -54,6 +59,26 @@ pub(crate) struct OutboundArgs {
     /// How many redirects are followed, each checked like a request of its own; `manual` hands them to the guest
     #[arg(long, value_name = "N|manual", value_parser = values::redirects, default_value = "10")]
     pub(crate) redirects: Redirects,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sockets (connecting and looking names up take --allow-host)")]
+pub(crate) struct SocketArgs {
+    /// Listen on an address and hand the listener to the guest, as descriptor 3; a second one is 4, and so on
+    #[arg(long, value_name = "ADDR:PORT", value_parser = values::address)]
+    pub(crate) tcplisten: Vec<SocketAddr>,
+
+    /// Let the guest itself listen on an address, or on a port of any address; may be repeated
+    #[arg(long, value_name = "ADDR:PORT|PORT", value_parser = values::listen)]
+    pub(crate) allow_listen: Vec<Listen>,
+
+    /// How many sockets the guest may have open at a time
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    pub(crate) max_sockets: usize,
+
+    /// How much may be buffered for a socket, each way
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
+    pub(crate) max_socket_buffer: ByteSize,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,11 @@
 //! The values that options take, each with an error that says how a right one looks.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wharf::core::abi::preview1::Listen;
 use wharf::core::http::{Policy, PolicyError, Redirects};
 
 /// An entry of the allow-list, known to be one.
@@ -46,6 +48,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "expected bytes, or a number with a unit, for example 512KiB, 64MiB or 1GiB".to_owned())
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port, for example 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
+
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    text.parse().map_err(|error: wharf::core::Error| error.to_string())
 }
 
 pub(super) fn env_entry(text: &str) -> Result<EnvEntry, String> {
@@ -93,6 +103,16 @@ mod tests {
         for text in ["", "-1", "MiB", "1 MoB", "1..2KiB"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn places_to_listen() {
+        assert!(address("127.0.0.1:0").is_ok() && address("[::1]:80").is_ok());
+        for text in ["", "80", "localhost:80", "127.0.0.1", "127.0.0.1:70000"] {
+            assert!(address(text).unwrap_err().contains("127.0.0.1:8080"), "{text}");
+        }
+        assert!(listen("8080").is_ok() && listen("127.0.0.1:8080").is_ok());
+        assert!(listen("localhost:80").unwrap_err().contains("ADDR:PORT"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use anstyle::Style;
 use serde::Serialize;
+use wharf::core::abi::preview1::Dialect;
 use wharf::core::{Abi, Export, ExportType, FuncType, Import, Inspection, LoadOptions, Status};
 
 use crate::args::{Format, InspectArgs};
@@ -45,6 +46,9 @@ struct ReportedImport<'a> {
     #[serde(rename = "type")]
     ty: String,
     status: &'static str,
+    /// The dialect of a socket function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dialect: Option<&'static str>,
     detail: String,
 }
 
@@ -75,6 +79,7 @@ fn reported_import<'a>((import, status): &'a (Import, Status)) -> ReportedImport
         name: &import.name,
         ty: import.ty.to_string(),
         status: status_name(status),
+        dialect: Dialect::of(import).map(Dialect::name),
         detail: status.to_string(),
     }
 }
@@ -86,6 +91,14 @@ fn status_name(status: &Status) -> &'static str {
         Status::WrongType { .. } => "wrong-type",
         Status::Refused { .. } => "refused",
         _ => "unsatisfied",
+    }
+}
+
+/// What wharf makes of an import; of a socket function, which dialect it is bound to.
+fn status_text(import: &Import, status: &Status) -> String {
+    match Dialect::of(import) {
+        Some(dialect) => format!("{status}, sockets: {dialect}"),
+        None => status.to_string(),
     }
 }
 
@@ -131,7 +144,7 @@ fn text(name: &str, inspection: &Inspection) -> String {
         imports.row([
             (printable(&name).into_owned(), plain),
             (import.ty.to_string(), plain),
-            (printable(&status.to_string()).into_owned(), style),
+            (printable(&status_text(import, status)).into_owned(), style),
         ]);
     }
     let _ = write!(text, "\n{} ({})\n{}", styled(HEADING, "imports"), inspection.imports.len(), imports.render(2));

@@ -1,12 +1,13 @@
 //! `wharf run`.
 
 use std::ffi::OsStr;
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use etcetera::BaseStrategy;
-use wharf::core::abi::preview1::{Input, Output, WasiConfig};
+use wharf::core::abi::preview1::{Input, Network, Output, WasiConfig};
 use wharf::core::http::{Limits, Outbound, Policy};
 use wharf::core::{Backend, CodeCache, Error, Guest, GuestConfig, Kind, LoadOptions, Trap, TrapCode};
 
@@ -21,8 +22,8 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
     let signals = Signals::listen()?;
     let (module, guest_args) = split(args)?;
     // What is wrong with the grants is told before a long compilation.
-    let wasi = wasi(args, module, guest_args)?;
     let outbound = outbound(args)?;
+    let wasi = wasi(args, module, guest_args)?.network(network(args, &outbound)?);
     let backend = backend::make(&args.backend)?;
     let guest = load(args, &*backend, module, console)?;
     let config =
@@ -88,6 +89,29 @@ fn outbound(args: &RunArgs) -> anyhow::Result<Outbound> {
         ..Limits::default()
     };
     Ok(Outbound::with_defaults(policy.build(), limits)?)
+}
+
+/// What the guest may do with sockets: connect where it may send requests, and listen where the options say.
+fn network(args: &RunArgs, outbound: &Outbound) -> anyhow::Result<Network> {
+    let given = &args.sockets;
+    let mut network = Network::new()
+        .connect(outbound.policy().clone())
+        .connect_timeout(args.limits.connect_timeout)
+        .max_sockets(given.max_sockets)
+        .max_socket_buffer(usize::try_from(given.max_socket_buffer.as_u64()).unwrap_or(usize::MAX));
+    for listen in &given.allow_listen {
+        network = network.allow_listen(*listen);
+    }
+    for address in &given.tcplisten {
+        let listener = TcpListener::bind(address).with_context(|| format!("--tcplisten {address}: cannot listen"))?;
+        let bound = listener.local_addr().with_context(|| format!("--tcplisten {address}"))?;
+        // Nobody can know otherwise which port the system chose.
+        if address.port() == 0 {
+            eprintln!("listening on {bound}");
+        }
+        network = network.listener(listener)?;
+    }
+    Ok(network)
 }
 
 fn load(args: &RunArgs, backend: &dyn Backend, module: &Path, console: Console) -> anyhow::Result<Guest> {

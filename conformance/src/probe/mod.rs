@@ -42,7 +42,12 @@ impl Wat {
     }
 
     /// Imports a function and exports a wrapper of the same name. Types are as in the text format, space-separated.
-    pub fn import(mut self, module: &str, name: &str, params: &str, results: &str) -> Self {
+    pub fn import(self, module: &str, name: &str, params: &str, results: &str) -> Self {
+        self.import_as(module, name, name, params, results)
+    }
+
+    /// The same, with a wrapper of another name: for functions that have one name and several signatures.
+    pub fn import_as(mut self, module: &str, name: &str, wrapper: &str, params: &str, results: &str) -> Self {
         let index = self.count;
         self.count += 1;
         let arguments: String =
@@ -51,7 +56,7 @@ impl Wat {
             "(import \"{module}\" \"{name}\" (func $f{index} (param {params}) (result {results})))\n"
         ));
         self.wrappers.push_str(&format!(
-            "(func (export \"{name}\") (param {params}) (result {results}) (call $f{index} {arguments}))\n"
+            "(func (export \"{wrapper}\") (param {params}) (result {results}) (call $f{index} {arguments}))\n"
         ));
         self
     }

@@ -8,7 +8,7 @@ use url::Url;
 use super::address::AddressClass;
 use super::error::{HttpError, HttpErrorKind};
 use super::headers;
-use super::origin::{HostName, Origin};
+use super::origin::{HostName, Origin, Scheme};
 use super::pattern::{ALLOW_ALL, Pattern, PolicyError};
 
 /// What happens when an origin answers with a redirect.
@@ -81,6 +81,47 @@ impl Policy {
         Err(HttpError::new(
             HttpErrorKind::Denied,
             format!("the policy does not allow {origin}; to permit it, add {origin} to the allowed origins"),
+        ))
+    }
+
+    /// Whether a guest may connect a socket of its own to `port` of `ip`, which it knows as `host`: a name that it
+    /// looked up, or the address itself.
+    ///
+    /// It may where it may send requests to, over either scheme.
+    ///
+    /// # Errors
+    /// [`HttpErrorKind::Denied`], [`HttpErrorKind::AddressProhibited`].
+    pub fn check_connection(&self, host: &str, ip: IpAddr, port: u16) -> Result<(), HttpError> {
+        let host_name = HostName::read(host);
+        let allowed = self.allow_all
+            || [Scheme::Http, Scheme::Https].into_iter().any(|scheme| {
+                let origin = Origin { scheme, host: host_name.clone(), port };
+                self.patterns.iter().any(|pattern| pattern.matches(&origin))
+            });
+        if allowed {
+            return self.check_address(host, ip);
+        }
+        Err(HttpError::new(
+            HttpErrorKind::Denied,
+            format!(
+                "the policy does not allow connections to {host_name}:{port}; to permit them, add {host_name}:{port} to \
+                 the allowed origins"
+            ),
+        ))
+    }
+
+    /// Whether a guest may look up the addresses of `host`: of whatever an entry names, whatever its port.
+    ///
+    /// # Errors
+    /// [`HttpErrorKind::Denied`].
+    pub fn check_lookup(&self, host: &str) -> Result<(), HttpError> {
+        let host = HostName::read(host);
+        if self.allow_all || self.patterns.iter().any(|pattern| pattern.names(&host)) {
+            return Ok(());
+        }
+        Err(HttpError::new(
+            HttpErrorKind::Denied,
+            format!("the policy does not allow looking up {host}; to permit it, add {host} to the allowed origins"),
         ))
     }
 
@@ -280,6 +321,25 @@ mod tests {
         assert!(!address(&policy, "[fd00:ec2::254]", "fd00:ec2::254"));
         assert!(!address(&policy, "rebind.example", "127.0.0.1"));
         assert!(!address(&policy, "rebind.example", "192.168.1.1"));
+    }
+
+    #[test]
+    fn sockets_reach_what_requests_reach() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let policy = policy(&["api.example", "http://127.0.0.1:8080", "localhost:5432"]);
+        let check = |host, to, port| policy.check_connection(host, ip(to), port).map_err(|error| error.kind());
+        assert_eq!(check("127.0.0.1", "127.0.0.1", 8080), Ok(()));
+        assert_eq!(check("::ffff:127.0.0.1", "::ffff:127.0.0.1", 8080), Ok(()));
+        assert_eq!(check("127.0.0.1", "127.0.0.1", 8081), Err(HttpErrorKind::Denied));
+        assert_eq!(check("api.example", "93.184.216.34", 80), Ok(()));
+        assert_eq!(check("api.example", "93.184.216.34", 443), Ok(()));
+        assert_eq!(check("api.example", "93.184.216.34", 22), Err(HttpErrorKind::Denied));
+        assert_eq!(check("api.example", "10.0.0.1", 80), Err(HttpErrorKind::AddressProhibited));
+        assert_eq!(check("localhost", "127.0.0.1", 5432), Ok(()));
+        assert_eq!(check("127.0.0.1", "127.0.0.1", 5432), Err(HttpErrorKind::Denied));
+        assert!(policy.check_lookup("API.example.").is_ok() && policy.check_lookup("localhost").is_ok());
+        assert!(policy.check_lookup("other.example").is_err());
+        assert!(Policy::deny_all().check_connection("127.0.0.1", ip("127.0.0.1"), 80).is_err());
     }
 
     #[test]

@@ -12,74 +12,89 @@ use crate::probe::{Probe, Wat};
 use crate::{check, check_eq};
 
 /// Where [`WasiProbe`] puts things in the guest's memory, which has one page.
-pub(super) mod at {
+pub(in crate::cases) mod at {
     /// A path; 4 KiB and a bit.
-    pub(in super::super) const PATH: u32 = 0x0100;
+    pub(in crate::cases) const PATH: u32 = 0x0100;
     /// A second path; as much.
-    pub(in super::super) const PATH_2: u32 = 0x1200;
+    pub(in crate::cases) const PATH_2: u32 = 0x1200;
     /// A list of buffers; room for 1024 and one.
-    pub(in super::super) const LIST: u32 = 0x2300;
+    pub(in crate::cases) const LIST: u32 = 0x2300;
     /// A result; up to 64 bytes, and not aligned.
-    pub(in super::super) const OUT: u32 = 0x4401;
+    pub(in crate::cases) const OUT: u32 = 0x4401;
     /// A second result.
-    pub(in super::super) const OUT_2: u32 = 0x4481;
+    pub(in crate::cases) const OUT_2: u32 = 0x4481;
     /// Data that is read and written; up to the end of the page.
-    pub(in super::super) const DATA: u32 = 0x8000;
+    pub(in crate::cases) const DATA: u32 = 0x8000;
     /// How much data there is room for.
-    pub(in super::super) const DATA_LEN: u32 = END - DATA;
+    pub(in crate::cases) const DATA_LEN: u32 = END - DATA;
     /// The end of the memory.
-    pub(in super::super) const END: u32 = 0x1_0000;
+    pub(in crate::cases) const END: u32 = 0x1_0000;
 }
 
 /// The first granted directory.
-pub(super) const DIR: u64 = 3;
+pub(in crate::cases) const DIR: u64 = 3;
 
 /// The right to read, which makes `path_open` open for reading.
-pub(super) const READ: u64 = 1 << 1;
+pub(in crate::cases) const READ: u64 = 1 << 1;
 /// The right to write, which makes `path_open` open for writing.
-pub(super) const WRITE: u64 = 1 << 6;
+pub(in crate::cases) const WRITE: u64 = 1 << 6;
 
 /// `path_open`: create the file.
-pub(super) const CREAT: u32 = 1;
+pub(in crate::cases) const CREAT: u32 = 1;
 /// `path_open`: nothing but a directory.
-pub(super) const DIRECTORY: u32 = 2;
+pub(in crate::cases) const DIRECTORY: u32 = 2;
 /// `path_open`: the file must be new.
-pub(super) const EXCL: u32 = 4;
+pub(in crate::cases) const EXCL: u32 = 4;
 /// `path_open`: empty the file.
-pub(super) const TRUNC: u32 = 8;
+pub(in crate::cases) const TRUNC: u32 = 8;
 
 /// A descriptor's flag: every write goes to the end.
-pub(super) const APPEND: u32 = 1;
+pub(in crate::cases) const APPEND: u32 = 1;
 /// A descriptor's flag: answer rather than wait.
-pub(super) const NONBLOCK: u32 = 4;
+pub(in crate::cases) const NONBLOCK: u32 = 4;
 
 /// An error number, shown by its name in the WITX file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Errno(pub(super) u32);
+pub(in crate::cases) struct Errno(pub(in crate::cases) u32);
 
 impl Errno {
-    pub(super) const SUCCESS: Errno = Errno(0);
-    pub(super) const AGAIN: Errno = Errno(6);
-    pub(super) const BADF: Errno = Errno(8);
-    pub(super) const EXIST: Errno = Errno(20);
-    pub(super) const FAULT: Errno = Errno(21);
-    pub(super) const ILSEQ: Errno = Errno(25);
-    pub(super) const INVAL: Errno = Errno(28);
-    pub(super) const ISDIR: Errno = Errno(31);
-    pub(super) const LOOP: Errno = Errno(32);
-    pub(super) const NAMETOOLONG: Errno = Errno(37);
-    pub(super) const NFILE: Errno = Errno(41);
-    pub(super) const NOENT: Errno = Errno(44);
-    pub(super) const NOTDIR: Errno = Errno(54);
-    pub(super) const NOTEMPTY: Errno = Errno(55);
-    pub(super) const NOTSOCK: Errno = Errno(57);
-    pub(super) const NOTSUP: Errno = Errno(58);
-    pub(super) const PERM: Errno = Errno(63);
-    pub(super) const SPIPE: Errno = Errno(70);
-    pub(super) const NOTCAPABLE: Errno = Errno(76);
+    pub(in crate::cases) const SUCCESS: Errno = Errno(0);
+    pub(in crate::cases) const ACCES: Errno = Errno(2);
+    pub(in crate::cases) const AFNOSUPPORT: Errno = Errno(5);
+    pub(in crate::cases) const AGAIN: Errno = Errno(6);
+    pub(in crate::cases) const BADF: Errno = Errno(8);
+    pub(in crate::cases) const CONNREFUSED: Errno = Errno(14);
+    pub(in crate::cases) const CONNRESET: Errno = Errno(15);
+    pub(in crate::cases) const EXIST: Errno = Errno(20);
+    pub(in crate::cases) const FAULT: Errno = Errno(21);
+    pub(in crate::cases) const ILSEQ: Errno = Errno(25);
+    pub(in crate::cases) const INPROGRESS: Errno = Errno(26);
+    pub(in crate::cases) const INVAL: Errno = Errno(28);
+    pub(in crate::cases) const ISDIR: Errno = Errno(31);
+    pub(in crate::cases) const LOOP: Errno = Errno(32);
+    pub(in crate::cases) const NAMETOOLONG: Errno = Errno(37);
+    pub(in crate::cases) const NFILE: Errno = Errno(41);
+    pub(in crate::cases) const NOENT: Errno = Errno(44);
+    pub(in crate::cases) const NOMEM: Errno = Errno(48);
+    pub(in crate::cases) const NOPROTOOPT: Errno = Errno(50);
+    pub(in crate::cases) const NOTCONN: Errno = Errno(53);
+    pub(in crate::cases) const NOTDIR: Errno = Errno(54);
+    pub(in crate::cases) const NOTEMPTY: Errno = Errno(55);
+    pub(in crate::cases) const NOTSOCK: Errno = Errno(57);
+    pub(in crate::cases) const NOTSUP: Errno = Errno(58);
+    pub(in crate::cases) const PERM: Errno = Errno(63);
+    pub(in crate::cases) const PIPE: Errno = Errno(64);
+    pub(in crate::cases) const SPIPE: Errno = Errno(70);
+    pub(in crate::cases) const NOTCAPABLE: Errno = Errno(76);
+    pub(in crate::cases) const AIBADFLAG: Errno = Errno(79);
+    pub(in crate::cases) const AIFAMILY: Errno = Errno(81);
+    pub(in crate::cases) const AIMEMORY: Errno = Errno(82);
+    pub(in crate::cases) const AINONAME: Errno = Errno(84);
+    pub(in crate::cases) const AISERVICE: Errno = Errno(85);
+    pub(in crate::cases) const AISOCKTYPE: Errno = Errno(86);
 
-    /// The names, in the order of the WITX file.
-    const NAMES: [&str; 77] = [
+    /// The names, in the order of the WITX file; then those that WasmEdge adds.
+    const NAMES: [&str; 88] = [
         "success",
         "2big",
         "acces",
@@ -157,6 +172,18 @@ impl Errno {
         "txtbsy",
         "xdev",
         "notcapable",
+        // WasmEdge's own.
+        "aiaddrfamily",
+        "aiagain",
+        "aibadflag",
+        "aifail",
+        "aifamily",
+        "aimemory",
+        "ainodata",
+        "ainoname",
+        "aiservice",
+        "aisocktype",
+        "aisystem",
     ];
 }
 
@@ -168,33 +195,37 @@ impl fmt::Debug for Errno {
 }
 
 /// A running probe of preview 1.
-pub(super) struct WasiProbe {
+pub(in crate::cases) struct WasiProbe {
     /// The probe.
-    pub(super) probe: Probe,
+    pub(in crate::cases) probe: Probe,
 }
 
 impl WasiProbe {
     /// A module that imports every function of preview 1, with a wrapper for each, to which a case may add.
-    pub(super) fn wat() -> Wat {
+    pub(in crate::cases) fn wat() -> Wat {
         FUNCTIONS.iter().fold(Wat::new(), |wat, function| {
             wat.import(MODULE, function.name, &types(function.params), &types(function.results))
         })
     }
 
     /// Starts the probe.
-    pub(super) fn start(context: &Context, wasi: WasiConfig) -> CaseResult<Self> {
+    pub(in crate::cases) fn start(context: &Context, wasi: WasiConfig) -> CaseResult<Self> {
         Self::start_with(context, GuestConfig { wasi, ..GuestConfig::default() })
     }
 
-    /// Starts the probe under a time limit, or with a token to cancel it.
-    pub(super) fn start_with(context: &Context, config: GuestConfig) -> CaseResult<Self> {
-        let mut probe = context.probe(&Self::wat(), config)?;
+    /// A running probe of a module that imports more than preview 1.
+    pub(in crate::cases) fn of(mut probe: Probe) -> CaseResult<Self> {
         probe.canary()?;
         Ok(WasiProbe { probe })
     }
 
+    /// Starts the probe under a time limit, or with a token to cancel it.
+    pub(in crate::cases) fn start_with(context: &Context, config: GuestConfig) -> CaseResult<Self> {
+        Self::of(context.probe(&Self::wat(), config)?)
+    }
+
     /// Calls a function and gives its error number; only `allowed` may be written.
-    pub(super) fn call(&mut self, function: &str, args: &[u64], allowed: &[Range<u32>]) -> CaseResult<Errno> {
+    pub(in crate::cases) fn call(&mut self, function: &str, args: &[u64], allowed: &[Range<u32>]) -> CaseResult<Errno> {
         let before = self.probe.snapshot()?;
         let errno = self.unchecked(function, args)?;
         self.only_wrote(&before, allowed)
@@ -203,7 +234,7 @@ impl WasiProbe {
     }
 
     /// Calls a function, whose writes the case looks at itself.
-    fn unchecked(&mut self, function: &str, args: &[u64]) -> CaseResult<Errno> {
+    pub(in crate::cases) fn unchecked(&mut self, function: &str, args: &[u64]) -> CaseResult<Errno> {
         let results = self.probe.call(function, args)?;
         check_eq!(results.len(), 1, "the number of results of {function}");
         let errno =
@@ -218,24 +249,24 @@ impl WasiProbe {
     }
 
     /// Calls a function, which must succeed; only `allowed` may be written.
-    pub(super) fn ok(&mut self, function: &str, args: &[u64], allowed: &[Range<u32>]) -> CaseResult {
+    pub(in crate::cases) fn ok(&mut self, function: &str, args: &[u64], allowed: &[Range<u32>]) -> CaseResult {
         check_eq!(self.call(function, args, allowed)?, Errno::SUCCESS, "what {function}{args:?} answers");
         Ok(())
     }
 
     /// Calls a function, which must answer `errno` and write nothing.
-    pub(super) fn fails(&mut self, function: &str, args: &[u64], errno: Errno) -> CaseResult {
+    pub(in crate::cases) fn fails(&mut self, function: &str, args: &[u64], errno: Errno) -> CaseResult {
         check_eq!(self.call(function, args, &[])?, errno, "what {function}{args:?} answers");
         Ok(())
     }
 
     /// Puts a path in memory; its pointer and length are two arguments.
-    pub(super) fn path(&mut self, path: impl AsRef<[u8]>) -> CaseResult<[u64; 2]> {
+    pub(in crate::cases) fn path(&mut self, path: impl AsRef<[u8]>) -> CaseResult<[u64; 2]> {
         self.path_at(at::PATH, path.as_ref())
     }
 
     /// As [`path`](Self::path), for a function's second path.
-    pub(super) fn path_2(&mut self, path: impl AsRef<[u8]>) -> CaseResult<[u64; 2]> {
+    pub(in crate::cases) fn path_2(&mut self, path: impl AsRef<[u8]>) -> CaseResult<[u64; 2]> {
         self.path_at(at::PATH_2, path.as_ref())
     }
 
@@ -246,7 +277,7 @@ impl WasiProbe {
     }
 
     /// Puts a list of buffers, each pointer and length, in memory; its pointer and count are two arguments.
-    pub(super) fn iovecs(&mut self, buffers: &[(u32, u32)]) -> CaseResult<[u64; 2]> {
+    pub(in crate::cases) fn iovecs(&mut self, buffers: &[(u32, u32)]) -> CaseResult<[u64; 2]> {
         let list: Vec<u8> =
             buffers.iter().flat_map(|(ptr, len)| [ptr.to_le_bytes(), len.to_le_bytes()].concat()).collect();
         check!(list.len() <= (at::OUT - at::LIST) as usize, "the case's list of buffers is too long for the probe");
@@ -255,13 +286,13 @@ impl WasiProbe {
     }
 
     /// Calls a function whose arguments are a directory and a path, and gives its error number.
-    pub(super) fn by_path(&mut self, function: &str, dir: u64, path: &str) -> CaseResult<Errno> {
+    pub(in crate::cases) fn by_path(&mut self, function: &str, dir: u64, path: &str) -> CaseResult<Errno> {
         let [ptr, len] = self.path(path)?;
         self.call(function, &[dir, ptr, len], &[])
     }
 
     /// Calls `path_open`, following links, and gives the descriptor or the error number.
-    pub(super) fn open_as(
+    pub(in crate::cases) fn open_as(
         &mut self,
         dir: u64,
         path: &str,
@@ -283,13 +314,13 @@ impl WasiProbe {
     }
 
     /// Opens a path below the first granted directory, which must succeed.
-    pub(super) fn open(&mut self, path: &str, oflags: u32, rights: u64) -> CaseResult<u64> {
+    pub(in crate::cases) fn open(&mut self, path: &str, oflags: u32, rights: u64) -> CaseResult<u64> {
         self.open_as(DIR, path, oflags, rights, 0)?
             .map_err(|errno| Unmet::failed(format!("path_open of {path:?} answered {errno:?}")))
     }
 
     /// Writes bytes with one buffer, which must succeed, and gives how many were written.
-    pub(super) fn write(&mut self, fd: u64, bytes: &[u8]) -> CaseResult<u32> {
+    pub(in crate::cases) fn write(&mut self, fd: u64, bytes: &[u8]) -> CaseResult<u32> {
         self.probe.put(at::DATA, bytes)?;
         let len = u32::try_from(bytes.len()).map_err(Unmet::harness)?;
         let [iovs, count] = self.iovecs(&[(at::DATA, len)])?;
@@ -298,13 +329,13 @@ impl WasiProbe {
     }
 
     /// Reads into one buffer of `len` bytes, which must succeed, and gives what was read.
-    pub(super) fn read(&mut self, fd: u64, len: u32) -> CaseResult<Vec<u8>> {
+    pub(in crate::cases) fn read(&mut self, fd: u64, len: u32) -> CaseResult<Vec<u8>> {
         let [iovs, count] = self.iovecs(&[(at::DATA, len)])?;
         self.fill("fd_read", &[fd, iovs, count, at::OUT.into()], len)
     }
 
     /// Calls a function that fills the data with at most `len` bytes and puts their count in `OUT`, which must succeed.
-    pub(super) fn fill(&mut self, function: &str, args: &[u64], len: u32) -> CaseResult<Vec<u8>> {
+    pub(in crate::cases) fn fill(&mut self, function: &str, args: &[u64], len: u32) -> CaseResult<Vec<u8>> {
         let before = self.probe.snapshot()?;
         check_eq!(self.unchecked(function, args)?, Errno::SUCCESS, "what {function}{args:?} answers");
         let filled = self.probe.u32_at(at::OUT)?;
@@ -315,10 +346,11 @@ impl WasiProbe {
 }
 
 /// `len` bytes from `start`.
-pub(super) fn range(start: u32, len: u32) -> Range<u32> {
+pub(in crate::cases) fn range(start: u32, len: u32) -> Range<u32> {
     start..start.saturating_add(len)
 }
 
-fn types(types: &[ValType]) -> String {
+/// Types as the text format has them.
+pub(in crate::cases) fn types(types: &[ValType]) -> String {
     types.iter().map(|ty| ty.name()).collect::<Vec<_>>().join(" ")
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
+use crate::abi::preview1::sock::Network;
 use crate::abi::preview1::stdio::{Input, Output};
 use crate::error::{Error, Kind, Result};
 
@@ -16,7 +17,7 @@ pub const MAX_STRINGS: usize = 1 << 20;
 /// How many file descriptors a guest may have open unless [`WasiConfig::max_fds`] says otherwise.
 pub const DEFAULT_MAX_FDS: usize = 256;
 
-/// What a guest gets through preview 1. The default grants nothing: no arguments, no environment, no files, an
+/// What a guest gets through preview 1. The default grants nothing: no arguments, no environment, no files, no network, an
 /// empty standard input, and output that is discarded.
 ///
 /// Directories are opened as they are granted. A clone shares them, so that one configuration serves many guests.
@@ -29,6 +30,7 @@ pub struct WasiConfig {
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     pub(super) max_fds: usize,
+    pub(super) network: Network,
     strings: usize,
 }
 
@@ -50,6 +52,7 @@ impl Default for WasiConfig {
             stdout: Output::default(),
             stderr: Output::default(),
             max_fds: DEFAULT_MAX_FDS,
+            network: Network::default(),
             strings: 0,
         }
     }
@@ -141,8 +144,14 @@ impl WasiConfig {
         self
     }
 
-    /// Sets how many file descriptors the guest may have open at once. The three standard streams and the granted
-    /// directories count, and are there in any case.
+    /// Sets what the guest may do with sockets.
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Sets how many file descriptors the guest may have open at once, sockets not counted: [`Network::max_sockets`]
+    /// counts those. The three standard streams and the granted directories count, and are there in any case.
     pub fn max_fds(mut self, limit: usize) -> Self {
         self.max_fds = limit;
         self
@@ -198,6 +207,7 @@ impl fmt::Debug for WasiConfig {
             .field("stdout", &self.stdout)
             .field("stderr", &self.stderr)
             .field("max_fds", &self.max_fds)
+            .field("network", &self.network)
             .finish_non_exhaustive()
     }
 }

@@ -16,12 +16,21 @@ use crate::abi::preview1::rights;
 use crate::abi::preview1::types::{Dirent, Filetype};
 use crate::memory::Memory;
 
+/// The tag of what is granted and no directory.
+const NO_DIRECTORY: u8 = 1;
+
 pub(super) fn prestat_get(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, prestat: u32) -> Outcome {
     let Some(name) = granted_name(wasi, fd)? else {
+        // Guests look for granted directories from 3 on and stop at what is `badf`: so that they find those behind a
+        // listener, it is shown as granted, of a kind they do not know.
+        if matches!(wasi.fds.get(fd)?.object, Object::Socket(_)) && wasi.fds.granted_after(fd) {
+            memory.write(prestat, &[NO_DIRECTORY, 0, 0, 0, 0, 0, 0, 0])?;
+            return Ok(());
+        }
         return Err(Errno::Badf.into());
     };
     let len = u32::try_from(name.len()).map_err(|_| Errno::Overflow)?;
-    // The only kind of granted thing is a directory, and its tag is 0.
+    // The tag of a directory is 0.
     let mut bytes = [0; 8];
     bytes[4..].copy_from_slice(&len.to_le_bytes());
     memory.write(prestat, &bytes)?;
@@ -43,7 +52,7 @@ pub(super) fn prestat_dir_name(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, pa
 fn granted_name(wasi: &Wasi, fd: u32) -> Outcome<Option<Arc<str>>> {
     match wasi.fds.get(fd)?.object {
         Object::Dir(dir) => Ok(dir.name.clone()),
-        Object::Input(_) | Object::Output(_) | Object::File(_) => Ok(None),
+        Object::Input(_) | Object::Output(_) | Object::File(_) | Object::Socket(_) => Ok(None),
     }
 }
 

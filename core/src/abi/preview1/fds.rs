@@ -1,7 +1,7 @@
 //! The file descriptor table.
 //!
-//! What a descriptor stands for is an [`Object`]; sockets will be two more of its variants. A function takes what it
-//! needs out of the table and lets go of the table before it does any I/O.
+//! What a descriptor stands for is an [`Object`]. A function takes what it needs out of the table and lets go of the
+//! table before it does any I/O. Sockets stand in the same table as all the rest, and are counted apart.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,9 @@ use crate::abi::preview1::config::WasiConfig;
 use crate::abi::preview1::dir::Listing;
 use crate::abi::preview1::errno::{Errno, Outcome};
 use crate::abi::preview1::rights;
+use crate::abi::preview1::sock::Socket;
 use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
+use crate::abi::preview1::types::FD_NONBLOCK;
 
 /// What a descriptor stands for.
 #[derive(Clone)]
@@ -20,6 +22,7 @@ pub(super) enum Object {
     Output(Arc<OutputStream>),
     File(Arc<OpenFile>),
     Dir(Arc<OpenDir>),
+    Socket(Arc<Socket>),
 }
 
 /// An open file.
@@ -73,7 +76,7 @@ pub(super) struct Fd {
 }
 
 impl Fd {
-    fn new(object: Object, base: u64, inheriting: u64) -> Self {
+    pub(super) fn new(object: Object, base: u64, inheriting: u64) -> Self {
         Fd { object, base, inheriting, flags: 0 }
     }
 
@@ -96,17 +99,33 @@ impl Fd {
     pub(super) fn file(&self) -> Outcome<&Arc<OpenFile>> {
         match &self.object {
             Object::File(file) => Ok(file),
-            Object::Input(_) | Object::Output(_) | Object::Dir(_) => Err(Errno::Badf.into()),
+            Object::Input(_) | Object::Output(_) | Object::Dir(_) | Object::Socket(_) => Err(Errno::Badf.into()),
         }
+    }
+
+    /// The socket it stands for.
+    ///
+    /// # Errors
+    /// [`Errno::Notsock`] if it is none.
+    pub(super) fn socket(&self) -> Outcome<&Arc<Socket>> {
+        match &self.object {
+            Object::Socket(socket) => Ok(socket),
+            _ => Err(Errno::Notsock.into()),
+        }
+    }
+
+    /// Whether a function that would have to wait does so.
+    pub(super) fn waits(&self) -> bool {
+        self.flags & FD_NONBLOCK == 0
     }
 
     /// The file it stands for, to be used at some position.
     ///
     /// # Errors
-    /// [`Errno::Spipe`] if it is a stream, [`Errno::Badf`] if it is a directory.
+    /// [`Errno::Spipe`] if it is a stream or a socket, [`Errno::Badf`] if it is a directory.
     pub(super) fn seekable(&self) -> Outcome<&Arc<OpenFile>> {
         match &self.object {
-            Object::Input(_) | Object::Output(_) => Err(Errno::Spipe.into()),
+            Object::Input(_) | Object::Output(_) | Object::Socket(_) => Err(Errno::Spipe.into()),
             Object::File(_) | Object::Dir(_) => self.file(),
         }
     }
@@ -115,11 +134,32 @@ impl Fd {
 /// A guest's open descriptors; the index is the number.
 pub(super) struct Fds {
     table: Mutex<Vec<Option<Fd>>>,
+    /// How many descriptors there may be that are no sockets.
     limit: usize,
+    /// How many sockets there may be.
+    socket_limit: usize,
+}
+
+/// Which of the limits a descriptor counts towards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    Socket,
+    Other,
+}
+
+impl Counted {
+    fn of(fd: &Fd) -> Self {
+        match fd.object {
+            Object::Socket(_) => Counted::Socket,
+            _ => Counted::Other,
+        }
+    }
 }
 
 impl Fds {
-    /// The standard streams and the granted directories.
+    /// The standard streams, then the granted listeners, then the granted directories.
+    ///
+    /// Listeners come first because guests that are given one look for it at 3, and directories are found by name.
     pub(super) fn new(config: &WasiConfig) -> Self {
         let stdin = Object::Input(Arc::new(InputStream::new(config.stdin.clone())));
         let stdout = Object::Output(Arc::new(OutputStream::new(config.stdout.clone(), Stream::Stdout)));
@@ -129,6 +169,13 @@ impl Fds {
             Some(Fd::new(stdout, rights::OUTPUT, 0)),
             Some(Fd::new(stderr, rights::OUTPUT, 0)),
         ];
+        for listener in &config.network.listeners {
+            let object = Object::Socket(Arc::new(Socket::granted(listener.clone())));
+            let fd = Fd::new(object, rights::LISTENER, rights::CONNECTION);
+            // Guests that are given a listener expect that accepting from it does not wait, until they say otherwise.
+            table.push(Some(Fd { flags: FD_NONBLOCK, ..fd }));
+        }
+        let listeners = config.network.listeners.len();
         for preopen in &config.preopens {
             let dir = OpenDir {
                 dir: preopen.dir.clone(),
@@ -140,8 +187,8 @@ impl Fds {
             // inheritable: an open for writing would then succeed, and only the write fail.
             table.push(Some(Fd::new(Object::Dir(Arc::new(dir)), rights::DIRECTORY, rights::DIRECTORY | rights::FILE)));
         }
-        let limit = config.max_fds.max(table.len());
-        Fds { table: Mutex::new(table), limit }
+        let limit = config.max_fds.max(table.len() - listeners);
+        Fds { table: Mutex::new(table), limit, socket_limit: config.network.max_sockets.max(listeners) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Option<Fd>>> {
@@ -185,7 +232,7 @@ impl Fds {
                 fd.require(right)?;
                 Ok((dir.clone(), fd.inheriting))
             }
-            Object::File(_) => Err(Errno::Notdir.into()),
+            Object::File(_) | Object::Socket(_) => Err(Errno::Notdir.into()),
             Object::Input(_) | Object::Output(_) => Err(Errno::Badf.into()),
         }
     }
@@ -201,32 +248,43 @@ impl Fds {
         }
     }
 
-    /// Refuses if no descriptor is free.
+    /// Refuses if there is no room for one more descriptor.
     ///
     /// # Errors
     /// [`Errno::Nfile`].
-    pub(super) fn room(&self) -> Outcome {
-        let table = self.lock();
-        let free = table.len() < self.limit || table.iter().any(Option::is_none);
-        if free { Ok(()) } else { Err(Errno::Nfile.into()) }
+    pub(super) fn room(&self, counted: Counted) -> Outcome {
+        self.check_room(&self.lock(), counted)
+    }
+
+    fn check_room(&self, table: &[Option<Fd>], counted: Counted) -> Outcome {
+        let limit = match counted {
+            Counted::Socket => self.socket_limit,
+            Counted::Other => self.limit,
+        };
+        let taken = table.iter().flatten().filter(|fd| Counted::of(fd) == counted).count();
+        if taken < limit { Ok(()) } else { Err(Errno::Nfile.into()) }
     }
 
     /// Puts `fd` at the lowest free number.
     ///
     /// # Errors
-    /// [`Errno::Nfile`] if none is free.
+    /// [`Errno::Nfile`] if there is no room for it.
     pub(super) fn insert(&self, fd: Fd) -> Outcome<u32> {
         let mut table = self.lock();
+        self.check_room(&table, Counted::of(&fd))?;
         let at = table.iter().position(Option::is_none).unwrap_or(table.len());
-        if at >= self.limit {
-            return Err(Errno::Nfile.into());
-        }
         if at == table.len() {
             table.push(Some(fd));
         } else {
             table[at] = Some(fd);
         }
         u32::try_from(at).map_err(|_| Errno::Nfile.into())
+    }
+
+    /// Whether a granted directory stands behind the number `fd`.
+    pub(super) fn granted_after(&self, fd: u32) -> bool {
+        let granted = |fd: &Fd| matches!(&fd.object, Object::Dir(dir) if dir.name.is_some());
+        self.lock().iter().skip(fd as usize).flatten().any(granted)
     }
 
     /// Frees the number `fd`. What it stood for is closed after the table is let go.

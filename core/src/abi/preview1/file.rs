@@ -64,7 +64,7 @@ pub(super) fn datasync(wasi: &Wasi, _: &mut Memory<'_>, fd: u32) -> Outcome {
     match &fd.object {
         Object::File(file) => file.file.sync_data()?,
         Object::Dir(dir) => dir.dir.open(".")?.sync_data()?,
-        Object::Input(_) | Object::Output(_) => return Err(Errno::Badf.into()),
+        Object::Input(_) | Object::Output(_) | Object::Socket(_) => return Err(Errno::Badf.into()),
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ pub(super) fn sync(wasi: &Wasi, _: &mut Memory<'_>, fd: u32) -> Outcome {
     match &fd.object {
         Object::File(file) => file.file.sync_all()?,
         Object::Dir(dir) => dir.dir.open(".")?.sync_all()?,
-        Object::Input(_) | Object::Output(_) => return Err(Errno::Badf.into()),
+        Object::Input(_) | Object::Output(_) | Object::Socket(_) => return Err(Errno::Badf.into()),
     }
     Ok(())
 }
@@ -86,6 +86,7 @@ pub(super) fn fdstat_get(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, stat: u3
         Object::Output(stream) => stream_type(stream.terminal()),
         Object::File(file) => filetype(&file.file.metadata()?),
         Object::Dir(_) => Filetype::Directory,
+        Object::Socket(socket) => socket.filetype(),
     };
     let fdstat = Fdstat { filetype, flags: fd.flags, base: fd.base, inheriting: fd.inheriting };
     memory.write(stat, &fdstat.encode())?;
@@ -134,8 +135,9 @@ pub(super) fn fdstat_set_rights(wasi: &Wasi, _: &mut Memory<'_>, fd: u32, base: 
 pub(super) fn filestat_get(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, stat: u32) -> Outcome {
     let fd = wasi.fds.with(fd, rights::FD_FILESTAT_GET)?;
     let filestat = match &fd.object {
-        Object::Input(stream) => stream_stat(stream.terminal()),
-        Object::Output(stream) => stream_stat(stream.terminal()),
+        Object::Input(stream) => stream_stat(stream_type(stream.terminal())),
+        Object::Output(stream) => stream_stat(stream_type(stream.terminal())),
+        Object::Socket(socket) => stream_stat(socket.filetype()),
         Object::File(file) => filestat(&file.file.metadata()?),
         Object::Dir(dir) => filestat(&dir.dir.dir_metadata()?),
     };
@@ -175,7 +177,7 @@ pub(super) fn filestat_set_times(
             file.to_change()?.try_clone()?.into_std().set_times(times)?;
         }
         Object::Dir(dir) => dir.to_change()?.set_times(".", spec(atim), spec(mtim))?,
-        Object::Input(_) | Object::Output(_) => return Err(Errno::Badf.into()),
+        Object::Input(_) | Object::Output(_) | Object::Socket(_) => return Err(Errno::Badf.into()),
     }
     Ok(())
 }
@@ -242,6 +244,6 @@ fn stream_type(terminal: bool) -> Filetype {
     if terminal { Filetype::CharacterDevice } else { Filetype::Unknown }
 }
 
-fn stream_stat(terminal: bool) -> Filestat {
-    Filestat { dev: 0, ino: 0, filetype: stream_type(terminal), nlink: 0, size: 0, atim: 0, mtim: 0, ctim: 0 }
+fn stream_stat(filetype: Filetype) -> Filestat {
+    Filestat { dev: 0, ino: 0, filetype, nlink: 0, size: 0, atim: 0, mtim: 0, ctim: 0 }
 }

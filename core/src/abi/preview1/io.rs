@@ -13,8 +13,9 @@ use crate::abi::preview1::Wasi;
 use crate::abi::preview1::errno::{Errno, Fail, Outcome};
 use crate::abi::preview1::fds::{Fd, Object};
 use crate::abi::preview1::rights;
+use crate::abi::preview1::sock::transport;
 use crate::abi::preview1::stdio::{InputStream, OutputStream};
-use crate::abi::preview1::types::{FD_NONBLOCK, Iovec, iovecs};
+use crate::abi::preview1::types::{Iovec, iovecs};
 use crate::memory::Memory;
 
 /// How much of a file is read or written between two looks at the guest's time.
@@ -30,13 +31,14 @@ pub(super) fn read(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, iovs: u32, iov
     let fd = wasi.fds.with(fd, rights::FD_READ)?;
     let iovecs = iovecs(memory, iovs, iovs_len)?;
     memory.slice(nread, 4)?;
-    let wait = fd.flags & FD_NONBLOCK == 0;
+    let wait = fd.waits();
     let total = match &fd.object {
         Object::Input(stream) => read_stream(wasi, memory, stream, &iovecs, wait)?,
         Object::File(file) => transfer(&iovecs, FILE_CHUNK, |part, _| {
             let buffer = memory.slice_mut(part.ptr, part.len)?;
             retry(wasi, wait, || (&file.file).read(buffer))
         })?,
+        Object::Socket(socket) => transport::receive_some(wasi, memory, socket, &iovecs, wait)?,
         Object::Output(_) | Object::Dir(_) => return Err(Errno::Badf.into()),
     };
     memory.write(nread, &total.to_le_bytes())?;
@@ -47,13 +49,14 @@ pub(super) fn write(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, iovs: u32, io
     let fd = wasi.fds.with(fd, rights::FD_WRITE)?;
     let iovecs = iovecs(memory, iovs, iovs_len)?;
     memory.slice(nwritten, 4)?;
-    let wait = fd.flags & FD_NONBLOCK == 0;
+    let wait = fd.waits();
     let total = match &fd.object {
         Object::Output(stream) => write_stream(wasi, memory, stream, &iovecs)?,
         Object::File(file) => transfer(&iovecs, FILE_CHUNK, |part, _| {
             let bytes = memory.slice(part.ptr, part.len)?;
             retry(wasi, wait, || (&file.file).write(bytes))
         })?,
+        Object::Socket(socket) => transport::send(wasi, memory, socket, &iovecs, None, wait)?,
         Object::Input(_) | Object::Dir(_) => return Err(Errno::Badf.into()),
     };
     memory.write(nwritten, &total.to_le_bytes())?;
@@ -149,7 +152,11 @@ fn may_tell(fd: &Fd) -> Outcome {
 /// how much was done before it, and says how much of it is done.
 ///
 /// An error after some bytes is kept back, as POSIX has it: the guest gets the count, and the error if it tries on.
-fn transfer(iovecs: &[Iovec], chunk: u32, mut step: impl FnMut(Iovec, u32) -> Outcome<usize>) -> Outcome<u32> {
+pub(super) fn transfer(
+    iovecs: &[Iovec],
+    chunk: u32,
+    mut step: impl FnMut(Iovec, u32) -> Outcome<usize>,
+) -> Outcome<u32> {
     // A count has to fit the result.
     iovecs.iter().try_fold(0u32, |sum, iovec| sum.checked_add(iovec.len)).ok_or(Errno::Inval)?;
     let mut total = 0;

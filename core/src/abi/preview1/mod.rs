@@ -2,7 +2,7 @@
 //!
 //! [`WasiConfig`] says what a guest is granted, [`Wasi`] is one guest's state, and [`FUNCTIONS`] is what it imports
 //! from [`MODULE`]: all functions of preview 1, over core's own view of a guest's memory. No engine's own WASI is
-//! involved.
+//! involved. [`WASMEDGE_V1`] and [`WASMEDGE_V2`] are what guests built for WasmEdge import besides, see [`Dialect`].
 //!
 //! What holds for every function:
 //! - It answers an error number. A pointer, length or count that leaves the guest's memory is `fault`, a descriptor
@@ -12,7 +12,7 @@
 //! - Everything it writes to is checked before it acts: a call that answers `fault` has changed nothing.
 //! - Every wait ends with the guest's [`Run`], and every long piece of work looks at it: then the guest ends.
 //! - Work and memory are bounded: 1024 buffers a read or write, 4096 subscriptions a poll, 4096 bytes a path, and
-//!   [`WasiConfig::max_fds`] descriptors.
+//!   [`WasiConfig::max_fds`] descriptors and [`Network::max_sockets`] sockets.
 //!
 //! Files are reached through cap-std, below the directories that were granted. A path that leads out of one,
 //! whether by `..`, from the root, or through a symbolic link, is `perm`.
@@ -46,6 +46,7 @@ use std::time::Instant;
 use crate::abi::Function;
 use crate::abi::preview1::errno::{Errno, Fail, Outcome};
 use crate::abi::preview1::fds::Fds;
+use crate::abi::preview1::sock::{Sockets, standard, wasmedge};
 use crate::error::{Error, Kind};
 use crate::imports::Stop;
 use crate::memory::Memory;
@@ -53,6 +54,7 @@ use crate::run::Run;
 use crate::seam::{Caller, ValType};
 
 pub use config::{DEFAULT_MAX_FDS, MAX_STRINGS, WasiConfig};
+pub use sock::{Dialect, Listen, Network};
 pub use stdio::{Capture, Input, Output, Reader, Writer};
 
 /// The module that guests import these functions from.
@@ -63,6 +65,7 @@ pub struct Wasi {
     args: Vec<String>,
     env: Vec<String>,
     fds: Fds,
+    sockets: Sockets,
     run: Run,
     start: Instant,
 }
@@ -71,7 +74,8 @@ impl Wasi {
     /// The state of a guest that is granted `config` and whose waits end with `run`. Its monotonic clock starts now.
     pub fn new(config: WasiConfig, run: Run) -> Self {
         let fds = Fds::new(&config);
-        Wasi { args: config.args, env: config.env, fds, run, start: Instant::now() }
+        let sockets = Sockets::new(config.network);
+        Wasi { args: config.args, env: config.env, fds, sockets, run, start: Instant::now() }
     }
 
     /// Ends the guest if its run is over: called within work that takes long.
@@ -140,11 +144,11 @@ fn answer(slots: &mut [u64], outcome: Outcome) -> Result<(), Stop> {
     }
 }
 
-/// The table: name, parameters in order, and the Rust function that does it. The signature is that of the parameters.
+/// A table: name, parameters in order, and the Rust function that does it. The signature is that of the parameters.
 macro_rules! functions {
-    ($($name:ident($($param:ident: $ty:ty),*) => $call:path;)*) => {
-        /// Every function of preview 1.
-        pub static FUNCTIONS: &[Function<Wasi>] = &[$(Function {
+    ($(#[$doc:meta])* $table:ident { $($name:ident($($param:ident: $ty:ty),*) => $call:path;)* }) => {
+        $(#[$doc])*
+        pub static $table: &[Function<Wasi>] = &[$(Function {
             name: stringify!($name),
             params: &[$(<$ty as Param>::TYPE),*],
             results: functions!(@results $name),
@@ -160,62 +164,117 @@ macro_rules! functions {
     (@results proc_exit) => { &[] };
     (@results $name:ident) => { &[ValType::I32] };
     (@answer proc_exit, $slots:ident, $outcome:ident) => { Err($outcome) };
+    (@answer sock_recv_from, $slots:ident, $outcome:ident) => { answer($slots, $outcome.map(drop)) };
     (@answer $name:ident, $slots:ident, $outcome:ident) => { answer($slots, $outcome) };
 }
 
 functions! {
-    args_get(argv: u32, argv_buf: u32) => env::args_get;
-    args_sizes_get(count: u32, size: u32) => env::args_sizes_get;
-    environ_get(environ: u32, environ_buf: u32) => env::environ_get;
-    environ_sizes_get(count: u32, size: u32) => env::environ_sizes_get;
-    clock_res_get(id: u32, resolution: u32) => clock::res_get;
-    clock_time_get(id: u32, precision: u64, time: u32) => clock::time_get;
-    fd_advise(fd: u32, offset: u64, len: u64, advice: u32) => file::advise;
-    fd_allocate(fd: u32, offset: u64, len: u64) => file::allocate;
-    fd_close(fd: u32) => file::close;
-    fd_datasync(fd: u32) => file::datasync;
-    fd_fdstat_get(fd: u32, stat: u32) => file::fdstat_get;
-    fd_fdstat_set_flags(fd: u32, flags: u32) => file::fdstat_set_flags;
-    fd_fdstat_set_rights(fd: u32, base: u64, inheriting: u64) => file::fdstat_set_rights;
-    fd_filestat_get(fd: u32, stat: u32) => file::filestat_get;
-    fd_filestat_set_size(fd: u32, size: u64) => file::filestat_set_size;
-    fd_filestat_set_times(fd: u32, atim: u64, mtim: u64, flags: u32) => file::filestat_set_times;
-    fd_pread(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nread: u32) => io::pread;
-    fd_prestat_get(fd: u32, prestat: u32) => dir::prestat_get;
-    fd_prestat_dir_name(fd: u32, path: u32, path_len: u32) => dir::prestat_dir_name;
-    fd_pwrite(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nwritten: u32) => io::pwrite;
-    fd_read(fd: u32, iovs: u32, iovs_len: u32, nread: u32) => io::read;
-    fd_readdir(fd: u32, buf: u32, buf_len: u32, cookie: u64, used: u32) => dir::readdir;
-    fd_renumber(fd: u32, to: u32) => file::renumber;
-    fd_seek(fd: u32, offset: i64, whence: u32, position: u32) => io::seek;
-    fd_sync(fd: u32) => file::sync;
-    fd_tell(fd: u32, position: u32) => io::tell;
-    fd_write(fd: u32, iovs: u32, iovs_len: u32, nwritten: u32) => io::write;
-    path_create_directory(fd: u32, path: u32, path_len: u32) => path::create_directory;
-    path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32) => path::filestat_get;
-    path_filestat_set_times(
-        fd: u32, flags: u32, path: u32, path_len: u32, atim: u64, mtim: u64, set: u32
-    ) => path::filestat_set_times;
-    path_link(
-        old_fd: u32, old_flags: u32, old_path: u32, old_path_len: u32, new_fd: u32, new_path: u32, new_path_len: u32
-    ) => path::link;
-    path_open(
-        fd: u32, flags: u32, path: u32, path_len: u32, oflags: u32, base: u64, inheriting: u64, fdflags: u32, opened: u32
-    ) => path::open;
-    path_readlink(fd: u32, path: u32, path_len: u32, buf: u32, buf_len: u32, used: u32) => path::readlink;
-    path_remove_directory(fd: u32, path: u32, path_len: u32) => path::remove_directory;
-    path_rename(
-        old_fd: u32, old_path: u32, old_path_len: u32, new_fd: u32, new_path: u32, new_path_len: u32
-    ) => path::rename;
-    path_symlink(target: u32, target_len: u32, fd: u32, path: u32, path_len: u32) => path::symlink;
-    path_unlink_file(fd: u32, path: u32, path_len: u32) => path::unlink_file;
-    poll_oneoff(subscriptions: u32, events: u32, count: u32, nevents: u32) => poll::oneoff;
-    proc_exit(code: u32) => env::exit;
-    proc_raise(signal: u32) => env::raise;
-    sched_yield() => env::sched_yield;
-    random_get(buf: u32, buf_len: u32) => random::get;
-    sock_accept(fd: u32, flags: u32, accepted: u32) => sock::accept;
-    sock_recv(fd: u32, iovs: u32, iovs_len: u32, flags: u32, nread: u32, out_flags: u32) => sock::recv;
-    sock_send(fd: u32, iovs: u32, iovs_len: u32, flags: u32, nwritten: u32) => sock::send;
-    sock_shutdown(fd: u32, how: u32) => sock::shutdown;
+    /// Every function of preview 1, and no other.
+    FUNCTIONS {
+        args_get(argv: u32, argv_buf: u32) => env::args_get;
+        args_sizes_get(count: u32, size: u32) => env::args_sizes_get;
+        environ_get(environ: u32, environ_buf: u32) => env::environ_get;
+        environ_sizes_get(count: u32, size: u32) => env::environ_sizes_get;
+        clock_res_get(id: u32, resolution: u32) => clock::res_get;
+        clock_time_get(id: u32, precision: u64, time: u32) => clock::time_get;
+        fd_advise(fd: u32, offset: u64, len: u64, advice: u32) => file::advise;
+        fd_allocate(fd: u32, offset: u64, len: u64) => file::allocate;
+        fd_close(fd: u32) => file::close;
+        fd_datasync(fd: u32) => file::datasync;
+        fd_fdstat_get(fd: u32, stat: u32) => file::fdstat_get;
+        fd_fdstat_set_flags(fd: u32, flags: u32) => file::fdstat_set_flags;
+        fd_fdstat_set_rights(fd: u32, base: u64, inheriting: u64) => file::fdstat_set_rights;
+        fd_filestat_get(fd: u32, stat: u32) => file::filestat_get;
+        fd_filestat_set_size(fd: u32, size: u64) => file::filestat_set_size;
+        fd_filestat_set_times(fd: u32, atim: u64, mtim: u64, flags: u32) => file::filestat_set_times;
+        fd_pread(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nread: u32) => io::pread;
+        fd_prestat_get(fd: u32, prestat: u32) => dir::prestat_get;
+        fd_prestat_dir_name(fd: u32, path: u32, path_len: u32) => dir::prestat_dir_name;
+        fd_pwrite(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nwritten: u32) => io::pwrite;
+        fd_read(fd: u32, iovs: u32, iovs_len: u32, nread: u32) => io::read;
+        fd_readdir(fd: u32, buf: u32, buf_len: u32, cookie: u64, used: u32) => dir::readdir;
+        fd_renumber(fd: u32, to: u32) => file::renumber;
+        fd_seek(fd: u32, offset: i64, whence: u32, position: u32) => io::seek;
+        fd_sync(fd: u32) => file::sync;
+        fd_tell(fd: u32, position: u32) => io::tell;
+        fd_write(fd: u32, iovs: u32, iovs_len: u32, nwritten: u32) => io::write;
+        path_create_directory(fd: u32, path: u32, path_len: u32) => path::create_directory;
+        path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32) => path::filestat_get;
+        path_filestat_set_times(
+            fd: u32, flags: u32, path: u32, path_len: u32, atim: u64, mtim: u64, set: u32
+        ) => path::filestat_set_times;
+        path_link(
+            old_fd: u32, old_flags: u32, old_path: u32, old_path_len: u32, new_fd: u32, new_path: u32, new_path_len: u32
+        ) => path::link;
+        path_open(
+            fd: u32, flags: u32, path: u32, path_len: u32, oflags: u32, base: u64, inheriting: u64, fdflags: u32, opened: u32
+        ) => path::open;
+        path_readlink(fd: u32, path: u32, path_len: u32, buf: u32, buf_len: u32, used: u32) => path::readlink;
+        path_remove_directory(fd: u32, path: u32, path_len: u32) => path::remove_directory;
+        path_rename(
+            old_fd: u32, old_path: u32, old_path_len: u32, new_fd: u32, new_path: u32, new_path_len: u32
+        ) => path::rename;
+        path_symlink(target: u32, target_len: u32, fd: u32, path: u32, path_len: u32) => path::symlink;
+        path_unlink_file(fd: u32, path: u32, path_len: u32) => path::unlink_file;
+        poll_oneoff(subscriptions: u32, events: u32, count: u32, nevents: u32) => poll::oneoff;
+        proc_exit(code: u32) => env::exit;
+        proc_raise(signal: u32) => env::raise;
+        sched_yield() => env::sched_yield;
+        random_get(buf: u32, buf_len: u32) => random::get;
+        sock_accept(fd: u32, flags: u32, accepted: u32) => standard::accept;
+        sock_recv(fd: u32, iovs: u32, iovs_len: u32, flags: u32, nread: u32, out_flags: u32) => standard::recv;
+        sock_send(fd: u32, iovs: u32, iovs_len: u32, flags: u32, nwritten: u32) => standard::send;
+        sock_shutdown(fd: u32, how: u32) => standard::shutdown;
+    }
+}
+
+functions! {
+    /// What WasmEdge's first dialect adds, some of it under a name that preview 1 has with another signature.
+    WASMEDGE_V1 {
+        sock_open(family: u32, ty: u32, opened: u32) => wasmedge::open;
+        sock_bind(fd: u32, address: u32, port: u32) => wasmedge::bind;
+        sock_listen(fd: u32, backlog: u32) => wasmedge::listen;
+        sock_accept(fd: u32, accepted: u32) => wasmedge::accept_v1;
+        sock_connect(fd: u32, address: u32, port: u32) => wasmedge::connect;
+        sock_recv_from(
+            fd: u32, iovs: u32, iovs_len: u32, address: u32, flags: u32, nread: u32, out_flags: u32
+        ) => wasmedge::recv_from_v1;
+        sock_send_to(
+            fd: u32, iovs: u32, iovs_len: u32, address: u32, port: u32, flags: u32, nwritten: u32
+        ) => wasmedge::send_to;
+        sock_getlocaladdr(fd: u32, address: u32, ty: u32, port: u32) => wasmedge::get_local_v1;
+        sock_getpeeraddr(fd: u32, address: u32, ty: u32, port: u32) => wasmedge::get_peer_v1;
+        sock_getsockopt(fd: u32, level: u32, name: u32, value: u32, len: u32) => sock::getsockopt;
+        sock_setsockopt(fd: u32, level: u32, name: u32, value: u32, len: u32) => sock::setsockopt;
+        sock_getaddrinfo(
+            node: u32, node_len: u32, service: u32, service_len: u32, hints: u32, results: u32, max: u32, count: u32
+        ) => sock::getaddrinfo;
+        epoll_oneoff(subscriptions: u32, events: u32, count: u32, nevents: u32) => poll::oneoff;
+    }
+}
+
+functions! {
+    /// What WasmEdge's second dialect adds to, or changes in, the first.
+    WASMEDGE_V2 {
+        sock_open_v2(family: u32, ty: u32, opened: u32) => wasmedge::open;
+        sock_bind_v2(fd: u32, address: u32, port: u32) => wasmedge::bind;
+        sock_listen_v2(fd: u32, backlog: u32) => wasmedge::listen;
+        sock_accept_v2(fd: u32, flags: u32, accepted: u32) => standard::accept;
+        sock_connect_v2(fd: u32, address: u32, port: u32) => wasmedge::connect;
+        sock_recv_v2(fd: u32, iovs: u32, iovs_len: u32, flags: u32, nread: u32, out_flags: u32) => standard::recv;
+        sock_recv_from(
+            fd: u32, iovs: u32, iovs_len: u32, address: u32, flags: u32, port: u32, nread: u32, out_flags: u32
+        ) => wasmedge::recv_from_v2;
+        sock_recv_from_v2(
+            fd: u32, iovs: u32, iovs_len: u32, address: u32, flags: u32, port: u32, nread: u32, out_flags: u32
+        ) => wasmedge::recv_from_v2;
+        sock_send_v2(fd: u32, iovs: u32, iovs_len: u32, flags: u32, nwritten: u32) => standard::send;
+        sock_send_to_v2(
+            fd: u32, iovs: u32, iovs_len: u32, address: u32, port: u32, flags: u32, nwritten: u32
+        ) => wasmedge::send_to;
+        sock_getlocaladdr(fd: u32, address: u32, port: u32) => wasmedge::get_local_v2;
+        sock_getlocaladdr_v2(fd: u32, address: u32, port: u32) => wasmedge::get_local_v2;
+        sock_getpeeraddr(fd: u32, address: u32, port: u32) => wasmedge::get_peer_v2;
+        sock_getpeeraddr_v2(fd: u32, address: u32, port: u32) => wasmedge::get_peer_v2;
+    }
 }

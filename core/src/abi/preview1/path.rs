@@ -10,7 +10,7 @@ use cap_std::fs::{Dir, OpenOptions};
 
 use crate::abi::preview1::Wasi;
 use crate::abi::preview1::errno::{Errno, Outcome};
-use crate::abi::preview1::fds::{Fd, Object, OpenDir, OpenFile};
+use crate::abi::preview1::fds::{Counted, Fd, Object, OpenDir, OpenFile};
 use crate::abi::preview1::file::{filestat, spec, times};
 use crate::abi::preview1::rights;
 use crate::abi::preview1::types::{
@@ -132,7 +132,7 @@ pub(super) fn open(
     if create || truncate || base & rights::FD_WRITE != 0 {
         dir.to_change()?;
     }
-    wasi.fds.room()?;
+    wasi.fds.room(Counted::Other)?;
 
     // The host creates and truncates only what it opens for writing, and opens nothing for neither.
     let mut options = OpenOptions::new();

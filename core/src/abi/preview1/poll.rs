@@ -8,15 +8,18 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use cap_std::fs::MetadataExt;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::abi::preview1::Wasi;
 use crate::abi::preview1::clock::Clock;
 use crate::abi::preview1::errno::{Errno, Outcome};
 use crate::abi::preview1::fds::Object;
 use crate::abi::preview1::rights;
+use crate::abi::preview1::sock::Socket;
 use crate::abi::preview1::stdio::InputStream;
 use crate::abi::preview1::types::{Event, known, u32_at, u64_at};
 use crate::memory::Memory;
+use crate::run::Waited;
 
 /// The most subscriptions of one call.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
@@ -43,6 +46,8 @@ enum On {
     Input(Arc<InputStream>),
     /// A file, or output: never waits.
     Ready { nbytes: u64, hangup: bool },
+    /// A socket, which stands at this place among those that are waited for.
+    Socket { socket: Arc<Socket>, at: usize },
 }
 
 /// Waits until a subscription is met, and reports all that are.
@@ -60,16 +65,28 @@ pub(super) fn oneoff(
     let list = memory.slice(subscriptions, count * SUBSCRIPTION_SIZE)?;
     memory.slice(events, count * Event::SIZE as u32)?;
     memory.slice(nevents, 4)?;
-    let parsed = list.chunks_exact(SUBSCRIPTION_SIZE as usize).map(|bytes| parse(wasi, bytes));
+    let mut sockets = 0;
+    let parsed = list.chunks_exact(SUBSCRIPTION_SIZE as usize).map(|bytes| parse(wasi, bytes, &mut sockets));
     let parsed = parsed.collect::<Outcome<Vec<_>>>()?;
 
     let first = parsed.iter().filter_map(Subscription::moment).min();
+    let mut fds = parsed.iter().filter_map(Subscription::wanted).collect::<Vec<_>>();
     let met = loop {
-        let met = parsed.iter().filter_map(Subscription::met).collect::<Vec<_>>();
+        if !fds.is_empty() {
+            now(&mut fds)?;
+        }
+        let met = parsed.iter().filter_map(|subscription| subscription.met(&fds)).collect::<Vec<_>>();
         if !met.is_empty() {
             break met;
         }
-        wasi.run.wait_until(any_input(&parsed), first)?.transpose()?;
+        if fds.is_empty() {
+            wasi.run.wait_until(any_input(&parsed), first)?.transpose()?;
+        } else {
+            match wasi.run.wait_fds(wasi.sockets.bell()?, &mut fds, any_input(&parsed), first)?? {
+                Waited::Other(input) => input?,
+                Waited::Ready | Waited::Limit => {}
+            }
+        }
     };
 
     let mut at = events;
@@ -81,7 +98,17 @@ pub(super) fn oneoff(
     Ok(())
 }
 
-fn parse(wasi: &Wasi, bytes: &[u8]) -> Outcome<Subscription> {
+/// Asks the operating system what the sockets are ready for, without waiting.
+fn now(fds: &mut [PollFd<'_>]) -> Outcome {
+    loop {
+        match rustix::event::poll(fds, Some(&Timespec::default())) {
+            Err(rustix::io::Errno::INTR) => {}
+            asked => return Ok(asked.map(drop)?),
+        }
+    }
+}
+
+fn parse(wasi: &Wasi, bytes: &[u8], sockets: &mut usize) -> Outcome<Subscription> {
     let (userdata, kind) = (u64_at(bytes, 0), bytes[8]);
     let on = match kind {
         CLOCK => {
@@ -93,14 +120,14 @@ fn parse(wasi: &Wasi, bytes: &[u8]) -> Outcome<Subscription> {
                 _ => Instant::now().checked_add(Duration::from_nanos(timeout)),
             })
         }
-        FD_READ | FD_WRITE => descriptor(wasi, u32_at(bytes, 16), kind)?,
+        FD_READ | FD_WRITE => descriptor(wasi, u32_at(bytes, 16), kind, sockets)?,
         _ => return Err(Errno::Inval.into()),
     };
     Ok(Subscription { userdata, kind, on })
 }
 
 /// What it means to wait for a descriptor. A file is always ready; at its end it says so with `hangup`.
-fn descriptor(wasi: &Wasi, fd: u32, kind: u8) -> Outcome<On> {
+fn descriptor(wasi: &Wasi, fd: u32, kind: u8, sockets: &mut usize) -> Outcome<On> {
     let fd = wasi.fds.get(fd)?;
     let writes = kind == FD_WRITE;
     fd.require(if writes { rights::FD_WRITE } else { rights::FD_READ })?;
@@ -118,6 +145,11 @@ fn descriptor(wasi: &Wasi, fd: u32, kind: u8) -> Outcome<On> {
             let nbytes = metadata.size().saturating_sub(position);
             Ok(On::Ready { nbytes, hangup: nbytes == 0 })
         }
+        Object::Socket(socket) => {
+            let at = *sockets;
+            *sockets += 1;
+            Ok(On::Socket { socket: socket.clone(), at })
+        }
         Object::Dir(_) => Err(Errno::Badf.into()),
     }
 }
@@ -126,11 +158,22 @@ impl Subscription {
     fn moment(&self) -> Option<Instant> {
         match self.on {
             On::Clock(moment) => moment,
-            On::Input(_) | On::Ready { .. } => None,
+            On::Input(_) | On::Ready { .. } | On::Socket { .. } => None,
         }
     }
 
-    fn met(&self) -> Option<Event> {
+    /// What is asked of the operating system, for a socket.
+    fn wanted(&self) -> Option<PollFd<'_>> {
+        match &self.on {
+            On::Socket { socket, .. } => {
+                let flags = if self.kind == FD_WRITE { PollFlags::OUT } else { PollFlags::IN };
+                Some(PollFd::new(&**socket, flags))
+            }
+            On::Clock(_) | On::Input(_) | On::Ready { .. } => None,
+        }
+    }
+
+    fn met(&self, fds: &[PollFd<'_>]) -> Option<Event> {
         let (nbytes, hangup) = match &self.on {
             On::Clock(moment) => {
                 moment.filter(|moment| *moment <= Instant::now())?;
@@ -141,6 +184,7 @@ impl Subscription {
                 (available as u64, available == 0)
             }
             On::Ready { nbytes, hangup } => (*nbytes, *hangup),
+            On::Socket { socket, at } => socket.readiness(self.kind == FD_WRITE, fds.get(*at)?.revents())?,
         };
         Some(Event { userdata: self.userdata, kind: self.kind, nbytes, hangup })
     }
@@ -153,7 +197,7 @@ async fn any_input(subscriptions: &[Subscription]) -> io::Result<()> {
         .iter()
         .filter_map(|subscription| match &subscription.on {
             On::Input(stream) => Some(Box::pin(stream.ready()) as Wait<'_>),
-            On::Clock(_) | On::Ready { .. } => None,
+            On::Clock(_) | On::Ready { .. } | On::Socket { .. } => None,
         })
         .collect::<Vec<_>>();
     std::future::poll_fn(|context: &mut Context<'_>| {

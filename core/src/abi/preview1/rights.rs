@@ -28,6 +28,8 @@ pub(super) const PATH_SYMLINK: u64 = 1 << 24;
 pub(super) const PATH_REMOVE_DIRECTORY: u64 = 1 << 25;
 pub(super) const PATH_UNLINK_FILE: u64 = 1 << 26;
 pub(super) const POLL_FD_READWRITE: u64 = 1 << 27;
+pub(super) const SOCK_SHUTDOWN: u64 = 1 << 28;
+pub(super) const SOCK_ACCEPT: u64 = 1 << 29;
 
 /// Everything that applies to a directory itself.
 pub(super) const DIRECTORY: u64 = FD_DATASYNC
@@ -73,3 +75,10 @@ pub(super) const INPUT: u64 = FD_READ | FD_FDSTAT_SET_FLAGS | FD_FILESTAT_GET | 
 
 /// What an output stream allows.
 pub(super) const OUTPUT: u64 = FD_WRITE | FD_FDSTAT_SET_FLAGS | FD_FILESTAT_GET | POLL_FD_READWRITE;
+
+/// What a connection or a datagram socket allows.
+pub(super) const CONNECTION: u64 =
+    FD_READ | FD_FDSTAT_SET_FLAGS | FD_WRITE | FD_FILESTAT_GET | POLL_FD_READWRITE | SOCK_SHUTDOWN;
+
+/// What a socket that may come to listen allows.
+pub(super) const LISTENER: u64 = CONNECTION | SOCK_ACCEPT;

@@ -44,6 +44,8 @@ pub(super) enum Filetype {
     CharacterDevice = 2,
     Directory = 3,
     RegularFile = 4,
+    SocketDgram = 5,
+    SocketStream = 6,
     SymbolicLink = 7,
 }
 

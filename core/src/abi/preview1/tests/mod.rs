@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::errno::Errno;
 use super::rights;
 use super::types::{u32_at, u64_at};
-use super::{FUNCTIONS, Run, Stop, Wasi, WasiConfig};
+use super::{Dialect, FUNCTIONS, Network, Run, Stop, Wasi, WasiConfig};
 use crate::seam::{Caller, Trap, TrapCode};
 
 /// How large a guest's memory is here.
