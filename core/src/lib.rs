@@ -12,14 +12,16 @@ mod inspect;
 mod limits;
 mod link;
 mod memory;
+pub mod meter;
 mod prepare;
 mod run;
 mod seam;
+mod slots;
 
 pub use cache::CodeCache;
 pub use error::{Error, Kind, Result, chain};
 pub use guest::{Guest, GuestConfig, Session};
-pub use imports::{Calls, Halt, Import, Imports, Stop};
+pub use imports::{Calls, Exit, Halt, Import, Imports, Stop};
 pub use inspect::{COMMAND_EXPORT, Inspection};
 pub use limits::LoadOptions;
 pub use link::{Abi, Status};
@@ -30,3 +32,4 @@ pub use seam::{
     Backend, BackendInfo, Caller, Capability, FuncType, Instance, Interrupt, Module, START_EXPORT, Trap, TrapCode,
     ValType,
 };
+pub use slots::with_buffer;

@@ -1,4 +1,4 @@
-//! The engine, and modules compiled by it.
+//! The engine's settings, and the modules it loads and compiles.
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::thread;
 
 use wasmedge_sys::ffi;
+use wharf_core::meter::{self, Frames, Metered};
 use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Kind, Result};
 
 use crate::instance::Instance;
-use crate::meter::{self, Target};
-use crate::native;
 use crate::raw::{self, Owned};
+use crate::signals;
 
 /// How WasmEdge runs guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -26,8 +26,8 @@ pub enum Mode {
 
 /// WasmEdge as a backend.
 pub struct WasmEdge {
-    mode: Mode,
-    config: Arc<Config>,
+    native: Option<Arc<Config>>,
+    interpreter: Arc<Config>,
     info: BackendInfo,
 }
 
@@ -45,25 +45,19 @@ impl WasmEdge {
         // SAFETY: the engine returns a static string.
         let version = unsafe { CStr::from_ptr(ffi::WasmEdge_VersionGet()) };
         let mut capabilities = vec![Capability::Interrupt, Capability::MultiMemory];
-        let code_key = match mode {
-            Mode::Interpreter => "interpreter".to_owned(),
+        let (native, code_key) = match mode {
+            Mode::Interpreter => (None, "interpreter".to_owned()),
             Mode::Aot => {
                 capabilities.push(Capability::CompiledCode);
-                format!("aot-{OPTIMIZATION}-{}-{}", env!("CARGO_PKG_VERSION"), cpu())
+                let code_key = format!("aot-{OPTIMIZATION}-{}-{}", env!("CARGO_PKG_VERSION"), cpu());
+                (Some(Arc::new(Config::new(Frames::Native)?)), code_key)
             }
         };
-        let backend = WasmEdge {
-            mode,
-            config: Arc::new(Config::new(mode)?),
-            info: BackendInfo {
-                name: "wasmedge",
-                engine_version: version.to_string_lossy().into_owned(),
-                code_key,
-                capabilities,
-            },
-        };
+        let engine_version = version.to_string_lossy().into_owned();
+        let info = BackendInfo { name: "wasmedge", engine_version, code_key, capabilities };
+        let backend = WasmEdge { native, interpreter: Arc::new(Config::new(Frames::Interpreter)?), info };
         if mode == Mode::Aot {
-            native::share_signals(&backend)?;
+            signals::share(&backend)?;
         }
         Ok(backend)
     }
@@ -92,99 +86,90 @@ fn cpu() -> String {
     format!("{}-{first:x}-{second:x}", std::env::consts::ARCH)
 }
 
-/// The engine's configuration, and the same without compiled code.
+/// The engine's settings for one way of running guests.
 struct Config {
-    native: Option<Owned<ffi::WasmEdge_ConfigureContext>>,
-    interpreter: Owned<ffi::WasmEdge_ConfigureContext>,
+    context: Owned<ffi::WasmEdge_ConfigureContext>,
+    frames: Frames,
 }
 
 impl Config {
-    fn new(mode: Mode) -> Result<Self> {
-        let create = || {
-            // SAFETY: creating an object, then setting it up.
-            unsafe {
-                let config = Owned::new(ffi::WasmEdge_ConfigureCreate())?;
-                ffi::WasmEdge_ConfigureSetWASMStandard(config.as_ptr(), ffi::WasmEdge_Standard_WASM_2);
-                ffi::WasmEdge_ConfigureAddProposal(config.as_ptr(), ffi::WasmEdge_Proposal_MultiMemories);
-                Ok::<_, Error>(config)
+    fn new(frames: Frames) -> Result<Self> {
+        // SAFETY: creating an object, then setting it up.
+        let context = unsafe {
+            let context = Owned::new(ffi::WasmEdge_ConfigureCreate(), ffi::WasmEdge_ConfigureDelete)?;
+            let config = context.as_ptr();
+            ffi::WasmEdge_ConfigureSetWASMStandard(config, ffi::WasmEdge_Standard_WASM_2);
+            ffi::WasmEdge_ConfigureAddProposal(config, ffi::WasmEdge_Proposal_MultiMemories);
+            if frames == Frames::Native {
+                ffi::WasmEdge_ConfigureSetRunMode(config, ffi::WasmEdge_RunMode_AOT);
+                ffi::WasmEdge_ConfigureCompilerSetOptimizationLevel(config, OPTIMIZATION);
+                ffi::WasmEdge_ConfigureCompilerSetOutputFormat(config, ffi::WasmEdge_CompilerOutputFormat_Wasm);
             }
+            context
         };
-        let native = match mode {
-            Mode::Interpreter => None,
-            Mode::Aot => {
-                let config = create()?;
-                // SAFETY: setting up an object.
-                unsafe {
-                    ffi::WasmEdge_ConfigureSetRunMode(config.as_ptr(), ffi::WasmEdge_RunMode_AOT);
-                    ffi::WasmEdge_ConfigureCompilerSetOptimizationLevel(config.as_ptr(), OPTIMIZATION);
-                    ffi::WasmEdge_ConfigureCompilerSetOutputFormat(
-                        config.as_ptr(),
-                        ffi::WasmEdge_CompilerOutputFormat_Wasm,
-                    );
-                }
-                Some(config)
-            }
+        Ok(Config { context, frames })
+    }
+
+    /// Compiles a rewritten module. The engine writes the module it read with the native code in a custom section.
+    fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>> {
+        let failed = |what: &str| Error::new(Kind::Engine, format!("WasmEdge cannot compile the module: {what}"));
+        let directory = tempfile::Builder::new().prefix("wharf-wasmedge-").tempdir();
+        let directory = directory.map_err(|error| failed("no directory for its output").with_source(error))?;
+        let path = directory.path().join("code.wasm");
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed("bad path").with_source(error))?;
+        let compile = || {
+            // SAFETY: creating an object, then reading the bytes for as long as they are.
+            let compiled = unsafe {
+                let compiler = ffi::WasmEdge_CompilerCreate(self.context.as_ptr());
+                let compiler = Owned::new(compiler, ffi::WasmEdge_CompilerDelete)?;
+                let (start, len) = (wasm.as_ptr(), wasm.len() as u64);
+                ffi::WasmEdge_CompilerCompileFromBuffer(compiler.as_ptr(), start, len, name.as_ptr())
+            };
+            raw::check(compiled).map_err(|code| raw::error("WasmEdge cannot compile the module", code))
         };
-        Ok(Config { native, interpreter: create()? })
-    }
-}
-
-/// A module as the engine has loaded it.
-pub(crate) struct Loaded {
-    config: Arc<Config>,
-    module: Owned<ffi::WasmEdge_ASTModuleContext>,
-    native: bool,
-}
-
-impl Loaded {
-    pub(crate) fn config(&self) -> *const ffi::WasmEdge_ConfigureContext {
-        self.config.native.as_ref().unwrap_or(&self.config.interpreter).as_ptr()
+        // The compiler recurses over the guest's code; on a thread of its own it has the room.
+        thread::scope(|scope| {
+            let compiler = thread::Builder::new().name("wharf-compile".to_owned()).stack_size(256 << 20);
+            let thread = compiler.spawn_scoped(scope, compile).map_err(|error| failed("no thread").with_source(error));
+            thread?.join().unwrap_or_else(|_| Err(failed("it panicked")))
+        })?;
+        std::fs::read(&path).map_err(|error| failed("no output").with_source(error))
     }
 
-    pub(crate) fn module(&self) -> *const ffi::WasmEdge_ASTModuleContext {
-        self.module.as_ptr()
-    }
-
-    pub(crate) fn is_native(&self) -> bool {
-        self.native
-    }
-
-    fn load(config: &Arc<Config>, native: bool, bytes: &[u8]) -> Result<Arc<Self>> {
-        let context = match &config.native {
-            Some(context) if native => context,
-            _ => &config.interpreter,
-        };
+    /// Loads a rewritten module, or what [`compile`](Self::compile) made of one.
+    fn load(self: &Arc<Self>, bytes: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
         let len = u32::try_from(bytes.len())
             .map_err(|_| Error::new(Kind::Engine, "the module is too large for WasmEdge: 4 GiB or more"))?;
+        let config = self.context.as_ptr();
         let mut module = std::ptr::null_mut();
         // SAFETY: creating an object, then reading the bytes for as long as they are.
         let (parsed, fell_back) = unsafe {
-            let loader = Owned::new(ffi::WasmEdge_LoaderCreate(context.as_ptr()))?;
+            let loader = Owned::new(ffi::WasmEdge_LoaderCreate(config), ffi::WasmEdge_LoaderDelete)?;
             raw::noting_fallback(|| {
                 ffi::WasmEdge_LoaderParseFromBuffer(loader.as_ptr(), &raw mut module, bytes.as_ptr(), len)
             })
         };
-        let refused = |code| Error::new(Kind::Engine, format!("WasmEdge refuses the module: {}", raw::message(code)));
+        let refused = |code| raw::error("WasmEdge refuses the module", code);
         raw::check(parsed).map_err(refused)?;
-        let module = Owned::new(module)?;
+        // SAFETY: the engine made it for us.
+        let module = unsafe { Owned::new(module, ffi::WasmEdge_ASTModuleDelete)? };
+        // Interpreted frames are not where compiled ones are measured.
         if fell_back {
             return Err(Error::new(Kind::Engine, "WasmEdge cannot use the compiled code"));
         }
         // SAFETY: both objects are valid.
-        raw::check(unsafe {
-            let validator = Owned::new(ffi::WasmEdge_ValidatorCreate(context.as_ptr()))?;
+        let validated = unsafe {
+            let validator = Owned::new(ffi::WasmEdge_ValidatorCreate(config), ffi::WasmEdge_ValidatorDelete)?;
             ffi::WasmEdge_ValidatorValidate(validator.as_ptr(), module.as_ptr())
-        })
-        .map_err(refused)?;
-        Ok(Arc::new(Loaded { config: config.clone(), module, native }))
+        };
+        raw::check(validated).map_err(refused)?;
+        let compiled = self.frames == Frames::Native;
+        let module = Module {
+            loaded: Arc::new(Loaded { config: Arc::clone(self), module }),
+            compiled: compiled.then(|| bytes.to_vec()),
+        };
+        Ok(Arc::new(Metered::new(module, self.frames)))
     }
-}
-
-/// A compiled module.
-struct Module {
-    code: Arc<Loaded>,
-    /// The compiled code, as the engine wrote it.
-    compiled: Option<Vec<u8>>,
 }
 
 impl Backend for WasmEdge {
@@ -193,26 +178,47 @@ impl Backend for WasmEdge {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
-        if let Some(config) = &self.config.native {
-            if let Some(rewritten) = meter::rewrite(wasm, Target::Native)? {
-                let compiled = compile(config, &rewritten)?;
-                let code = Loaded::load(&self.config, true, &compiled)?;
-                return Ok(Arc::new(Module { code, compiled: Some(compiled) }));
+        if let Some(native) = &self.native {
+            match meter::rewrite(wasm, native.frames) {
+                Err(error) if error.kind() == Kind::Limit => tracing::warn!("{error}; WasmEdge interprets the module"),
+                rewritten => return native.load(&native.compile(&rewritten?)?),
             }
-            tracing::warn!("the module has a function too large to be compiled safely; WasmEdge interprets the module");
         }
-        let rewritten = meter::rewrite(wasm, Target::Interpreter)?.unwrap_or_default();
-        let code = Loaded::load(&self.config, false, &rewritten)?;
-        Ok(Arc::new(Module { code, compiled: None }))
+        self.interpreter.load(&meter::rewrite(wasm, self.interpreter.frames)?)
     }
 
     fn load(&self, _wasm: &[u8], code: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
-        if self.mode == Mode::Interpreter {
-            return Err(Error::new(Kind::Engine, "WasmEdge's interpreter takes no compiled code"));
-        }
-        let loaded = Loaded::load(&self.config, true, code)?;
-        Ok(Arc::new(Module { code: loaded, compiled: Some(code.to_vec()) }))
+        let native = self.native.as_ref();
+        native.ok_or_else(|| Error::new(Kind::Engine, "WasmEdge's interpreter takes no compiled code"))?.load(code)
     }
+}
+
+/// A module as the engine has loaded it. Only what reads them is called with its objects, and the engine lets threads
+/// do so at a time.
+pub(crate) struct Loaded {
+    config: Arc<Config>,
+    module: Owned<ffi::WasmEdge_ASTModuleContext>,
+}
+
+impl Loaded {
+    pub(crate) fn config(&self) -> *const ffi::WasmEdge_ConfigureContext {
+        self.config.context.as_ptr()
+    }
+
+    pub(crate) fn module(&self) -> *const ffi::WasmEdge_ASTModuleContext {
+        self.module.as_ptr()
+    }
+
+    pub(crate) fn is_native(&self) -> bool {
+        self.config.frames == Frames::Native
+    }
+}
+
+/// A loaded module.
+struct Module {
+    loaded: Arc<Loaded>,
+    /// The compiled code, as the engine wrote it.
+    compiled: Option<Vec<u8>>,
 }
 
 impl wharf_core::Module for Module {
@@ -221,37 +227,6 @@ impl wharf_core::Module for Module {
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn wharf_core::Instance>> {
-        Ok(Box::new(Instance::new(&self.code, imports)?))
+        Ok(Box::new(Instance::new(&self.loaded, &imports)?))
     }
-}
-
-/// Compiles a rewritten module. The engine writes the module it read with the native code in a custom section.
-fn compile(config: &Owned<ffi::WasmEdge_ConfigureContext>, wasm: &[u8]) -> Result<Vec<u8>> {
-    let failed = |what: &str| Error::new(Kind::Engine, format!("WasmEdge cannot compile the module: {what}"));
-    let directory = tempfile::Builder::new()
-        .prefix("wharf-wasmedge-")
-        .tempdir()
-        .map_err(|error| failed("no directory for its output").with_source(error))?;
-    let path = directory.path().join("code.wasm");
-    let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed("bad path").with_source(error))?;
-    // The compiler recurses over the guest's code; on a thread of its own it has the room.
-    let result = thread::scope(|scope| {
-        let compiler = thread::Builder::new().name("wharf-compile".to_owned()).stack_size(256 << 20);
-        let thread = compiler.spawn_scoped(scope, || {
-            // SAFETY: creating an object, then reading the bytes for as long as they are.
-            raw::check(unsafe {
-                let compiler = Owned::new(ffi::WasmEdge_CompilerCreate(config.as_ptr()))?;
-                ffi::WasmEdge_CompilerCompileFromBuffer(
-                    compiler.as_ptr(),
-                    wasm.as_ptr(),
-                    wasm.len() as u64,
-                    name.as_ptr(),
-                )
-            })
-            .map_err(|code| failed(&raw::message(code)))
-        });
-        thread.map_err(|error| failed("no thread").with_source(error))?.join().unwrap_or_else(|_| Err(failed("panic")))
-    });
-    result?;
-    std::fs::read(&path).map_err(|error| failed("no output").with_source(error))
 }
