@@ -4,6 +4,7 @@
 
 pub mod abi;
 mod cache;
+mod cpu;
 mod error;
 mod guest;
 pub mod http;
@@ -19,6 +20,7 @@ mod seam;
 mod slots;
 
 pub use cache::CodeCache;
+pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};
 pub use guest::{Guest, GuestConfig, Session};
 pub use imports::{Calls, Exit, Halt, Import, Imports, Stop};

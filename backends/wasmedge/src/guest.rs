@@ -3,10 +3,10 @@
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
-use wasmedge_sys::ffi;
+use wasmedge_sys::{Function, ffi};
 use wharf_core::{Caller, Error, FuncType, Kind, Result, Trap, ValType, with_buffer};
 
-use crate::raw::{self, Code, Owned};
+use crate::raw::{self, Code};
 use crate::signals::as_guest;
 
 const NO_TYPE: ffi::WasmEdge_ValType = ffi::WasmEdge_ValType { Data: [0; 8] };
@@ -109,68 +109,46 @@ impl Caller for Guest {
     }
 }
 
-/// What the engine enters for a host function.
-pub(crate) type Entry = unsafe extern "C" fn(
-    *mut c_void,
-    *mut c_void,
-    *const ffi::WasmEdge_CallingFrameContext,
-    *const ffi::WasmEdge_Value,
-    u32,
-    *mut ffi::WasmEdge_Value,
-    u32,
-) -> ffi::WasmEdge_Result;
+/// A host function, over what it works on.
+pub(crate) trait Host<D> {
+    /// Runs it for `guest`: `slots` holds the parameters and receives the results. Does not panic.
+    fn call(&self, data: &D, guest: &mut Guest, slots: &mut [u64]) -> Result<(), Code>;
+}
 
-/// Makes a host function that passes `this` and `data` to `entry`; the caller gives it to a module instance.
+/// Makes a function of `host` over `data`.
 ///
 /// # Safety
-/// `entry` may be called with them for as long as the function is there.
-pub(crate) unsafe fn host_function(
-    ty: &FuncType,
-    entry: Entry,
-    this: *mut c_void,
-    data: *mut c_void,
-) -> Result<*mut ffi::WasmEdge_FunctionInstanceContext> {
-    let (params, results) = (val_types(&ty.params), val_types(&ty.results));
-    // SAFETY: the pointers are valid for their lengths; the engine copies the type.
-    let function = unsafe {
-        let ty = ffi::WasmEdge_FunctionTypeCreate(
-            params.as_ptr(),
-            params.len() as u32,
-            results.as_ptr(),
-            results.len() as u32,
-        );
-        let ty = Owned::new(ty, ffi::WasmEdge_FunctionTypeDelete)?;
-        ffi::WasmEdge_FunctionInstanceCreateBinding(ty.as_ptr(), Some(entry), this, data, 0)
-    };
-    if function.is_null() {
-        return Err(Error::new(Kind::Engine, "WasmEdge could not make a host function"));
+/// Both live longer than the function, and nobody changes them meanwhile.
+pub(crate) unsafe fn host_function<H: Host<D>, D>(ty: &FuncType, host: *const H, data: *const D) -> Result<Function> {
+    let types = |types: &[ValType]| types.iter().map(engine_type).collect::<Vec<_>>();
+    let ty = wasmedge_sys::FuncType::new(types(&ty.params), types(&ty.results));
+    let (host, data) = (host.cast_mut().cast(), data.cast_mut().cast());
+    // SAFETY: `enter` makes of the two pointers what they are here.
+    unsafe { Function::create_with_custom_wrapper(&ty, enter::<H, D>, host, data, 0) }
+        .map_err(|error| Error::new(Kind::Engine, "WasmEdge could not make a host function").with_source(error))
+}
+
+fn engine_type(ty: &ValType) -> wasmedge_sdk::ValType {
+    match ty {
+        ValType::I32 => wasmedge_sdk::ValType::I32,
+        ValType::I64 => wasmedge_sdk::ValType::I64,
+        ValType::F32 => wasmedge_sdk::ValType::F32,
+        ValType::F64 => wasmedge_sdk::ValType::F64,
     }
-    Ok(function)
 }
 
-fn val_types(types: &[ValType]) -> Vec<ffi::WasmEdge_ValType> {
-    // SAFETY: these calls make a value and touch nothing.
-    let engine_type = |ty: &ValType| unsafe {
-        match ty {
-            ValType::I32 => ffi::WasmEdge_ValTypeGenI32(),
-            ValType::I64 => ffi::WasmEdge_ValTypeGenI64(),
-            ValType::F32 => ffi::WasmEdge_ValTypeGenF32(),
-            ValType::F64 => ffi::WasmEdge_ValTypeGenF64(),
-        }
-    };
-    types.iter().map(engine_type).collect()
-}
-
-/// Runs a host function: `call` finds the parameters in its slots and leaves there the results.
-///
-/// # Safety
-/// The arguments are those that the engine gave an [`Entry`].
-pub(crate) unsafe fn host_call(
+/// The trampoline to every host function.
+unsafe extern "C" fn enter<H: Host<D>, D>(
+    host: *mut c_void,
+    data: *mut c_void,
     frame: *const ffi::WasmEdge_CallingFrameContext,
-    (params, params_len): (*const ffi::WasmEdge_Value, u32),
-    (results, results_len): (*mut ffi::WasmEdge_Value, u32),
-    call: impl FnOnce(&mut Guest, &mut [u64]) -> Result<(), Code>,
+    params: *const ffi::WasmEdge_Value,
+    params_len: u32,
+    results: *mut ffi::WasmEdge_Value,
+    results_len: u32,
 ) -> ffi::WasmEdge_Result {
+    // SAFETY: as `host_function` passed them on.
+    let (host, data) = unsafe { (&*host.cast::<H>(), &*data.cast::<D>()) };
     // SAFETY: the frame, and what it leads to, are valid during the call, for which the guest waits.
     let mut guest = unsafe {
         Guest::new(ffi::WasmEdge_CallingFrameGetExecutor(frame), ffi::WasmEdge_CallingFrameGetModuleInstance(frame))
@@ -180,7 +158,7 @@ pub(crate) unsafe fn host_call(
             // SAFETY: the engine passes as many values as it says.
             *slot = unsafe { (*params.add(index)).Value } as u64;
         }
-        as_guest(false, || call(&mut guest, slots))?;
+        as_guest(false, || host.call(data, &mut guest, slots))?;
         for (index, slot) in slots.iter().take(results_len as usize).enumerate() {
             // SAFETY: as above. The engine knows the type.
             unsafe { (*results.add(index)).Value = u128::from(*slot) };

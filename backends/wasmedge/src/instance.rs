@@ -1,17 +1,18 @@
 //! Instances, and the stack that compiled guests run on.
 
-use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::Arc;
 
 use corosensei::stack::DefaultStack;
+use wasmedge_sdk::ImportObject;
 use wasmedge_sys::ffi;
 use wharf_core::meter::NATIVE_STACK;
 use wharf_core::{Caller, Error, Imports, Kind, Result, Trap, TrapCode};
 
 use crate::backend::Loaded;
-use crate::guest::{Guest, host_call, host_function};
-use crate::raw::{self, Owned};
+use crate::guest::{Guest, Host, host_function};
+use crate::raw::{self, Code, Owned};
 
 /// Room for the signal handlers, of which WasmEdge's walks the stack.
 const SIGNAL_STACK: usize = 64 << 10;
@@ -22,8 +23,9 @@ pub(crate) struct Instance {
     /// Of a compiled guest.
     stack: Option<GuestStack>,
     _module: Owned<ffi::WasmEdge_ModuleInstanceContext>,
-    _import_module: Owned<ffi::WasmEdge_ModuleInstanceContext>,
-    _hosts: Box<[Host]>,
+    /// With the indices that its functions pass on to `_imports`.
+    _hosts: ImportObject<Box<[usize]>>,
+    _imports: Arc<Imports>,
     _store: Owned<ffi::WasmEdge_StoreContext>,
     _executor: Owned<ffi::WasmEdge_ExecutorContext>,
     _code: Arc<Loaded>,
@@ -32,51 +34,50 @@ pub(crate) struct Instance {
 // SAFETY: the instance is used by one thread at a time, and no engine object is bound to a thread.
 unsafe impl Send for Instance {}
 
-/// What the engine passes to a host function.
-struct Host {
-    imports: Arc<Imports>,
-    index: usize,
+impl Host<usize> for Imports {
+    fn call(&self, index: &usize, guest: &mut Guest, slots: &mut [u64]) -> Result<(), Code> {
+        self.call(*index, guest, slots).map_err(|_| raw::HALT)
+    }
+}
+
+/// Makes what a guest imports. The names are the meter's: the same module's for all.
+fn hosts(imports: &Arc<Imports>) -> Result<ImportObject<Box<[usize]>>> {
+    let module = imports.types().first().map_or("", |import| import.module.as_str());
+    let indices: Box<[usize]> = (0..imports.types().len()).collect();
+    let mut object = ImportObject::create(module, Box::new(indices)).map_err(|error| {
+        Error::new(Kind::Engine, "WasmEdge cannot make the imports of an instance").with_source(error)
+    })?;
+    for (index, import) in imports.types().iter().enumerate() {
+        let data = ptr::from_ref(&object.get_host_data()[index]);
+        // SAFETY: the instance keeps the imports longer than the object, which drops the indices after the functions.
+        let function = unsafe { host_function(&import.ty, Arc::as_ptr(imports), data)? };
+        object.add_func(&import.name, function);
+    }
+    Ok(object)
 }
 
 impl Instance {
-    pub(crate) fn new(code: &Arc<Loaded>, imports: &Arc<Imports>) -> Result<Self> {
-        // The names are the meter's: the same module's for all.
-        let module_name = imports.types().first().map_or("", |import| import.module.as_str());
+    pub(crate) fn new(code: &Arc<Loaded>, imports: Arc<Imports>) -> Result<Self> {
         // SAFETY: creating objects; a null statistics context is allowed.
-        let (executor, store, import_module) = unsafe {
-            let executor = ffi::WasmEdge_ExecutorCreate(code.config(), std::ptr::null_mut());
-            let import_module = ffi::WasmEdge_ModuleInstanceCreate(raw::name(module_name));
-            (
-                Owned::new(executor, ffi::WasmEdge_ExecutorDelete)?,
-                Owned::new(ffi::WasmEdge_StoreCreate(), ffi::WasmEdge_StoreDelete)?,
-                Owned::new(import_module, ffi::WasmEdge_ModuleInstanceDelete)?,
-            )
+        let (executor, store) = unsafe {
+            let executor = ffi::WasmEdge_ExecutorCreate(code.config(), ptr::null_mut());
+            let executor = Owned::new(executor, ffi::WasmEdge_ExecutorDelete)?;
+            (executor, Owned::new(ffi::WasmEdge_StoreCreate(), ffi::WasmEdge_StoreDelete)?)
         };
-        let hosts = (0..imports.types().len()).map(|index| Host { imports: Arc::clone(imports), index });
-        let hosts: Box<[Host]> = hosts.collect();
-        for (host, import) in hosts.iter().zip(imports.types()) {
-            let data = (&raw const *host).cast_mut().cast();
-            // SAFETY: `host` is boxed and dropped after the module instance, which takes over the function.
-            unsafe {
-                let function = host_function(&import.ty, enter, std::ptr::null_mut(), data)?;
-                ffi::WasmEdge_ModuleInstanceAddFunction(import_module.as_ptr(), raw::name(&import.name), function);
-            }
-        }
-        let mut module = std::ptr::null_mut();
+        let hosts = hosts(&imports)?;
+        let mut module = ptr::null_mut();
         // SAFETY: all objects are valid, and the imports outlive the module instance made here.
         let instantiated = unsafe {
-            raw::check(ffi::WasmEdge_ExecutorRegisterImport(executor.as_ptr(), store.as_ptr(), import_module.as_ptr()))
-                .and_then(|()| {
-                    let (executor, store) = (executor.as_ptr(), store.as_ptr());
-                    raw::check(ffi::WasmEdge_ExecutorInstantiate(executor, &raw mut module, store, code.module()))
-                })
+            let (executor, store) = (executor.as_ptr(), store.as_ptr());
+            raw::check(ffi::WasmEdge_ExecutorRegisterImport(executor, store, hosts.as_raw())).and_then(|()| {
+                raw::check(ffi::WasmEdge_ExecutorInstantiate(executor, &raw mut module, store, code.module()))
+            })
         };
         instantiated.map_err(|code| {
-            let kind = match raw::trap(code).code {
-                TrapCode::MemoryOutOfBounds | TrapCode::TableOutOfBounds => Kind::Trap,
-                _ => Kind::Engine,
-            };
-            Error::new(kind, "the module cannot be instantiated").with_source(raw::trap(code))
+            let trap = raw::trap(code);
+            let in_bounds = !matches!(trap.code, TrapCode::MemoryOutOfBounds | TrapCode::TableOutOfBounds);
+            let kind = if in_bounds { Kind::Engine } else { Kind::Trap };
+            Error::new(kind, "the module cannot be instantiated").with_source(trap)
         })?;
         // SAFETY: the instance keeps both alive.
         let (guest, module) = unsafe {
@@ -87,31 +88,11 @@ impl Instance {
             guest,
             stack: if code.is_native() { Some(GuestStack::new()?) } else { None },
             _module: module,
-            _import_module: import_module,
             _hosts: hosts,
+            _imports: imports,
             _store: store,
             _executor: executor,
             _code: Arc::clone(code),
-        })
-    }
-}
-
-/// Every imported function. Panics of the host stop in [`Imports::call`].
-unsafe extern "C" fn enter(
-    _this: *mut c_void,
-    data: *mut c_void,
-    frame: *const ffi::WasmEdge_CallingFrameContext,
-    params: *const ffi::WasmEdge_Value,
-    params_len: u32,
-    results: *mut ffi::WasmEdge_Value,
-    results_len: u32,
-) -> ffi::WasmEdge_Result {
-    // SAFETY: `data` is the function's `Host`, which lives as long as the instance that calls it.
-    let host = unsafe { &*data.cast::<Host>() };
-    // SAFETY: as the engine gave them.
-    unsafe {
-        host_call(frame, (params, params_len), (results, results_len), |guest, slots| {
-            host.imports.call(host.index, guest, slots).map_err(|_| raw::HALT)
         })
     }
 }
@@ -166,7 +147,7 @@ struct SignalStack(libc::stack_t);
 
 impl SignalStack {
     fn set(new: libc::stack_t) -> Self {
-        let mut old = libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        let mut old = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
         // SAFETY: `new` is memory that outlives this guard or its owner, and the thread is not in a handler.
         unsafe { libc::sigaltstack(&raw const new, &raw mut old) };
         SignalStack(old)
@@ -176,6 +157,6 @@ impl SignalStack {
 impl Drop for SignalStack {
     fn drop(&mut self) {
         // SAFETY: the stack that the thread had before.
-        unsafe { libc::sigaltstack(&raw const self.0, std::ptr::null_mut()) };
+        unsafe { libc::sigaltstack(&raw const self.0, ptr::null_mut()) };
     }
 }

@@ -37,8 +37,6 @@ impl<T> Drop for Owned<T> {
 
 // SAFETY: no object of the engine is bound to the thread that made it.
 unsafe impl<T> Send for Owned<T> {}
-// SAFETY: a reference gives the pointer, no more. What is done with it needs a reason of its own to be safe.
-unsafe impl<T> Sync for Owned<T> {}
 
 /// A result as the engine codes it: its category in the upper 8 bits, 0 for success.
 pub(crate) type Code = u32;
@@ -49,11 +47,6 @@ pub(crate) const HALT: Code = (ffi::WasmEdge_ErrCategory_UserLevelError << 24) |
 /// Turns a result into `Err` of its code.
 pub(crate) fn check(result: ffi::WasmEdge_Result) -> Result<(), Code> {
     if result.Code == 0 { Ok(()) } else { Err(result.Code) }
-}
-
-/// What the engine reported, as an error that begins with `what`.
-pub(crate) fn error(what: &str, code: Code) -> Error {
-    Error::new(Kind::Engine, what).with_source(trap(code))
 }
 
 /// The trap that a code stands for.

@@ -39,9 +39,9 @@ pub(super) const STACK: &str = "$wharf.stack";
 pub(super) const FUEL: &str = "$wharf.fuel";
 
 /// The largest frame that a natively compiled function may need, in bytes.
-pub(super) const MAX_FRAME: u32 = 4 << 20;
+pub(super) const MAX_FRAME: u32 = 8 << 20;
 /// By how much the stack counter understates a natively compiled frame at most: see [`Rewriter::frame`].
-pub(super) const SCALE: u32 = 8;
+pub(super) const SCALE: u32 = 16;
 
 /// A function of no more instructions than this that calls nothing and has no loop is left as it is.
 const TRIVIAL: u32 = 16;
@@ -252,12 +252,13 @@ impl Rewriter {
         module.finish()
     }
 
-    /// An upper bound on the frame that an optimising compiler gives a function, in bytes: a value for every local, one
-    /// for every byte of code (an instruction that makes one takes two or more), and the results of every call.
+    /// An upper bound on the frame that a compiler gives a function, in bytes: a value for every local, one for every byte
+    /// of code (an instruction that makes one takes two or more), and the results of every call; all of them twice, for
+    /// what a compiler that does not optimise keeps on the way to a value.
     fn native_frame(&self, shape: &Shape) -> u32 {
         let results = self.types.iter().map(|ty| ty.results().len()).max().unwrap_or(0) as u32;
         let values = shape.locals.saturating_add(shape.bytes).saturating_add(shape.calls.saturating_mul(results));
-        values.saturating_mul(16).saturating_add(256)
+        values.saturating_mul(32).saturating_add(512)
     }
 
     /// What a function takes off the stack counter while it runs; `None` if that is not counted.
