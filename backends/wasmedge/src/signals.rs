@@ -90,9 +90,9 @@ fn current(signal: c_int) -> libc::sigaction {
 unsafe extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let owner = SHARED.get().map(|faults| if IN_GUEST.get() { &faults.wasmedges } else { &faults.others });
     let index = FAULTS.iter().position(|known| *known == signal);
-    // SAFETY: what is called was the handler of this signal, and its flags tell its signature.
     match owner.zip(index).map(|(actions, index)| actions[index]) {
         Some(action) if action.sa_sigaction == SIG_IGN => {}
+        // SAFETY: this was the handler of this signal, and its flags tell its signature.
         Some(action) if action.sa_sigaction != SIG_DFL && action.sa_flags & SA_SIGINFO != 0 => unsafe {
             let handler: unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = transmute(action.sa_sigaction);
             handler(signal, info, context);

@@ -143,22 +143,16 @@ impl Meter {
         if self.is_interrupted() {
             return Err(self.end(TrapCode::Interrupted));
         }
-        match self.frames {
-            Frames::Engine => {}
-            Frames::Interpreter => {
-                if stack(caller) < 0 {
-                    return Err(self.end(TrapCode::StackOverflow));
-                }
-            }
-            Frames::Native => {
-                let left = self.measure();
-                if left < 0 {
-                    return Err(self.end(TrapCode::StackOverflow));
-                }
-                set_stack(caller, left);
-            }
-        }
         caller.set_global(FUEL, FULL as u64);
+        let left = match self.frames {
+            Frames::Engine => return Ok(()),
+            Frames::Interpreter => stack(caller),
+            Frames::Native => self.measure(),
+        };
+        if left < 0 {
+            return Err(self.end(TrapCode::StackOverflow));
+        }
+        set_stack(caller, left);
         Ok(())
     }
 

@@ -317,13 +317,11 @@ impl Rewriter {
                     out.instruction(&I::Br(depth));
                     continue;
                 }
-                Operator::End if depth == 0 => {
-                    if frame.is_some() {
-                        out.instruction(&I::End).instruction(&I::LocalGet(saved));
-                        out.instruction(&I::GlobalSet(self.stack()));
-                    }
+                Operator::End if depth > 0 => depth -= 1,
+                Operator::End if frame.is_some() => {
+                    out.instruction(&I::End).instruction(&I::LocalGet(saved));
+                    out.instruction(&I::GlobalSet(self.stack()));
                 }
-                Operator::End => depth -= 1,
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => depth += 1,
                 _ if is_bulk(&operator) => {
                     // The length is on top of the operands: one for every 256.

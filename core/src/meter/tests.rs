@@ -259,6 +259,7 @@ fn an_interpreted_guest_ends_when_its_frames_are_too_many() {
     });
     assert_eq!(code(live.call("go", &mut [])), TrapCode::StackOverflow);
     assert_eq!(code(live.call("go", &mut [])), TrapCode::StackOverflow, "the count begins anew with each call");
+    assert_eq!(live.global(FUEL), Some(FULL as u64), "or it would wrap around after many such calls");
 }
 
 #[test]
