@@ -12,6 +12,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Kind, Result};
+use crate::meter;
 use crate::prepare::Prepared;
 use crate::seam::{Backend, Module};
 
@@ -104,6 +105,7 @@ fn key(backend: &dyn Backend, prepared: &Prepared) -> Key {
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }
+    digest.update(meter::VERSION.to_le_bytes());
     digest.update(prepared.wasm());
     digest.finalize().into()
 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Kind};
+use crate::meter::Hosts;
 use crate::seam::{Caller, FuncType};
 
 /// One function that a module imports.
@@ -33,8 +34,14 @@ impl From<Error> for Stop {
     }
 }
 
+/// [`Stop::Exit`] as an error: what an embedder of an engine finds when the guest asked to exit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the guest exited with status {0}")]
+pub struct Exit(pub i32);
+
 /// Tells the adapter to trap. Why is kept in [`Imports`], since not every engine can carry a host's error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a host function stopped the guest")]
 pub struct Halt;
 
 /// Implements host functions by index: what stands behind an [`Imports`].
@@ -51,14 +58,28 @@ pub trait Calls: Send + Sync {
 /// The imports of one instance: their signatures, in the module's import order, and the code behind them.
 pub struct Imports {
     types: Arc<[Import]>,
-    calls: Box<dyn Calls>,
-    stopped: Mutex<Option<Stop>>,
+    behind: Behind,
+}
+
+/// The code behind an [`Imports`].
+enum Behind {
+    Calls {
+        calls: Box<dyn Calls>,
+        stopped: Mutex<Option<Stop>>,
+    },
+    /// Another [`Imports`], which also has the reason for a halt, and the check of a metered guest.
+    Meter(Hosts),
 }
 
 impl Imports {
     /// Joins signatures, in import order, to the functions with the same indices.
     pub fn new(types: Arc<[Import]>, calls: impl Calls + 'static) -> Self {
-        Imports { types, calls: Box::new(calls), stopped: Mutex::new(None) }
+        Imports { types, behind: Behind::Calls { calls: Box::new(calls), stopped: Mutex::new(None) } }
+    }
+
+    /// The imports of a metered guest.
+    pub(crate) fn metered(types: Arc<[Import]>, hosts: Hosts) -> Self {
+        Imports { types, behind: Behind::Meter(hosts) }
     }
 
     /// The imported functions, in the module's import order.
@@ -74,7 +95,11 @@ impl Imports {
     /// # Errors
     /// [`Halt`]: trap now; the guest must not run on.
     pub fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Halt> {
-        let result = catch_unwind(AssertUnwindSafe(|| self.calls.call(index, caller, slots)));
+        let (calls, stopped) = match &self.behind {
+            Behind::Calls { calls, stopped } => (calls, stopped),
+            Behind::Meter(hosts) => return hosts.call(index, caller, slots),
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| calls.call(index, caller, slots)));
         let stop = match result {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(stop)) => stop,
@@ -84,13 +109,16 @@ impl Imports {
             )),
         };
         // The first reason stands: a later one comes from unwinding frames that the first already ended.
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
+        stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
         Err(Halt)
     }
 
     /// Takes the reason for the last [`Halt`], if a host function gave one.
     pub fn take_stop(&self) -> Option<Stop> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).take()
+        match &self.behind {
+            Behind::Calls { stopped, .. } => stopped.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            Behind::Meter(hosts) => hosts.imports.take_stop(),
+        }
     }
 
     fn describe(&self, index: usize) -> String {

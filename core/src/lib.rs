@@ -4,6 +4,7 @@
 
 pub mod abi;
 mod cache;
+mod cpu;
 mod error;
 mod guest;
 pub mod http;
@@ -12,14 +13,17 @@ mod inspect;
 mod limits;
 mod link;
 mod memory;
+pub mod meter;
 mod prepare;
 mod run;
 mod seam;
+mod slots;
 
 pub use cache::CodeCache;
+pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};
 pub use guest::{Guest, GuestConfig, Session};
-pub use imports::{Calls, Halt, Import, Imports, Stop};
+pub use imports::{Calls, Exit, Halt, Import, Imports, Stop};
 pub use inspect::{COMMAND_EXPORT, Inspection};
 pub use limits::LoadOptions;
 pub use link::{Abi, Status};
@@ -30,3 +34,4 @@ pub use seam::{
     Backend, BackendInfo, Caller, Capability, FuncType, Instance, Interrupt, Module, START_EXPORT, Trap, TrapCode,
     ValType,
 };
+pub use slots::with_buffer;

@@ -14,6 +14,7 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures
 use crate::error::{Error, Kind, Result};
 use crate::imports::Import;
 use crate::limits::LoadOptions;
+use crate::meter::RESERVED;
 use crate::seam::{FuncType, START_EXPORT, ValType};
 
 /// The feature set that every backend has: WebAssembly 2.0. A guest that needs more is refused by name.
@@ -281,6 +282,10 @@ fn exports(section: Option<&wasmparser::ExportSectionReader<'_>>, start: Option<
                 Kind::Unsupported,
                 format!("the module has a start section and also an export `{START_EXPORT}`, a name wharf reserves"),
             ));
+        }
+        if section.clone().into_iter().any(|e| e.is_ok_and(|e| e.name.starts_with(RESERVED))) {
+            let message = format!("the module exports a name that begins with `{RESERVED}`, which wharf reserves");
+            return Err(Error::new(Kind::Unsupported, message));
         }
     }
     if let Some(function) = start {

@@ -2,6 +2,7 @@
 //!
 //! An adapter compiles bytes, calls functions, hands out memory, names traps and lets itself be interrupted.
 //! It checks no pointer, enforces no limit, knows no ABI and sends no HTTP: core does, once, for every engine.
+//! Where the engine cannot interrupt a guest, or leaves its stack unbounded, [`meter`](crate::meter) does it instead.
 //!
 //! Core only ever hands an adapter a module that it has [prepared](crate::Guest): validated against the portable
 //! feature set, memory and tables capped, its start function turned into the export [`START_EXPORT`], and every
@@ -47,6 +48,13 @@ pub struct FuncType {
     pub params: Vec<ValType>,
     /// Result types, in order.
     pub results: Vec<ValType>,
+}
+
+impl FuncType {
+    /// How many slots a call needs.
+    pub fn slots(&self) -> usize {
+        self.params.len().max(self.results.len())
+    }
 }
 
 /// What an engine may or may not be able to do; queried at run time, printed by `wharf backends`.
@@ -159,8 +167,17 @@ pub trait Caller {
 
 /// One instance of a module. It may move between threads and is used by one at a time.
 pub trait Instance: Caller + Send {
-    /// A handle that stops this instance from another thread.
-    fn interrupt(&self) -> Arc<dyn Interrupt>;
+    /// A handle that stops this instance from another thread. The default one does nothing: for an engine that cannot,
+    /// which says so by lacking [`Capability::Interrupt`] or has core [meter](crate::meter) its guests.
+    fn interrupt(&self) -> Arc<dyn Interrupt> {
+        Arc::new(NoInterrupt)
+    }
+}
+
+struct NoInterrupt;
+
+impl Interrupt for NoInterrupt {
+    fn interrupt(&self) {}
 }
 
 /// Stops an instance from another thread.
@@ -216,5 +233,15 @@ impl Trap {
     /// Makes a trap.
     pub fn new(code: TrapCode, message: impl Into<String>) -> Self {
         Trap { code, message: message.into() }
+    }
+
+    /// What an adapter answers to a call of an export that is no function of numbers.
+    pub fn no_function(export: &str) -> Self {
+        Trap::new(TrapCode::Other, format!("the guest exports no function `{export}` that takes and returns numbers"))
+    }
+
+    /// What an adapter answers to a call with `given` slots of a function that has more parameters or results.
+    pub fn few_slots(export: &str, given: usize) -> Self {
+        Trap::new(TrapCode::Other, format!("{given} slots are too few for a call of `{export}`"))
     }
 }

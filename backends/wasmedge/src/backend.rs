@@ -1,17 +1,16 @@
-//! The engine, and modules compiled by it.
+//! The engine's settings, and the modules it loads and compiles.
 
-use std::ffi::{CStr, CString};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::thread;
 
-use wasmedge_sys::ffi;
-use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Kind, Result};
+use wasmedge_sdk::{CompilerOptimizationLevel, CompilerOutputFormat, RunMode, WasmStandard};
+use wasmedge_sys::{Compiler, Config, Validator, ffi};
+use wharf_core::meter::{self, Frames, Metered};
+use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Kind, Result, cpu};
 
 use crate::instance::Instance;
-use crate::meter::{self, Target};
-use crate::native;
 use crate::raw::{self, Owned};
+use crate::signals;
 
 /// How WasmEdge runs guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -26,8 +25,8 @@ pub enum Mode {
 
 /// WasmEdge as a backend.
 pub struct WasmEdge {
-    mode: Mode,
-    config: Arc<Config>,
+    native: Option<Arc<Settings>>,
+    interpreter: Arc<Settings>,
     info: BackendInfo,
 }
 
@@ -42,149 +41,95 @@ impl WasmEdge {
     /// [`Kind::Engine`] if the engine cannot be set up.
     pub fn new(mode: Mode) -> Result<Self> {
         raw::capture_log();
-        // SAFETY: the engine returns a static string.
-        let version = unsafe { CStr::from_ptr(ffi::WasmEdge_VersionGet()) };
         let mut capabilities = vec![Capability::Interrupt, Capability::MultiMemory];
-        let code_key = match mode {
-            Mode::Interpreter => "interpreter".to_owned(),
+        let (native, code_key) = match mode {
+            Mode::Interpreter => (None, "interpreter".to_owned()),
             Mode::Aot => {
                 capabilities.push(Capability::CompiledCode);
-                format!("aot-{OPTIMIZATION}-{}-{}", env!("CARGO_PKG_VERSION"), cpu())
+                let code_key = format!("aot-{OPTIMIZATION:?}-{LARGE}-{}-{}", env!("CARGO_PKG_VERSION"), cpu());
+                (Some(Arc::new(Settings::new(Frames::Native)?)), code_key)
             }
         };
-        let backend = WasmEdge {
-            mode,
-            config: Arc::new(Config::new(mode)?),
-            info: BackendInfo {
-                name: "wasmedge",
-                engine_version: version.to_string_lossy().into_owned(),
-                code_key,
-                capabilities,
-            },
-        };
+        let engine_version = wasmedge_sys::utils::version_string();
+        let info = BackendInfo { name: "wasmedge", engine_version, code_key, capabilities };
+        let backend = WasmEdge { native, interpreter: Arc::new(Settings::new(Frames::Interpreter)?), info };
         if mode == Mode::Aot {
-            native::share_signals(&backend)?;
+            signals::share(&backend)?;
         }
         Ok(backend)
     }
 }
 
-/// The compiler's level: measured on a guest of 190 kB, level 0 compiles ten times faster than level 3.
-const OPTIMIZATION: ffi::WasmEdge_CompilerOptimizationLevel = ffi::WasmEdge_CompilerOptimizationLevel_O2;
+/// The compiler's level for modules of up to [`LARGE`] bytes.
+const OPTIMIZATION: CompilerOptimizationLevel = CompilerOptimizationLevel::O2;
+/// Larger modules are not optimised: that takes a tenth of the time, which is minutes then, and LLVM has been seen to
+/// crash when it optimised guests of 13 MB and more.
+const LARGE: usize = 1 << 20;
 
-/// What the engine compiles for: the features of this machine's processor.
-#[cfg(target_arch = "x86_64")]
-fn cpu() -> String {
-    use std::arch::x86_64::{__cpuid, __cpuid_count};
-    let (model, features, more) = (__cpuid(1), __cpuid_count(7, 0), __cpuid(0x8000_0001));
-    // The upper half of leaf 1's ebx differs from core to core.
-    format!(
-        "x86_64-{:x}-{:x}-{:x}-{:x}-{:x}-{:x}-{:x}-{:x}",
-        model.eax, model.ecx, model.edx, features.ebx, features.ecx, features.edx, more.ecx, more.edx
-    )
+/// The engine's settings for one way of running guests.
+struct Settings {
+    config: Config,
+    frames: Frames,
 }
 
-/// What the engine compiles for: the features of this machine's processor.
-#[cfg(not(target_arch = "x86_64"))]
-fn cpu() -> String {
-    // SAFETY: reads values that the kernel passed to the process.
-    let (first, second) = unsafe { (libc::getauxval(libc::AT_HWCAP), libc::getauxval(libc::AT_HWCAP2)) };
-    format!("{}-{first:x}-{second:x}", std::env::consts::ARCH)
-}
-
-/// The engine's configuration, and the same without compiled code.
-struct Config {
-    native: Option<Owned<ffi::WasmEdge_ConfigureContext>>,
-    interpreter: Owned<ffi::WasmEdge_ConfigureContext>,
-}
-
-impl Config {
-    fn new(mode: Mode) -> Result<Self> {
-        let create = || {
-            // SAFETY: creating an object, then setting it up.
-            unsafe {
-                let config = Owned::new(ffi::WasmEdge_ConfigureCreate())?;
-                ffi::WasmEdge_ConfigureSetWASMStandard(config.as_ptr(), ffi::WasmEdge_Standard_WASM_2);
-                ffi::WasmEdge_ConfigureAddProposal(config.as_ptr(), ffi::WasmEdge_Proposal_MultiMemories);
-                Ok::<_, Error>(config)
-            }
-        };
-        let native = match mode {
-            Mode::Interpreter => None,
-            Mode::Aot => {
-                let config = create()?;
-                // SAFETY: setting up an object.
-                unsafe {
-                    ffi::WasmEdge_ConfigureSetRunMode(config.as_ptr(), ffi::WasmEdge_RunMode_AOT);
-                    ffi::WasmEdge_ConfigureCompilerSetOptimizationLevel(config.as_ptr(), OPTIMIZATION);
-                    ffi::WasmEdge_ConfigureCompilerSetOutputFormat(
-                        config.as_ptr(),
-                        ffi::WasmEdge_CompilerOutputFormat_Wasm,
-                    );
-                }
-                Some(config)
-            }
-        };
-        Ok(Config { native, interpreter: create()? })
-    }
-}
-
-/// A module as the engine has loaded it.
-pub(crate) struct Loaded {
-    config: Arc<Config>,
-    module: Owned<ffi::WasmEdge_ASTModuleContext>,
-    native: bool,
-}
-
-impl Loaded {
-    pub(crate) fn config(&self) -> *const ffi::WasmEdge_ConfigureContext {
-        self.config.native.as_ref().unwrap_or(&self.config.interpreter).as_ptr()
+impl Settings {
+    fn new(frames: Frames) -> Result<Self> {
+        let mut config = Config::create().map_err(failed)?;
+        config.set_wasm_standard(WasmStandard::Wasm2);
+        config.multi_memories(true);
+        if frames == Frames::Native {
+            config.set_run_mode(RunMode::Aot);
+        }
+        Ok(Settings { config, frames })
     }
 
-    pub(crate) fn module(&self) -> *const ffi::WasmEdge_ASTModuleContext {
-        self.module.as_ptr()
-    }
-
-    pub(crate) fn is_native(&self) -> bool {
-        self.native
-    }
-
-    fn load(config: &Arc<Config>, native: bool, bytes: &[u8]) -> Result<Arc<Self>> {
-        let context = match &config.native {
-            Some(context) if native => context,
-            _ => &config.interpreter,
-        };
+    /// Loads a rewritten module, or what [`compile`] made of one.
+    fn load(self: &Arc<Self>, bytes: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
         let len = u32::try_from(bytes.len())
             .map_err(|_| Error::new(Kind::Engine, "the module is too large for WasmEdge: 4 GiB or more"))?;
-        let mut module = std::ptr::null_mut();
+        let mut context = std::ptr::null_mut();
         // SAFETY: creating an object, then reading the bytes for as long as they are.
         let (parsed, fell_back) = unsafe {
-            let loader = Owned::new(ffi::WasmEdge_LoaderCreate(context.as_ptr()))?;
+            let loader = Owned::new(ffi::WasmEdge_LoaderCreate(self.config.as_ptr()), ffi::WasmEdge_LoaderDelete)?;
             raw::noting_fallback(|| {
-                ffi::WasmEdge_LoaderParseFromBuffer(loader.as_ptr(), &raw mut module, bytes.as_ptr(), len)
+                ffi::WasmEdge_LoaderParseFromBuffer(loader.as_ptr(), &raw mut context, bytes.as_ptr(), len)
             })
         };
-        let refused = |code| Error::new(Kind::Engine, format!("WasmEdge refuses the module: {}", raw::message(code)));
-        raw::check(parsed).map_err(refused)?;
-        let module = Owned::new(module)?;
+        raw::check(parsed).map_err(|code| failed(raw::trap(code)))?;
+        // SAFETY: the engine made it for us.
+        let module = unsafe { wasmedge_sys::Module::from_raw(context) };
+        // Interpreted frames are not where compiled ones are measured.
         if fell_back {
             return Err(Error::new(Kind::Engine, "WasmEdge cannot use the compiled code"));
         }
-        // SAFETY: both objects are valid.
-        raw::check(unsafe {
-            let validator = Owned::new(ffi::WasmEdge_ValidatorCreate(context.as_ptr()))?;
-            ffi::WasmEdge_ValidatorValidate(validator.as_ptr(), module.as_ptr())
-        })
-        .map_err(refused)?;
-        Ok(Arc::new(Loaded { config: config.clone(), module, native }))
+        Validator::create(Some(&self.config)).and_then(|validator| validator.validate(&module)).map_err(failed)?;
+        let compiled = (self.frames == Frames::Native).then(|| bytes.to_vec());
+        let loaded = Arc::new(Loaded { settings: Arc::clone(self), _module: module, context });
+        Ok(Arc::new(Metered::new(Module { loaded, compiled }, self.frames)))
     }
 }
 
-/// A compiled module.
-struct Module {
-    code: Arc<Loaded>,
-    /// The compiled code, as the engine wrote it.
-    compiled: Option<Vec<u8>>,
+/// What the engine makes of a module has failed.
+fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(Kind::Engine, "WasmEdge cannot load or compile the module").with_source(cause)
+}
+
+/// Compiles a rewritten module. The engine writes the module it read with the native code in a custom section.
+fn compile(wasm: &[u8]) -> Result<Vec<u8>> {
+    let directory = tempfile::Builder::new().prefix("wharf-wasmedge-").tempdir().map_err(failed)?;
+    let path = directory.path().join("code.wasm");
+    let mut settings = Settings::new(Frames::Native)?;
+    let level = if wasm.len() > LARGE { CompilerOptimizationLevel::O0 } else { OPTIMIZATION };
+    settings.config.set_aot_optimization_level(level);
+    settings.config.set_aot_compiler_output_format(CompilerOutputFormat::Wasm);
+    let compile = || Compiler::create(Some(&settings.config))?.compile_from_bytes(wasm, &path);
+    // The compiler recurses over the guest's code; on a thread of its own it has the room.
+    thread::scope(|scope| {
+        let compiler = thread::Builder::new().name("wharf-compile".to_owned()).stack_size(256 << 20);
+        let thread = compiler.spawn_scoped(scope, compile).map_err(failed)?;
+        thread.join().map_err(|_| failed("the compiling thread panicked"))?.map_err(failed)
+    })?;
+    std::fs::read(&path).map_err(failed)
 }
 
 impl Backend for WasmEdge {
@@ -193,26 +138,53 @@ impl Backend for WasmEdge {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
-        if let Some(config) = &self.config.native {
-            if let Some(rewritten) = meter::rewrite(wasm, Target::Native)? {
-                let compiled = compile(config, &rewritten)?;
-                let code = Loaded::load(&self.config, true, &compiled)?;
-                return Ok(Arc::new(Module { code, compiled: Some(compiled) }));
+        if let Some(native) = &self.native {
+            match meter::rewrite(wasm, native.frames) {
+                Err(error) if error.kind() == Kind::Limit => tracing::warn!("{error}; WasmEdge interprets the module"),
+                rewritten => return native.load(&compile(&rewritten?)?),
             }
-            tracing::warn!("the module has a function too large to be compiled safely; WasmEdge interprets the module");
         }
-        let rewritten = meter::rewrite(wasm, Target::Interpreter)?.unwrap_or_default();
-        let code = Loaded::load(&self.config, false, &rewritten)?;
-        Ok(Arc::new(Module { code, compiled: None }))
+        self.interpreter.load(&meter::rewrite(wasm, self.interpreter.frames)?)
     }
 
     fn load(&self, _wasm: &[u8], code: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
-        if self.mode == Mode::Interpreter {
-            return Err(Error::new(Kind::Engine, "WasmEdge's interpreter takes no compiled code"));
-        }
-        let loaded = Loaded::load(&self.config, true, code)?;
-        Ok(Arc::new(Module { code: loaded, compiled: Some(code.to_vec()) }))
+        let native = self.native.as_ref();
+        native.ok_or_else(|| Error::new(Kind::Engine, "WasmEdge's interpreter takes no compiled code"))?.load(code)
     }
+}
+
+/// A module as the engine has loaded it.
+pub(crate) struct Loaded {
+    settings: Arc<Settings>,
+    _module: wasmedge_sys::Module,
+    context: *const ffi::WasmEdge_ASTModuleContext,
+}
+
+// SAFETY: the module is bound to no thread. Only what reads it is called with it, which the engine lets threads do at a
+// time.
+unsafe impl Send for Loaded {}
+// SAFETY: as above.
+unsafe impl Sync for Loaded {}
+
+impl Loaded {
+    pub(crate) fn config(&self) -> *const ffi::WasmEdge_ConfigureContext {
+        self.settings.config.as_ptr()
+    }
+
+    pub(crate) fn module(&self) -> *const ffi::WasmEdge_ASTModuleContext {
+        self.context
+    }
+
+    pub(crate) fn is_native(&self) -> bool {
+        self.settings.frames == Frames::Native
+    }
+}
+
+/// A loaded module.
+struct Module {
+    loaded: Arc<Loaded>,
+    /// The compiled code, as the engine wrote it.
+    compiled: Option<Vec<u8>>,
 }
 
 impl wharf_core::Module for Module {
@@ -221,37 +193,6 @@ impl wharf_core::Module for Module {
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn wharf_core::Instance>> {
-        Ok(Box::new(Instance::new(&self.code, imports)?))
+        Ok(Box::new(Instance::new(&self.loaded, imports)?))
     }
-}
-
-/// Compiles a rewritten module. The engine writes the module it read with the native code in a custom section.
-fn compile(config: &Owned<ffi::WasmEdge_ConfigureContext>, wasm: &[u8]) -> Result<Vec<u8>> {
-    let failed = |what: &str| Error::new(Kind::Engine, format!("WasmEdge cannot compile the module: {what}"));
-    let directory = tempfile::Builder::new()
-        .prefix("wharf-wasmedge-")
-        .tempdir()
-        .map_err(|error| failed("no directory for its output").with_source(error))?;
-    let path = directory.path().join("code.wasm");
-    let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed("bad path").with_source(error))?;
-    // The compiler recurses over the guest's code; on a thread of its own it has the room.
-    let result = thread::scope(|scope| {
-        let compiler = thread::Builder::new().name("wharf-compile".to_owned()).stack_size(256 << 20);
-        let thread = compiler.spawn_scoped(scope, || {
-            // SAFETY: creating an object, then reading the bytes for as long as they are.
-            raw::check(unsafe {
-                let compiler = Owned::new(ffi::WasmEdge_CompilerCreate(config.as_ptr()))?;
-                ffi::WasmEdge_CompilerCompileFromBuffer(
-                    compiler.as_ptr(),
-                    wasm.as_ptr(),
-                    wasm.len() as u64,
-                    name.as_ptr(),
-                )
-            })
-            .map_err(|code| failed(&raw::message(code)))
-        });
-        thread.map_err(|error| failed("no thread").with_source(error))?.join().unwrap_or_else(|_| Err(failed("panic")))
-    });
-    result?;
-    std::fs::read(&path).map_err(|error| failed("no output").with_source(error))
 }

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use wasmer::Engine;
-use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder};
+use wasmer::sys::{Cranelift, EngineBuilder};
+use wharf_core::meter::{self, Frames, Metered};
 use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Result};
 
 use crate::instance;
-use crate::interrupt::Checks;
+
+/// The engine bounds the stack. It can be interrupted, too (feature `experimental-host-interrupt` of 7.3), but its
+/// `SIGUSR1` handler discards whatever runs on the guest's stack, also the engine's own code around a host call with a
+/// lock it holds: a guest that calls host functions in a loop and is interrupted then aborts the process. It also misses
+/// a guest that is just being entered, and takes that signal away from the embedder. So core meters the guest's time.
+const FRAMES: Frames = Frames::Engine;
 
 /// The Wasmer engine, with its Cranelift compiler.
 #[derive(Debug)]
@@ -27,7 +33,7 @@ impl Wasmer {
             info: BackendInfo {
                 name: "wasmer",
                 engine_version: wasmer::sys::vm::VERSION.to_owned(),
-                code_key: format!("{} {features} interrupt-flag", engine.deterministic_id()),
+                code_key: format!("{} {features}", engine.deterministic_id()),
                 capabilities: vec![Capability::Interrupt, Capability::CompiledCode, Capability::MultiMemory],
             },
         })
@@ -36,10 +42,8 @@ impl Wasmer {
 
 /// An engine for one module: an engine keeps the code of every module it compiled until it is dropped itself.
 fn engine() -> Engine {
-    let mut compiler = Cranelift::new();
-    compiler.push_middleware(Arc::<Checks>::default());
     // By default the engine accepts all that core lets through, and more.
-    EngineBuilder::new(compiler).engine().into()
+    EngineBuilder::new(Cranelift::new()).engine().into()
 }
 
 impl Backend for Wasmer {
@@ -49,9 +53,9 @@ impl Backend for Wasmer {
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>> {
         let engine = engine();
-        let module = wasmer::Module::new(&engine, wasm)
+        let module = wasmer::Module::new(&engine, meter::rewrite(wasm, FRAMES)?)
             .map_err(|error| Error::new(Kind::Engine, "wasmer cannot compile the module").with_source(error))?;
-        Ok(Arc::new(Compiled { engine, module }))
+        Ok(Arc::new(Metered::new(Compiled { engine, module }, FRAMES)))
     }
 
     fn load(&self, _wasm: &[u8], code: &[u8]) -> Result<Arc<dyn Module>> {
@@ -59,7 +63,7 @@ impl Backend for Wasmer {
         // SAFETY: core passes only bytes that its own cache stored from `serialize` and whose digest it has checked.
         let module = unsafe { wasmer::Module::deserialize(&engine, code) }
             .map_err(|error| Error::new(Kind::Engine, "wasmer cannot load the compiled module").with_source(error))?;
-        Ok(Arc::new(Compiled { engine, module }))
+        Ok(Arc::new(Metered::new(Compiled { engine, module }, FRAMES)))
     }
 }
 

@@ -4,28 +4,23 @@ use std::sync::{Arc, OnceLock};
 
 use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, Instance, RuntimeError, Value};
 use wharf_core::abi::{self, experimental};
-use wharf_core::{Error, Kind, Result, Stop};
+use wharf_core::{Error, Exit, Kind, Result, Stop};
 
 use crate::guest::{Guest, View};
 use crate::values;
-
-/// The error of a call whose guest asked to exit: what the embedder finds when it downcasts the call's error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the guest exited with status {0}")]
-pub struct Exit(pub i32);
 
 /// Joins imports to the instance that was made with them.
 ///
 /// Wasmer does not tell a host function which instance called it, so the functions know no memory until then.
 #[must_use = "attach it to the instance, or every call of the functions fails"]
-pub struct Attachment(Arc<OnceLock<Guest>>);
+pub struct Attachment(Arc<OnceLock<Arc<Guest>>>);
 
 impl Attachment {
     /// Tells the functions that they serve `instance`.
     ///
     /// An instance that calls one of them before, from a start function, fails with [`Kind::Config`].
     pub fn attach(self, instance: &Instance) {
-        self.0.get_or_init(|| Guest::new(instance, Arc::default()));
+        self.0.get_or_init(|| Arc::new(Guest::new(instance)));
     }
 }
 
@@ -64,7 +59,7 @@ pub fn add_functions_to_imports<T: Send + 'static, C: Clone + Send + Sync + 'sta
     functions: &'static [abi::Function<C>],
     state: impl Fn(&T) -> &C + Clone + Send + Sync + 'static,
 ) -> Result<Attachment> {
-    let cell = Arc::<OnceLock<Guest>>::default();
+    let cell = Arc::<OnceLock<Arc<Guest>>>::default();
     for function in functions {
         if imports.exists(module, function.name) {
             let what = format!("there is an import `{module}::{}` already; add wharf's only once", function.name);
@@ -78,7 +73,7 @@ pub fn add_functions_to_imports<T: Send + 'static, C: Clone + Send + Sync + 'sta
                 return Err(RuntimeError::user(Box::new(Error::new(Kind::Config, what))));
             };
             values::host_call(params, function.results, |slots| {
-                let mut view = View { store: env.as_store_mut(), guest };
+                let mut view = View { store: env.as_store_mut(), guest: Arc::clone(guest) };
                 (function.call)(&state, &mut view, slots).map_err(|stop| match stop {
                     Stop::Exit(status) => RuntimeError::user(Box::new(Exit(status))),
                     Stop::Error(error) => RuntimeError::user(Box::new(error)),

@@ -9,7 +9,6 @@
 //! - `backend`: the compiler's settings, compiled modules;
 //! - `instance`: instances;
 //! - `guest`: calls both ways, for wharf's instances and the embedder's;
-//! - `interrupt`: how a guest is stopped;
 //! - `values`: the engine's values as slots, its errors as traps;
 //! - `embed`: the embedder's imports.
 
@@ -17,8 +16,8 @@ mod backend;
 mod embed;
 mod guest;
 mod instance;
-mod interrupt;
 mod values;
 
 pub use backend::Wasmer;
-pub use embed::{Attachment, Exit, add_experimental_to_imports, add_functions_to_imports};
+pub use embed::{Attachment, add_experimental_to_imports, add_functions_to_imports};
+pub use wharf_core::Exit;

@@ -2,28 +2,7 @@
 
 use wasmer::sys::vm::TrapCode as Code;
 use wasmer::{FunctionType, RuntimeError, Type, Value};
-use wharf_core::{FuncType, Trap, TrapCode, ValType};
-
-use crate::interrupt::Flag;
-
-/// How many values a host function's slots hold on the stack; longer signatures are rare and use the heap.
-const INLINE: usize = 16;
-
-/// Why the adapter ends a guest's frames.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-pub(crate) enum Stopped {
-    /// Core knows why.
-    #[error("a host function stopped the guest")]
-    Halted,
-    /// The instance's handle was used.
-    #[error("the guest was interrupted")]
-    Interrupted,
-}
-
-/// As the error that a host function returns to the engine.
-pub(crate) fn stop(why: Stopped) -> RuntimeError {
-    RuntimeError::user(Box::new(why))
-}
+use wharf_core::{FuncType, Halt, Trap, TrapCode, ValType, with_buffer};
 
 /// Runs a host function: `run` finds `params` in its slots and leaves there the results, of the types `results`.
 pub(crate) fn host_call(
@@ -31,20 +10,13 @@ pub(crate) fn host_call(
     results: &[ValType],
     run: impl FnOnce(&mut [u64]) -> Result<(), RuntimeError>,
 ) -> Result<Vec<Value>, RuntimeError> {
-    let len = params.len().max(results.len());
-    let (mut inline, mut heap) = ([0; INLINE], Vec::new());
-    let slots = match inline.get_mut(..len) {
-        Some(slots) => slots,
-        None => {
-            heap.resize(len, 0);
-            &mut heap[..]
+    with_buffer(params.len().max(results.len()), 0, |slots| {
+        for (slot, value) in slots.iter_mut().zip(params) {
+            *slot = to_slot(value).unwrap_or_default();
         }
-    };
-    for (slot, value) in slots.iter_mut().zip(params) {
-        *slot = to_slot(value).unwrap_or_default();
-    }
-    run(slots)?;
-    Ok(results.iter().zip(slots).map(|(ty, slot)| to_value(*slot, *ty)).collect())
+        run(slots)?;
+        Ok(results.iter().zip(slots).map(|(ty, slot)| to_value(*slot, *ty)).collect())
+    })
 }
 
 /// The signature as the engine has it.
@@ -95,24 +67,20 @@ pub(crate) fn to_value(slot: u64, ty: ValType) -> Value {
     }
 }
 
-/// What ended a call of the guest that `flag` interrupts, as the seam reports it.
-pub(crate) fn trap(error: &RuntimeError, flag: &Flag) -> Trap {
-    let code = match error.downcast_ref::<Stopped>() {
-        Some(Stopped::Halted) => TrapCode::Host,
-        Some(Stopped::Interrupted) => TrapCode::Interrupted,
-        None => match error.clone().to_trap() {
-            Some(Code::UnreachableCodeReached) if flag.seen() => TrapCode::Interrupted,
-            Some(Code::UnreachableCodeReached) => TrapCode::Unreachable,
-            Some(Code::HeapAccessOutOfBounds) => TrapCode::MemoryOutOfBounds,
-            Some(Code::TableAccessOutOfBounds) => TrapCode::TableOutOfBounds,
-            Some(Code::IndirectCallToNull) => TrapCode::NullElement,
-            Some(Code::BadSignature) => TrapCode::BadSignature,
-            Some(Code::IntegerDivisionByZero) => TrapCode::DivisionByZero,
-            Some(Code::IntegerOverflow) => TrapCode::IntegerOverflow,
-            Some(Code::BadConversionToInteger) => TrapCode::BadConversion,
-            Some(Code::StackOverflow) => TrapCode::StackOverflow,
-            _ => TrapCode::Other,
-        },
+/// What ended a call, as the seam reports it.
+pub(crate) fn trap(error: &RuntimeError) -> Trap {
+    let code = match error.clone().to_trap() {
+        _ if error.downcast_ref::<Halt>().is_some() => TrapCode::Host,
+        Some(Code::UnreachableCodeReached) => TrapCode::Unreachable,
+        Some(Code::HeapAccessOutOfBounds) => TrapCode::MemoryOutOfBounds,
+        Some(Code::TableAccessOutOfBounds) => TrapCode::TableOutOfBounds,
+        Some(Code::IndirectCallToNull) => TrapCode::NullElement,
+        Some(Code::BadSignature) => TrapCode::BadSignature,
+        Some(Code::IntegerDivisionByZero) => TrapCode::DivisionByZero,
+        Some(Code::IntegerOverflow) => TrapCode::IntegerOverflow,
+        Some(Code::BadConversionToInteger) => TrapCode::BadConversion,
+        Some(Code::StackOverflow) => TrapCode::StackOverflow,
+        _ => TrapCode::Other,
     };
     Trap::new(code, error.to_string())
 }

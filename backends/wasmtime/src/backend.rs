@@ -1,10 +1,9 @@
 //! The engine's settings, and what it compiles.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use wasmtime::{Collector, Config, Engine, Module as Code, ModuleExport};
+use wasmtime::{Collector, Config, Engine, Module as Code};
 use wharf_core::{Backend, BackendInfo, Capability, Error, FuncType, Imports, Instance, Kind, Module, Result};
 
 use crate::instance;
@@ -61,16 +60,12 @@ impl Backend for Wasmtime {
     }
 }
 
-/// The functions a module exports, by name, with the types that their raw values have.
-pub(crate) type Exports = HashMap<String, (ModuleExport, FuncType)>;
-
-/// A compiled module and all that need not be looked up again for each instance or call.
+/// A compiled module and what need not be looked up again for each instance.
 pub(crate) struct Compiled {
     pub(crate) clock: Arc<Clock>,
     pub(crate) code: Code,
     /// The imported functions, in order, as the engine and as the seam type them.
     pub(crate) imports: Vec<(wasmtime::FuncType, FuncType)>,
-    pub(crate) exports: Arc<Exports>,
 }
 
 impl Compiled {
@@ -83,12 +78,7 @@ impl Compiled {
             })
         });
         let imports = imports.collect::<Result<_>>()?;
-        let exports = code.exports().filter_map(|export| {
-            let ty = func_type(export.ty().func()?)?;
-            Some((export.name().to_owned(), (code.get_export_index(export.name())?, ty)))
-        });
-        let exports = Arc::new(exports.collect());
-        Ok(Compiled { clock, code, imports, exports })
+        Ok(Compiled { clock, code, imports })
     }
 }
 

@@ -1,15 +1,11 @@
 //! wharf's imports in an embedder's own linker, beside whatever else the embedder has put there.
 
-use wasmtime::{Linker, Val};
+use wasmtime::Linker;
 use wharf_core::abi::{Function, experimental};
-use wharf_core::{Caller, Error, Kind, Result, Stop, Trap};
+use wharf_core::{Error, Exit, Kind, Result, Stop};
 
+use crate::guest::Guest;
 use crate::values;
-
-/// The error of a call whose guest asked to exit: what the embedder finds when it downcasts the call's error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the guest exited with status {0}")]
-pub struct Exit(pub i32);
 
 /// Adds the `wasi_experimental_http` imports to `linker`.
 ///
@@ -50,7 +46,8 @@ pub fn add_functions_to_linker<T: 'static, C: Clone + Send + Sync + 'static>(
         let trampoline = move |caller: wasmtime::Caller<'_, T>, raw: &mut [_]| {
             let state = state(caller.data()).clone();
             let call = |slots: &mut [u64]| {
-                (function.call)(&state, &mut Guest(caller), slots).map_err(|stop| match stop {
+                let mut guest = Guest { store: caller, find: wasmtime::Caller::get_export };
+                (function.call)(&state, &mut guest, slots).map_err(|stop| match stop {
                     Stop::Exit(status) => wasmtime::Error::new(Exit(status)),
                     Stop::Error(error) => wasmtime::Error::new(error),
                 })
@@ -65,41 +62,4 @@ pub fn add_functions_to_linker<T: 'static, C: Clone + Send + Sync + 'static>(
         })?;
     }
     Ok(())
-}
-
-/// The embedder's guest, seen from a host function. The store is the embedder's, who may have entered it in ways
-/// that forbid some calls, so only the engine's checked calls are used.
-struct Guest<'a, T: 'static>(wasmtime::Caller<'a, T>);
-
-impl<T: 'static> Caller for Guest<'_, T> {
-    fn memory(&mut self) -> Option<&mut [u8]> {
-        let memory = self.0.get_export("memory")?.into_memory()?;
-        Some(memory.data_mut(&mut self.0))
-    }
-
-    fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
-        let function = self.0.get_export(export).and_then(|export| {
-            let function = export.into_func()?;
-            let ty = values::func_type(&function.ty(&self.0))?;
-            Some((function, ty))
-        });
-        let Some((function, ty)) = function else { return Err(values::no_function(export)) };
-        let params: Vec<Val> = slots.iter().zip(&ty.params).map(|(slot, ty)| values::to_val(*slot, *ty)).collect();
-        let mut results = vec![Val::I32(0); ty.results.len()];
-        function.call(&mut self.0, &params, &mut results).map_err(|error| values::trap(&error))?;
-        for (slot, value) in slots.iter_mut().zip(results.iter().filter_map(values::to_slot)) {
-            *slot = value;
-        }
-        Ok(())
-    }
-
-    fn global(&mut self, export: &str) -> Option<u64> {
-        let global = self.0.get_export(export)?.into_global()?;
-        values::read_global(&mut self.0, global)
-    }
-
-    fn set_global(&mut self, export: &str, value: u64) -> bool {
-        let global = self.0.get_export(export).and_then(wasmtime::Extern::into_global);
-        global.is_some_and(|global| values::write_global(&mut self.0, global, value))
-    }
 }

@@ -7,16 +7,19 @@
 //! with [`add_experimental_to_linker`] and needs nothing else of this crate.
 //!
 //! - `backend`: the engine's settings, compiled modules;
-//! - `instance`: instances, calls both ways;
+//! - `instance`: instances;
+//! - `guest`: calls both ways, for wharf's instances and the embedder's;
 //! - `interrupt`: epochs;
 //! - `values`: the engine's values as slots, its errors as traps;
 //! - `embed`: the embedder's linker.
 
 mod backend;
 mod embed;
+mod guest;
 mod instance;
 mod interrupt;
 mod values;
 
 pub use backend::Wasmtime;
-pub use embed::{Exit, add_experimental_to_linker, add_functions_to_linker};
+pub use embed::{add_experimental_to_linker, add_functions_to_linker};
+pub use wharf_core::Exit;

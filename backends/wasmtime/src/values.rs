@@ -3,19 +3,11 @@
 use std::fmt::Write;
 use std::mem::MaybeUninit;
 
-use wasmtime::{AsContextMut, Func, Global, Mutability, Val, ValRaw, WasmBacktrace};
-use wharf_core::{FuncType, Trap, TrapCode, ValType};
-
-/// How many values are converted on the stack; longer signatures are rare and use the heap.
-const INLINE: usize = 16;
+use wasmtime::{Val, ValRaw, WasmBacktrace};
+use wharf_core::{FuncType, Halt, Trap, TrapCode, ValType, with_buffer};
 
 /// Trap messages carry names that the guest chose: longer ones are cut, in bytes.
 const MAX_MESSAGE: usize = 8 << 10;
-
-/// Ends the guest's frames after a host function has halted it; core knows why.
-#[derive(Debug, thiserror::Error)]
-#[error("a host function stopped the guest")]
-pub(crate) struct Halted;
 
 /// The signature as the seam has it; `None` if it has references or vectors.
 pub(crate) fn func_type(ty: &wasmtime::FuncType) -> Option<FuncType> {
@@ -24,7 +16,8 @@ pub(crate) fn func_type(ty: &wasmtime::FuncType) -> Option<FuncType> {
     Some(FuncType { params, results })
 }
 
-fn val_type(ty: &wasmtime::ValType) -> Option<ValType> {
+/// The type as the seam has it; `None` if it is no number.
+pub(crate) fn val_type(ty: &wasmtime::ValType) -> Option<ValType> {
     match ty {
         wasmtime::ValType::I32 => Some(ValType::I32),
         wasmtime::ValType::I64 => Some(ValType::I64),
@@ -79,13 +72,6 @@ fn to_raw(slot: u64, ty: ValType) -> ValRaw {
     }
 }
 
-fn with_buffer<T: Copy, R>(len: usize, fill: T, run: impl FnOnce(&mut [T]) -> R) -> R {
-    match [fill; INLINE].get_mut(..len) {
-        Some(buffer) => run(buffer),
-        None => run(&mut vec![fill; len]),
-    }
-}
-
 /// Runs a host function of type `ty` on the engine's raw arguments, and leaves its results there.
 ///
 /// # Safety
@@ -108,56 +94,10 @@ pub(crate) unsafe fn host_call(
     })
 }
 
-/// Calls `function` with the parameters in `slots`, and leaves its results there.
-///
-/// # Safety
-/// `ty` is the type of `function`.
-pub(crate) unsafe fn guest_call(
-    store: impl AsContextMut,
-    function: &Func,
-    ty: &FuncType,
-    slots: &mut [u64],
-) -> Result<(), Trap> {
-    let len = ty.params.len().max(ty.results.len());
-    if slots.len() < len {
-        return Err(Trap::new(TrapCode::Other, format!("{} slots given where a call needs {len}", slots.len())));
-    }
-    with_buffer(len, ValRaw::u64(0), |raw| {
-        for ((raw, slot), ty) in raw.iter_mut().zip(&*slots).zip(&ty.params) {
-            *raw = to_raw(*slot, *ty);
-        }
-        // SAFETY: `raw` has room for the parameters, which have their types, and for the results; none of them are
-        // references. Stores of this crate are never entered asynchronously.
-        unsafe { function.call_unchecked(store, raw) }.map_err(|error| trap(&error))?;
-        for ((slot, raw), ty) in slots.iter_mut().zip(raw).zip(&ty.results) {
-            *slot = from_raw(raw, *ty);
-        }
-        Ok(())
-    })
-}
-
-/// Reads a global; `None` if it holds no number.
-pub(crate) fn read_global(store: impl AsContextMut, global: Global) -> Option<u64> {
-    to_slot(&global.get(store))
-}
-
-/// Writes a global; false if it is immutable or holds no number.
-pub(crate) fn write_global(mut store: impl AsContextMut, global: Global, value: u64) -> bool {
-    let ty = global.ty(&store);
-    ty.mutability() == Mutability::Var
-        && val_type(ty.content()).is_some_and(|ty| global.set(&mut store, to_val(value, ty)).is_ok())
-}
-
-/// The answer to a call of an export that is not there.
-pub(crate) fn no_function(export: &str) -> Trap {
-    let what = format!("the guest exports no function `{export}` that takes and returns numbers");
-    Trap::new(TrapCode::Other, what)
-}
-
 /// What ended a call, as the seam reports it.
 pub(crate) fn trap(error: &wasmtime::Error) -> Trap {
-    if error.is::<Halted>() {
-        return Trap::new(TrapCode::Host, Halted.to_string());
+    if error.is::<Halt>() {
+        return Trap::new(TrapCode::Host, Halt.to_string());
     }
     let (code, mut message) = match error.downcast_ref::<wasmtime::Trap>() {
         Some(trap) => (trap_code(*trap), trap.to_string()),

@@ -1,8 +1,8 @@
 //! A backend that wharf does not ship: the [Wasmi](https://docs.rs/wasmi) interpreter behind wharf's seam.
 //!
-//! It shows how little a backend is, and what becomes of one that cannot do everything: Wasmi has neither compiled
-//! code to store nor, used as plainly as here, a way to be interrupted. It says so in its [`BackendInfo`], and the
-//! suite reports the cases that need either as `unsupported`, after it has seen the backend refuse.
+//! It shows how little a backend is, and what becomes of one that cannot do everything. Wasmi has, used as plainly as
+//! here, no way to be interrupted: core meters its guests. It has no compiled code to store, and says so in its
+//! [`BackendInfo`]: the suite reports the cases that need it as `unsupported`, after it has seen the backend refuse.
 //!
 //! `tests/conformance.rs` is the ten lines that run the suite.
 
@@ -11,8 +11,9 @@
 use std::sync::Arc;
 
 use wasmi::{AsContext, AsContextMut, Engine, Extern, Func, Store, Val};
+use wharf_core::meter::{self, Frames, Metered};
 use wharf_core::{
-    Backend, BackendInfo, Caller, Error, Imports, Instance, Interrupt, Kind, Module, Result, Trap, TrapCode, ValType,
+    Backend, BackendInfo, Caller, Capability, Error, Imports, Instance, Kind, Module, Result, Trap, TrapCode, ValType,
 };
 
 /// How many calls of a guest may be open at a time.
@@ -33,7 +34,7 @@ impl Wasmi {
             name: "wasmi",
             engine_version: "2".to_owned(),
             code_key: String::new(),
-            capabilities: Vec::new(),
+            capabilities: vec![Capability::Interrupt],
         };
         let mut config = wasmi::Config::default();
         // Guests may recurse as deep as on an engine with a stack of 1 MiB.
@@ -54,8 +55,10 @@ impl Backend for Wasmi {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>> {
-        let module = wasmi::Module::new(&self.engine, wasm);
-        Ok(Arc::new(Compiled(module.map_err(|error| engine_error("the module was refused", error))?)))
+        // Wasmi bounds the stack.
+        let module = wasmi::Module::new(&self.engine, meter::rewrite(wasm, Frames::Engine)?);
+        let module = Compiled(module.map_err(|error| engine_error("the module was refused", error))?);
+        Ok(Arc::new(Metered::new(module, Frames::Engine)))
     }
 
     fn load(&self, _: &[u8], _: &[u8]) -> Result<Arc<dyn Module>> {
@@ -128,9 +131,7 @@ fn memory<'a>(context: impl Into<wasmi::StoreContextMut<'a, State>>) -> Option<&
 }
 
 fn call(mut context: impl AsContextMut<Data = State>, name: &str, slots: &mut [u64]) -> Result<(), Trap> {
-    let function = export(&context, name)
-        .and_then(Extern::into_func)
-        .ok_or_else(|| Trap::new(TrapCode::Other, format!("there is no function `{name}`")))?;
+    let function = export(&context, name).and_then(Extern::into_func).ok_or_else(|| Trap::no_function(name))?;
     let ty = function.ty(&context);
     let params: Vec<Val> = ty.params().iter().zip(slots.iter()).map(|(ty, slot)| value(*ty, *slot)).collect();
     let mut results: Vec<Val> = ty.results().iter().map(|ty| value(*ty, 0)).collect();
@@ -187,18 +188,7 @@ impl Caller for Inside<'_> {
     }
 }
 
-impl Instance for Live {
-    fn interrupt(&self) -> Arc<dyn Interrupt> {
-        Arc::new(Never)
-    }
-}
-
-/// This backend lacks [`wharf_core::Capability::Interrupt`], so core asks for no interruption it relies on.
-struct Never;
-
-impl Interrupt for Never {
-    fn interrupt(&self) {}
-}
+impl Instance for Live {}
 
 fn engine_type(ty: &ValType) -> wasmi::ValType {
     match ty {

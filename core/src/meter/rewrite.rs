@@ -1,85 +1,81 @@
-//! Rewrites a module so that it can be stopped and cannot exhaust the stack.
+//! Rewrites a module so that it counts what it does: see [`meter`](super).
 //!
-//! WasmEdge bounds neither: its interpreter grows a vector with every call until the process runs out of memory, its
-//! compiled code recurses until the process dies, and what it offers for interruption costs a locked instruction at
-//! every block and misses a recursion that has none. So the module keeps two counters of its own, both exported globals:
+//! The module keeps one or two counters of its own, each an exported global:
 //! - [`FUEL`] goes down by the length of every loop body and function entered, and of every bulk operation;
-//! - [`STACK`] goes down by a function's frame while the function runs.
+//! - [`STACK`], where the engine does not bound the stack, goes down by a function's frame while the function runs.
 //!
-//! When either falls below zero the module calls the host function [`check`](crate::instance), which fills up the fuel,
-//! or traps because the instance was interrupted or the stack is used up.
+//! When either falls below zero the module calls a further import, the check, which comes after its own.
 //!
-//! Three more changes come with it. Imports are renamed to their positions, which makes up for the engine's binding
-//! by name. A reference to an import (in a table, exported) becomes one to a function that calls it, because compiled
-//! code leaks stack with every indirect call of a host function. Custom sections are dropped: in one of them the engine
-//! looks for native code to run.
+//! A loop takes its fuel from a local first, its function's credit, which it fills up from the global: a loop that
+//! wrote to a global each time round would take several times as long.
+//!
+//! Three more changes make up for engines. Imports are renamed to their positions, for an engine that binds by name. A
+//! reference to an import (in a table, exported) becomes one to a function that calls it, for one whose compiled code
+//! leaks stack with every indirect call of a host function. Custom sections are dropped, but for the functions' names,
+//! for one that looks in them for native code to run.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind,
     ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction as I,
-    MemorySection, Module, TableSection, TypeSection, ValType,
+    MemorySection, Module, NameMap, NameSection, TableSection, TypeSection, ValType,
 };
 use wasmparser::{
-    BinaryReaderError, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload,
-    TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    BinaryReaderError, CustomSectionReader, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody,
+    KnownCustom, Name, Operator, Parser, Payload, TypeRef, ValidPayload, Validator, ValidatorResources,
 };
-use wharf_core::{Error, Kind, Result};
 
-/// The module name that every import gets. The names are positions; the last is the check function.
+use super::Frames;
+use crate::error::{Error, Kind, Result};
+use crate::prepare::PORTABLE;
+
+/// The module name that every import gets. The names are positions; the last is the check.
 pub(crate) const IMPORTS: &str = "$wharf";
 /// The exported global that holds what is left of the stack, an `i32`.
-pub(crate) const STACK: &str = "$wharf.stack";
+pub(super) const STACK: &str = "$wharf.stack";
 /// The exported global that holds what is left of the fuel, an `i32`.
-pub(crate) const FUEL: &str = "$wharf.fuel";
+pub(super) const FUEL: &str = "$wharf.fuel";
 
-/// The largest native frame that a function may need; a module with a larger one is interpreted.
-pub(crate) const MAX_NATIVE_FRAME: u32 = 4 << 20;
-/// By how much the stack counter understates a native frame at most: see [`Rewriter::frame`].
-pub(crate) const NATIVE_SCALE: u32 = 8;
+/// The largest frame that a natively compiled function may need, in bytes.
+pub(super) const MAX_FRAME: u32 = 8 << 20;
+/// By how much the stack counter understates a natively compiled frame at most: see [`Rewriter::frame`].
+pub(super) const SCALE: u32 = 16;
 
 /// A function of no more instructions than this that calls nothing and has no loop is left as it is.
 const TRIVIAL: u32 = 16;
+/// How much fuel a function's loops take from the global at a time.
+const CREDIT: i32 = 500;
 
-/// What will run the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// The engine's interpreter, whose frames are counted exactly.
-    Interpreter,
-    /// Compiled code, whose frames are bounded, and measured when the bound is used up.
-    Native,
-}
-
-/// Rewrites `wasm`, a valid module, for `target`. `None`: it has a function that is too large to run natively.
-pub(crate) fn rewrite(wasm: &[u8], target: Target) -> Result<Option<Vec<u8>>> {
-    let mut rewriter = Rewriter {
-        target,
-        reserved: false,
-        types: Vec::new(),
-        functions: Vec::new(),
-        imports: 0,
-        globals: 0,
-        blocks: HashMap::new(),
-    };
-    let sections = rewriter.read(wasm).map_err(|error| match error {
-        reencode::Error::ParseError(error) => failed().with_source(error),
-        error => failed().with_source(error.to_string()),
-    })?;
-    if rewriter.reserved {
-        let message = format!("the module exports a name that begins with `{IMPORTS}`, which wharf reserves");
-        return Err(Error::new(Kind::Unsupported, message));
+/// Rewrites `wasm`, a prepared module, to be run by an engine with such frames.
+///
+/// # Errors
+/// [`Kind::Limit`] if it has a function that is too large to be compiled safely, with [`Frames::Native`] only.
+pub fn rewrite(wasm: &[u8], frames: Frames) -> Result<Vec<u8>> {
+    let mut rewriter =
+        Rewriter { frames, types: Vec::new(), functions: Vec::new(), imports: 0, globals: 0, blocks: HashMap::new() };
+    match rewriter.read(wasm) {
+        Ok(sections) => Ok(rewriter.finish(sections)),
+        Err(reencode::Error::ParseError(error)) => Err(failed().with_source(error)),
+        Err(reencode::Error::UserError(TooLarge(function))) => {
+            let message = format!("function {function} of the module is too large to be compiled safely");
+            Err(Error::new(Kind::Limit, message))
+        }
+        Err(error) => Err(failed().with_source(error.to_string())),
     }
-    Ok(sections.map(|sections| rewriter.finish(sections)))
 }
 
 fn failed() -> Error {
-    Error::new(Kind::Internal, "rewriting the module for WasmEdge failed")
+    Error::new(Kind::Internal, "rewriting the module failed")
 }
 
-type Encoded<T> = std::result::Result<T, reencode::Error<Infallible>>;
+/// The index of a function that needs a frame beyond [`MAX_FRAME`].
+#[derive(Debug, thiserror::Error)]
+#[error("function {0} is too large")]
+struct TooLarge(u32);
+
+type Encoded<T> = std::result::Result<T, reencode::Error<TooLarge>>;
 
 /// The sections of the rewritten module.
 #[derive(Default)]
@@ -95,13 +91,12 @@ struct Sections {
     data_count: Option<u32>,
     code: CodeSection,
     data: DataSection,
+    names: Option<NameSection>,
 }
 
 /// What is known of the module so far.
 struct Rewriter {
-    target: Target,
-    /// Whether an export has a name that is ours.
-    reserved: bool,
+    frames: Frames,
     types: Vec<FuncType>,
     /// The type of each function, imports first.
     functions: Vec<u32>,
@@ -112,7 +107,7 @@ struct Rewriter {
 }
 
 impl Reencode for Rewriter {
-    type Error = Infallible;
+    type Error = TooLarge;
 
     /// The new index of a function, other than where it is called directly.
     fn function_index(&mut self, function: u32) -> Encoded<u32> {
@@ -131,11 +126,13 @@ impl Rewriter {
         self.functions.len() as u32 + 1
     }
 
-    fn stack(&self) -> u32 {
+    /// The global that holds the fuel.
+    fn fuel(&self) -> u32 {
         self.globals
     }
 
-    fn fuel(&self) -> u32 {
+    /// The global that holds what is left of the stack.
+    fn stack(&self) -> u32 {
         self.globals + 1
     }
 
@@ -143,10 +140,10 @@ impl Rewriter {
         &self.types[self.functions[function as usize] as usize]
     }
 
-    /// Reads the whole module; `None` if it should run natively but cannot.
-    fn read(&mut self, wasm: &[u8]) -> Encoded<Option<Sections>> {
+    /// Reads the whole module.
+    fn read(&mut self, wasm: &[u8]) -> Encoded<Sections> {
         let mut out = Sections::default();
-        let mut validator = Validator::new_with_features(WasmFeatures::WASM2 | WasmFeatures::MULTI_MEMORY);
+        let mut validator = Validator::new_with_features(PORTABLE);
         let mut allocations = FuncValidatorAllocations::default();
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
@@ -154,8 +151,8 @@ impl Rewriter {
                 let index = function.index;
                 let shape;
                 (shape, allocations) = Shape::of(function, &body, allocations)?;
-                if self.target == Target::Native && self.native_frame(&shape) > MAX_NATIVE_FRAME {
-                    return Ok(None);
+                if self.frames == Frames::Native && self.native_frame(&shape) > MAX_FRAME {
+                    return Err(reencode::Error::UserError(TooLarge(index)));
                 }
                 let body = self.body(index, &body, &shape, &mut out.types)?;
                 out.code.function(&body);
@@ -194,19 +191,32 @@ impl Rewriter {
                     self.globals = section.count();
                     self.parse_global_section(&mut out.globals, section)?;
                 }
-                Payload::ExportSection(section) => {
-                    for export in section.clone() {
-                        self.reserved |= export?.name.starts_with(IMPORTS);
-                    }
-                    self.parse_export_section(&mut out.exports, section)?;
-                }
+                Payload::ExportSection(section) => self.parse_export_section(&mut out.exports, section)?,
                 Payload::ElementSection(section) => self.parse_element_section(&mut out.elements, section)?,
                 Payload::DataCountSection { count, .. } => out.data_count = Some(count),
                 Payload::DataSection(section) => self.parse_data_section(&mut out.data, section)?,
+                // A custom section may hold anything: names that cannot be read are none.
+                Payload::CustomSection(section) => out.names = self.names(&section).ok().flatten().or(out.names),
                 _ => {}
             }
         }
-        Ok(Some(out))
+        Ok(out)
+    }
+
+    /// The functions' names, which engines give in their traps.
+    fn names(&self, section: &CustomSectionReader<'_>) -> Encoded<Option<NameSection>> {
+        let KnownCustom::Name(subsections) = section.as_known() else { return Ok(None) };
+        let mut names = NameMap::new();
+        for subsection in subsections {
+            let Name::Function(map) = subsection? else { continue };
+            for name in map {
+                let name = name?;
+                names.append(name.index.saturating_add(u32::from(name.index >= self.imports)), name.name);
+            }
+        }
+        let mut section = NameSection::new();
+        section.functions(&names);
+        Ok(Some(section))
     }
 
     /// Adds the counters, the check function and what stands for the imports; then writes it all.
@@ -214,7 +224,8 @@ impl Rewriter {
         let check = out.types.len();
         out.types.ty().function([], []);
         out.imports.import(IMPORTS, &self.imports.to_string(), EntityType::Function(check));
-        for (name, index) in [(STACK, self.stack()), (FUEL, self.fuel())] {
+        let counters = [(FUEL, self.fuel()), (STACK, self.stack())];
+        for (name, index) in counters.into_iter().take(if self.frames == Frames::Engine { 1 } else { 2 }) {
             let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
             out.globals.global(ty, &ConstExpr::i32_const(0));
             out.exports.export(name, ExportKind::Global, index);
@@ -235,25 +246,31 @@ impl Rewriter {
             module.section(&DataCountSection { count });
         }
         module.section(&out.code).section(&out.data);
+        if let Some(names) = &out.names {
+            module.section(names);
+        }
         module.finish()
     }
 
-    /// An upper bound on the frame that the engine's compiler gives a function, in bytes: a value for every local, one
-    /// for every byte of code (an instruction that makes one takes two or more), and the results of every call.
+    /// An upper bound on the frame that a compiler gives a function, in bytes: a value for every local, one for every byte
+    /// of code (an instruction that makes one takes two or more), and the results of every call; all of them twice, for
+    /// what a compiler that does not optimise keeps on the way to a value.
     fn native_frame(&self, shape: &Shape) -> u32 {
         let results = self.types.iter().map(|ty| ty.results().len()).max().unwrap_or(0) as u32;
         let values = shape.locals.saturating_add(shape.bytes).saturating_add(shape.calls.saturating_mul(results));
-        values.saturating_mul(16).saturating_add(256)
+        values.saturating_mul(32).saturating_add(512)
     }
 
-    /// What a function takes off the stack counter while it runs.
-    fn frame(&self, shape: &Shape) -> i32 {
-        let frame = match self.target {
-            // The interpreter's own frame, and 16 bytes for every value.
-            Target::Interpreter => (shape.locals + shape.height).saturating_mul(16).saturating_add(64),
-            Target::Native => self.native_frame(shape) / NATIVE_SCALE,
+    /// What a function takes off the stack counter while it runs; `None` if that is not counted.
+    fn frame(&self, shape: &Shape) -> Option<i32> {
+        let frame = match self.frames {
+            Frames::Engine => return None,
+            // An interpreter's own frame, and 16 bytes for every value.
+            Frames::Interpreter => (shape.locals + shape.height).saturating_mul(16).saturating_add(64),
+            // Hardly any frame comes near its bound.
+            Frames::Native => self.native_frame(shape) / SCALE,
         };
-        i32::try_from(frame).unwrap_or(i32::MAX)
+        Some(counted(frame))
     }
 
     fn body(
@@ -277,13 +294,16 @@ impl Rewriter {
             return Ok(out);
         }
 
-        // Two more locals: the stack counter on entry, and a bulk operation's length.
-        let (saved, length) = (shape.locals, shape.locals + 1);
-        locals.push((2, ValType::I32));
+        // Three more locals: the credit, a bulk operation's length, and the stack counter on entry.
+        let (credit, length, saved) = (shape.locals, shape.locals + 1, shape.locals + 2);
+        locals.push((3, ValType::I32));
         out = Function::new(locals);
-        self.enter(&mut out, self.frame(shape), shape.work, saved);
-        // The body becomes a block, so that every way out of it leads past the end of that block.
-        out.instruction(&I::Block(self.results(index, types)?));
+        let frame = self.frame(shape);
+        self.enter(&mut out, frame, shape.work, saved);
+        if frame.is_some() {
+            // The body becomes a block, so that every way out of it leads past the end of that block.
+            out.instruction(&I::Block(self.results(index, types)?));
+        }
         let mut loops = shape.loops.iter();
         let mut depth = 0;
         for operator in body.get_operators_reader()? {
@@ -293,84 +313,96 @@ impl Rewriter {
                     out.instruction(&I::Call(function_index));
                     continue;
                 }
-                Operator::Return => {
+                Operator::Return if frame.is_some() => {
                     out.instruction(&I::Br(depth));
                     continue;
                 }
-                Operator::End if depth == 0 => {
-                    out.instruction(&I::End).instruction(&I::LocalGet(saved)).instruction(&I::GlobalSet(self.stack()));
+                Operator::End if depth > 0 => depth -= 1,
+                Operator::End if frame.is_some() => {
+                    out.instruction(&I::End).instruction(&I::LocalGet(saved));
+                    out.instruction(&I::GlobalSet(self.stack()));
                 }
-                Operator::End => depth -= 1,
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => depth += 1,
-                _ if is_bulk(&operator) => self.charge_length(&mut out, length),
+                _ if is_bulk(&operator) => {
+                    // The length is on top of the operands: one for every 256.
+                    out.instruction(&I::LocalSet(length));
+                    self.charge(&mut out, credit, &[I::LocalGet(length), I::I32Const(8), I::I32ShrU]);
+                    out.instruction(&I::LocalGet(length));
+                }
                 _ => {}
             }
             let is_loop = matches!(operator, Operator::Loop { .. });
             out.instruction(&self.instruction(operator)?);
             if is_loop {
                 let work = loops.next().copied().unwrap_or(1);
-                self.charge(&mut out, &[I::I32Const(counted(work))]);
+                self.charge(&mut out, credit, &[I::I32Const(counted(work))]);
             }
         }
         Ok(out)
     }
 
     /// Takes a function's frame and work off the counters, and checks both at once.
-    fn enter(&self, out: &mut Function, frame: i32, work: u32, saved: u32) {
+    fn enter(&self, out: &mut Function, frame: Option<i32>, work: u32, saved: u32) {
         let (stack, fuel) = (self.stack(), self.fuel());
-        for instruction in [
-            I::GlobalGet(stack),
-            I::LocalTee(saved),
-            I::I32Const(frame),
-            I::I32Sub,
-            I::GlobalSet(stack),
-            I::GlobalGet(fuel),
-            I::I32Const(counted(work)),
-            I::I32Sub,
-            I::GlobalSet(fuel),
-            I::GlobalGet(stack),
-            I::GlobalGet(fuel),
-            I::I32Or,
-            I::I32Const(0),
-            I::I32LtS,
-            I::If(BlockType::Empty),
-            I::Call(self.check()),
-        ] {
-            out.instruction(&instruction);
+        let take_fuel =
+            [I::GlobalGet(fuel), I::I32Const(counted(work)), I::I32Sub, I::GlobalSet(fuel), I::GlobalGet(fuel)];
+        for instruction in &take_fuel {
+            out.instruction(instruction);
         }
-        if self.target == Target::Native {
+        if let Some(frame) = frame {
+            for instruction in [
+                I::GlobalGet(stack),
+                I::LocalTee(saved),
+                I::I32Const(frame),
+                I::I32Sub,
+                I::GlobalSet(stack),
+                I::GlobalGet(stack),
+                I::I32Or,
+            ] {
+                out.instruction(&instruction);
+            }
+        }
+        self.check_if_negative(out);
+        if self.frames == Frames::Native {
             // The check measured what is left below this function's frame: no more than what its caller has.
             out.instruction(&I::GlobalGet(stack)).instruction(&I::LocalSet(saved));
         }
         out.instruction(&I::End);
     }
 
-    /// Takes what `amount` computes off the fuel.
-    fn charge(&self, out: &mut Function, amount: &[I<'_>]) {
+    /// Calls the check if the value on top is below zero. What follows, up to an `end`, then happens, too.
+    fn check_if_negative(&self, out: &mut Function) {
+        out.instruction(&I::I32Const(0)).instruction(&I::I32LtS).instruction(&I::If(BlockType::Empty));
+        out.instruction(&I::Call(self.check()));
+    }
+
+    /// Takes what `amount` computes off the function's credit, and fills that up from the fuel when it is used up.
+    fn charge(&self, out: &mut Function, credit: u32, amount: &[I<'_>]) {
         let fuel = self.fuel();
-        out.instruction(&I::GlobalGet(fuel));
+        out.instruction(&I::LocalGet(credit));
         for instruction in amount {
             out.instruction(instruction);
         }
         for instruction in [
             I::I32Sub,
-            I::GlobalSet(fuel),
-            I::GlobalGet(fuel),
+            I::LocalTee(credit),
             I::I32Const(0),
             I::I32LtS,
             I::If(BlockType::Empty),
-            I::Call(self.check()),
-            I::End,
+            I::GlobalGet(fuel),
+            I::LocalGet(credit),
+            I::I32Add,
+            I::I32Const(CREDIT),
+            I::I32Sub,
+            I::GlobalSet(fuel),
+            I::I32Const(CREDIT),
+            I::LocalSet(credit),
+            I::GlobalGet(fuel),
         ] {
             out.instruction(&instruction);
         }
-    }
-
-    /// Takes a bulk operation's length, which is on top of the operands, off the fuel: one for every 256.
-    fn charge_length(&self, out: &mut Function, length: u32) {
-        out.instruction(&I::LocalSet(length));
-        self.charge(out, &[I::LocalGet(length), I::I32Const(8), I::I32ShrU]);
-        out.instruction(&I::LocalGet(length));
+        self.check_if_negative(out);
+        out.instruction(&I::End).instruction(&I::End);
     }
 
     /// The type of a block that yields a function's results.

@@ -1,0 +1,140 @@
+//! Fault signals, shared with other engines.
+//!
+//! Compiled code finds an access outside of the memory by the fault it causes. WasmEdge installs its signal handlers when
+//! the first thread of the process enters compiled code, without a look at whose handlers were there, and resets the
+//! signals to their defaults when the last one leaves. With another engine in the process, that engine's next
+//! fault would kill it. So [`share`] lets one thread enter compiled code and stay there, which makes
+//! WasmEdge's handlers final, and puts a handler over them that asks who runs: a WasmEdge guest's fault goes to WasmEdge,
+//! any other to the handlers that were there before. (It also spares every call six system calls.)
+//!
+//! That first entry is also the first compilation, with which LLVM takes over a dozen more signals, among them the
+//! `SIGILL` that other engines trap with and the `SIGINT` of the embedder. These are given back.
+
+use std::cell::Cell;
+use std::io;
+use std::mem::{transmute, zeroed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use libc::{
+    SA_ONSTACK, SA_SIGINFO, SIG_DFL, SIG_IGN, SIGABRT, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGQUIT, SIGSEGV,
+    SIGSYS, SIGTERM, SIGTRAP, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ, c_int, c_void, siginfo_t,
+};
+use wharf_core::{Backend, Caller, Calls, Error, FuncType, Import, Imports, Kind, Result, Stop};
+
+/// The signals of WasmEdge's own handlers.
+const FAULTS: [c_int; 3] = [SIGSEGV, SIGBUS, SIGFPE];
+/// The further signals for which LLVM, once for the process, installs handlers that end it when it compiles at first.
+const LLVMS: [c_int; 12] =
+    [SIGHUP, SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGXCPU, SIGXFSZ];
+
+/// What is done at [`FAULTS`].
+struct Faults {
+    others: [libc::sigaction; 3],
+    wasmedges: [libc::sigaction; 3],
+}
+
+static SHARED: OnceLock<Faults> = OnceLock::new();
+
+thread_local! {
+    /// Whether this thread runs compiled code, and not a host function called by it.
+    static IN_GUEST: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` as guest code or as host code, for the signal handler to know.
+pub(crate) fn as_guest<R>(guest: bool, f: impl FnOnce() -> R) -> R {
+    let before = IN_GUEST.replace(guest);
+    let result = f();
+    IN_GUEST.set(before);
+    result
+}
+
+/// Makes WasmEdge's fault handlers final and shares the signals with whoever had them. Once in a process.
+pub(crate) fn share(backend: &dyn Backend) -> Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if SHARED.get().is_some() {
+        return Ok(());
+    }
+    let (others, llvms) = (FAULTS.map(current), LLVMS.map(current));
+    stay_in_guest(backend)?;
+    SHARED.get_or_init(|| Faults { others, wasmedges: FAULTS.map(current) });
+    // SAFETY: all zeroes is a valid action.
+    let mut ours: libc::sigaction = unsafe { zeroed() };
+    ours.sa_sigaction = handle as *const () as usize;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    let given_back = LLVMS.into_iter().zip(llvms);
+    for (signal, action) in given_back.chain(FAULTS.into_iter().map(|signal| (signal, ours))) {
+        // SAFETY: the action was in force before, or is `handle`, which only does what a handler may.
+        if unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } != 0 {
+            return Err(failed(io::Error::last_os_error()));
+        }
+    }
+    Ok(())
+}
+
+fn failed(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(Kind::Engine, "cannot prepare the process for code compiled by WasmEdge").with_source(cause)
+}
+
+fn current(signal: c_int) -> libc::sigaction {
+    // SAFETY: all zeroes is a valid action; the call overwrites it.
+    unsafe {
+        let mut action: libc::sigaction = zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action);
+        action
+    }
+}
+
+unsafe extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let owner = SHARED.get().map(|faults| if IN_GUEST.get() { &faults.wasmedges } else { &faults.others });
+    let index = FAULTS.iter().position(|known| *known == signal);
+    match owner.zip(index).map(|(actions, index)| actions[index]) {
+        Some(action) if action.sa_sigaction == SIG_IGN => {}
+        // SAFETY: this was the handler of this signal, and its flags tell its signature.
+        Some(action) if action.sa_sigaction != SIG_DFL && action.sa_flags & SA_SIGINFO != 0 => unsafe {
+            let handler: unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = transmute(action.sa_sigaction);
+            handler(signal, info, context);
+        },
+        // SAFETY: as above.
+        Some(action) if action.sa_sigaction != SIG_DFL => unsafe {
+            let handler: unsafe extern "C" fn(c_int) = transmute(action.sa_sigaction);
+            handler(signal);
+        },
+        // Nobody's: the fault happens again on return, and then ends the process as it should.
+        // SAFETY: all zeroes is the default action.
+        _ => unsafe {
+            let default: libc::sigaction = zeroed();
+            libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+        },
+    }
+}
+
+/// `(module (import "" "" (func)) (func (export "run") (call 0)))`
+const CALLING: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x05\x01\0\0\0\0\x03\x02\x01\0\
+    \x07\x07\x01\x03run\0\x01\x0a\x06\x01\x04\0\x10\0\x0b";
+
+/// A host function that says it was reached and never returns.
+struct Stay(Mutex<mpsc::Sender<()>>);
+
+impl Calls for Stay {
+    fn call(&self, _index: usize, _caller: &mut dyn Caller, _slots: &mut [u64]) -> Result<(), Stop> {
+        let _sent = self.0.lock().unwrap_or_else(PoisonError::into_inner).send(());
+        loop {
+            thread::park();
+        }
+    }
+}
+
+/// Starts a thread that enters compiled code for good; returns when it has.
+fn stay_in_guest(backend: &dyn Backend) -> Result<()> {
+    let (reached, wait) = mpsc::channel();
+    let ty = FuncType { params: Vec::new(), results: Vec::new() };
+    let import = Import { module: String::new(), name: String::new(), ty };
+    let imports = Imports::new(Arc::from([import]), Stay(Mutex::new(reached)));
+    let mut instance = backend.compile(CALLING)?.instantiate(Arc::new(imports))?;
+    let thread = thread::Builder::new().name("wharf-wasmedge".to_owned()).stack_size(256 << 10);
+    thread.spawn(move || instance.call("run", &mut [])).map_err(failed)?;
+    wait.recv_timeout(Duration::from_secs(60)).map_err(failed)
+}
