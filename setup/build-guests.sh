@@ -75,13 +75,15 @@ if [[ -n $WHARF_WASM_BUILD_STD ]]; then
     flags+=(-Clink-self-contained=no "-Lnative=$WHARF_WASM_LIBC")
 fi
 
-# The encoded form (fields parted by \x1f) lets paths contain spaces.
-CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
-export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%?}
-
 for dir in "${crates[@]}"; do
     name=${dir##*/}
     say "building $name"
+    # What a crate's dependencies ask for besides, a flag a line.
+    own=()
+    if [[ -e $dir/rustflags ]]; then mapfile -t own <"$dir/rustflags"; fi
+    # The encoded form (fields parted by \x1f) lets paths contain spaces.
+    CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}" "${own[@]}")
+    export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%?}
     # From within the crate, for a cargo configuration there.
     messages=$(cd "$dir" && "${cargo[@]}")
     mapfile -t built < <(grep -F '"reason":"compiler-artifact"' <<<"$messages" |

@@ -36,8 +36,12 @@ pub const ECHO_WASMEDGE: PrebuiltGuest =
 pub const LISTENER: PrebuiltGuest =
     PrebuiltGuest { name: "listener", wasm: include_bytes!("../prebuilt/listener.wasm") };
 
+/// `hello-hyper ADDR`: an HTTP server on the published `hyper_wasi` and `tokio_wasi` crates.
+pub const HELLO_HYPER: PrebuiltGuest =
+    PrebuiltGuest { name: "hello-hyper", wasm: include_bytes!("../prebuilt/hello-hyper.wasm") };
+
 /// Every guest.
-pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER];
+pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.
