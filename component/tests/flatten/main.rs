@@ -1,0 +1,5 @@
+//! Components written as text, flattened and run.
+
+mod run;
+
+mod single;
