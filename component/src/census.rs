@@ -20,13 +20,22 @@ struct Scope {
     instances: u64,
 }
 
-/// Refuses a component that is nested deeper than `options` allow. `wasm` need not be valid: validation says so later.
+/// Refuses a component that is nested deeper than `options` allow, or cut off. `wasm` need not be valid otherwise:
+/// validation says so later.
 pub(crate) fn depth(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
     let limit = u64::from(options.max_nesting);
     let mut found = 1_u64;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload {
-            Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => found += 1,
+            Ok(Payload::ModuleSection { unchecked_range, .. } | Payload::ComponentSection { unchecked_range, .. }) => {
+                found += 1;
+                // Validation reads what is there and does not miss the rest.
+                if unchecked_range.end > wasm.len() {
+                    let offset = unchecked_range.start as u64;
+                    let message = "the file is truncated: a section ends behind its end".to_owned();
+                    return Err(FlattenError::Invalid { offset, message }.into());
+                }
+            }
             Ok(Payload::End(_)) => found = found.saturating_sub(1),
             Ok(_) => {}
             Err(_) => break,

@@ -13,7 +13,7 @@ use wasmtime_environ::{EntityIndex, EntityRef, ScopeVec, Tunables, WasmValType};
 
 use crate::blueprint::{Blueprint, CoreInstance, Def, Host, HostKind, Item, ItemKind, Lifted, Options, ResourceDef};
 use crate::check::COMPONENT;
-use crate::error::{Feature, Result, internal, unsupported};
+use crate::error::{Fault, Feature, FlattenError, Result, internal, unsupported};
 use crate::plan::{Encoding, Function, HandleTable, Param, ROOT_MODULE, Type};
 
 /// Resolves the structure of a component that has been checked.
@@ -38,8 +38,7 @@ fn translate_unguarded(wasm: &[u8]) -> Result<Blueprint> {
     let mut validator = Validator::new_with_features(COMPONENT);
     let mut types = ComponentTypesBuilder::new(&validator);
     let translator = Translator::new(&tunables, &mut validator, &mut types, &scope);
-    let (translation, modules) =
-        translator.translate(wasm).map_err(|error| internal(format!("the translator refused: {error:#}")))?;
+    let (translation, modules) = translator.translate(wasm).map_err(|error| refusal(&error))?;
     let handle_tables = types.num_resource_tables();
     let (types, _) = types.finish(&translation.component);
     let reader = Reader {
@@ -57,6 +56,17 @@ fn translate_unguarded(wasm: &[u8]) -> Result<Blueprint> {
         },
     };
     reader.read(&translation.trampolines)
+}
+
+/// What the translator has against a component that is valid.
+fn refusal(error: &wasmtime_environ::error::Error) -> Fault {
+    match error.downcast_ref::<wasmparser::BinaryReaderError>() {
+        Some(invalid) => {
+            let offset = u64::try_from(invalid.offset()).unwrap_or(u64::MAX);
+            FlattenError::Invalid { offset, message: invalid.message().to_owned() }.into()
+        }
+        None => unsupported(Feature::Other, format!("{error:#}")),
+    }
 }
 
 struct Reader<'a> {

@@ -1,7 +1,7 @@
 //! Runs a flattened module on an interpreter, with host functions given by a closure.
 
 use wasmi::{Caller, Engine, Extern, Func, Linker, Module, Store, Val, ValType};
-use wharf_component::{Flattened, FlattenError, FlattenOptions, START_EXPORT, flatten};
+use wharf_component::{FlattenError, FlattenOptions, Flattened, START_EXPORT, flatten};
 
 /// What host functions see: everything that was called so far.
 pub(crate) type Log = Vec<String>;
