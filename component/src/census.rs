@@ -8,6 +8,7 @@ use wasmparser::{
     Parser, Payload,
 };
 
+use crate::declared::Declared;
 use crate::error::{Feature, FlattenError, Result, internal, unsupported};
 use crate::options::FlattenOptions;
 
@@ -20,11 +21,12 @@ struct Scope {
     instances: u64,
 }
 
-/// Refuses a component that is nested deeper than `options` allow, or cut off. `wasm` need not be valid otherwise:
-/// validation says so later.
-pub(crate) fn depth(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
+/// Refuses a component that nothing else could read safely: nested deeper than `options` allow, cut off, or with types
+/// that [`Declared`] refuses. `wasm` need not be valid otherwise: validation says so later.
+pub(crate) fn outline(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
     let limit = u64::from(options.max_nesting);
     let mut found = 1_u64;
+    let mut declared = Declared::default();
     for payload in Parser::new(0).parse_all(wasm) {
         match payload {
             Ok(Payload::ModuleSection { unchecked_range, .. } | Payload::ComponentSection { unchecked_range, .. }) => {
@@ -34,6 +36,12 @@ pub(crate) fn depth(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
                     let offset = unchecked_range.start as u64;
                     let message = "the file is truncated: a section ends behind its end".to_owned();
                     return Err(FlattenError::Invalid { offset, message }.into());
+                }
+            }
+            Ok(Payload::ComponentTypeSection(section)) => {
+                let range = section.range();
+                if let Some(bytes) = wasm.get(range.clone()) {
+                    declared.walk(bytes, range.start)?;
                 }
             }
             Ok(Payload::End(_)) => found = found.saturating_sub(1),

@@ -3,8 +3,10 @@
 use wasmparser::{Parser, Validator, WasmFeatures};
 
 use crate::error::{Feature, FlattenError, Result, internal};
+use crate::link::Linked;
 use crate::options::FlattenOptions;
 use crate::plan::Plan;
+use crate::shims::Shims;
 
 /// What a component's core modules may use: WebAssembly 2.0, constant expressions that flattening folds, and several
 /// memories, which the adapters between composed components use.
@@ -48,7 +50,7 @@ pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
             }
         });
     }
-    crate::census::depth(wasm, options)?;
+    crate::census::outline(wasm, options)?;
     validate(wasm)?;
     crate::census::check(wasm, options)
 }
@@ -70,6 +72,36 @@ fn validate(wasm: &[u8]) -> Result<()> {
 
 fn valid(wasm: &[u8], features: WasmFeatures) -> bool {
     Validator::new_with_features(features).validate_all(wasm).is_ok()
+}
+
+/// Refuses what would be too much for one module, though no core module has too much: wasmparser's limits, which are
+/// those of the engines.
+pub(crate) fn check_size(linked: &Linked<'_>, shims: &Shims) -> Result<()> {
+    let mut elements = 0;
+    let mut data = 0;
+    let mut functions = 0;
+    for instance in &linked.instances {
+        let module = linked.modules.get(instance.module).ok_or_else(|| internal("an instance has no module"))?;
+        elements += module.elements.len();
+        data += module.data.len();
+        functions += module.bodies.len() + module.imports.len();
+    }
+    let tables = (0..linked.tables.len()).filter(|table| !shims.drops_table(*table)).count();
+    let limits = [
+        ("memories", linked.memories.len(), 100),
+        ("tables", tables, 100),
+        ("globals", linked.globals.len(), 1_000_000),
+        ("functions", functions, 1_000_000),
+        // One more may declare the functions that code refers to.
+        ("element segments", elements + 1, 100_000),
+        ("data segments", data, 100_000),
+    ];
+    for (what, found, limit) in limits {
+        if found > limit {
+            return Err(FlattenError::Limit { what, found: found as u64, limit: limit as u64 }.into());
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that what flattening wrote is valid, and needs no more than it says.

@@ -22,7 +22,7 @@
 //! The plan says which of them there are; it is right where a name had to give way to another.
 //!
 //! # The way through this crate
-//! `check` and `census` refuse; `translate` reads the structure into a `blueprint`; `module` takes the core modules
+//! `check`, `census` and `declared` refuse; `translate` reads the structure into a `blueprint`; `module` takes the core modules
 //! apart; `link` resolves their imports; `shims` takes out what only passed calls on; `naming` writes the plan; `merge`
 //! and `segments` write the module.
 //!
@@ -34,6 +34,7 @@
 mod blueprint;
 mod census;
 mod check;
+mod declared;
 mod error;
 mod link;
 mod merge;
@@ -82,6 +83,7 @@ fn run(wasm: &[u8], options: &FlattenOptions) -> error::Result<Flattened> {
         return Err(FlattenError::NeedsMultiMemory { memories }.into());
     }
     let shims = shims::Shims::find(&linked)?;
+    check::check_size(&linked, &shims)?;
     let naming = naming::Naming::new(&blueprint, &linked, &shims)?;
     let (wasm, plan) = merge::merge(&blueprint, &linked, &shims, naming, options.keep_names)?;
     check::check_result(&wasm, memories)?;

@@ -137,3 +137,41 @@ fn an_import_that_is_exported_again_is_refused_by_name() {
         "{error}"
     );
 }
+
+/// Types nested in types, which a reader that recurses does not survive.
+#[test]
+fn nested_types_are_counted_before_they_are_read() {
+    for levels in [40_u32, 100_000] {
+        let mut body = vec![1_u8];
+        (0..levels).for_each(|_| body.extend([0x42, 0x01, 0x01]));
+        body.push(0x73);
+        let mut wasm = b"\0asm\x0d\0\x01\0\x07".to_vec();
+        let mut length = body.len();
+        while length > 0x7f {
+            wasm.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        wasm.push(length as u8);
+        wasm.extend(body);
+        let error = refuse_bytes(&wasm);
+        assert!(matches!(error, FlattenError::Limit { what: "levels of nested types", .. }), "{error}");
+    }
+}
+
+/// Names are the same to the component model regardless of case, but not to what generates adapters.
+#[test]
+fn types_that_differ_in_case_only_are_refused() {
+    let error = refused(
+        "(component (component (type $t' (record (field \"url\" u8))) (export $t \"t\" (type $t')) \
+         (import \"f\" (func (param \"x\" $t)))) (type (record (field \"URL\" u8))))",
+        &FlattenOptions::default(),
+    );
+    assert!(error.to_string().contains("case only"), "{error}");
+}
+
+#[test]
+fn too_many_memories_for_one_module() {
+    let instances: String = (0..101).map(|_| "(core instance (instantiate $m))").collect();
+    let error = refused(&format!("(component (core module $m (memory 1)) {instances})"), &FlattenOptions::default());
+    assert_eq!(error, FlattenError::Limit { what: "memories", found: 101, limit: 100 });
+}
