@@ -149,6 +149,9 @@ fn damaged_components_are_refused_or_flattened() {
 fn mutate(wasm: &[u8], random: &mut Random) -> Vec<u8> {
     let mut mutant = wasm.to_vec();
     for _ in 0..=random.below(3) {
+        if mutant.len() < 10 {
+            break;
+        }
         let at = 8 + random.below(mutant.len() - 8);
         match random.below(8) {
             0 => mutant[at] ^= 1 << random.below(8),
