@@ -22,6 +22,7 @@ const NAMED: [(WasmFeatures, Feature); 6] = [
         WasmFeatures::CM_ASYNC
             .union(WasmFeatures::CM_ASYNC_STACKFUL)
             .union(WasmFeatures::CM_MORE_ASYNC_BUILTINS)
+            .union(WasmFeatures::CM_THREADING)
             .union(WasmFeatures::CM_ERROR_CONTEXT),
         Feature::Async,
     ),

@@ -43,6 +43,7 @@ mod names;
 mod naming;
 mod options;
 pub mod plan;
+mod reading;
 mod segments;
 mod shims;
 mod translate;
@@ -53,6 +54,11 @@ pub use plan::{INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE};
 
 /// The export that the host calls once after instantiation, where the plan says that there is one.
 pub const START_EXPORT: &str = "$start";
+
+/// Whether the bytes begin as those of a component do. Nothing behind that is looked at.
+pub fn is_component(wasm: &[u8]) -> bool {
+    wasmparser::Parser::is_component(wasm)
+}
 
 /// A component as one core module.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -290,6 +290,12 @@ pub enum PlanError {
     /// The section's content is no plan.
     #[error("the section `{PLAN_SECTION}` is malformed")]
     Malformed(#[from] serde_json::Error),
+    /// The plan contradicts itself or the module.
+    #[error("the section `{PLAN_SECTION}` does not fit the module: {what}")]
+    Inconsistent {
+        /// What does not fit.
+        what: String,
+    },
     /// The plan has another version.
     #[error("the module's plan has version {found}, this wharf reads {PLAN_VERSION}; compile the component again")]
     Version {
@@ -299,26 +305,12 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Reads the plan of a flattened module.
+    /// Reads the plan of a flattened module, and makes sure that it fits the module: its imports are the module's, what
+    /// it names is exported, and every index is in range. So a host may rely on it though the module is a stranger's.
     ///
     /// # Errors
-    /// If there is none, or none that this version reads.
+    /// If there is none, none that this version reads, or one that does not fit.
     pub fn read(module: &[u8]) -> Result<Plan, PlanError> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        for payload in wasmparser::Parser::new(0).parse_all(module) {
-            if let wasmparser::Payload::CustomSection(section) = payload?
-                && section.name() == PLAN_SECTION
-            {
-                let Version { version: found } = serde_json::from_slice(section.data())?;
-                if found != PLAN_VERSION {
-                    return Err(PlanError::Version { found });
-                }
-                return Ok(serde_json::from_slice(section.data())?);
-            }
-        }
-        Err(PlanError::Missing)
+        crate::reading::read(module)
     }
 }

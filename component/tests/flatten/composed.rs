@@ -218,3 +218,29 @@ fn the_same_import_in_two_instances_has_two_names() {
     assert_eq!(first, "now");
     assert!(second.starts_with("now;instance="), "{second}");
 }
+
+/// As deep as value types may be: what follows them by recursion has the stack for it.
+#[test]
+fn deep_types_cross_between_components() {
+    let mut types = "(type $t0 u8)".to_owned();
+    for level in 1..96 {
+        types.push_str(&format!("(type $t{level} (option $t{}))", level - 1));
+    }
+    let libc = "(core module $libc (memory (export \"m\") 1)
+        (func (export \"realloc\") (param i32 i32 i32 i32) (result i32) i32.const 64)
+        (func (export \"f\") (param i32)))
+        (core instance $libc (instantiate $libc))";
+    let options = "(memory (core memory $libc \"m\")) (realloc (core func $libc \"realloc\"))";
+    flattened(&format!(
+        "(component
+          (component $a {types} {libc}
+            (func (export \"f\") (param \"x\" $t95) (canon lift (core func $libc \"f\") {options})))
+          (component $b {types} {libc}
+            (import \"f\" (func $f (param \"x\" $t95)))
+            (core func $f (canon lower (func $f) {options}))
+            (core module $m (import \"\" \"f\" (func $f (param i32))))
+            (core instance (instantiate $m (with \"\" (instance (export \"f\" (func $f)))))))
+          (instance $a (instantiate $a))
+          (instance (instantiate $b (with \"f\" (func $a \"f\")))))"
+    ));
+}

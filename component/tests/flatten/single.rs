@@ -1,7 +1,7 @@
 //! A component with one core instance.
 
 use wharf_component::plan::{Encoding, Function, ImportKind, Param, Resource, Type};
-use wharf_component::{FlattenOptions, Plan, flatten};
+use wharf_component::{FlattenOptions, PLAN_SECTION, Plan, PlanError, flatten};
 
 use crate::run::{flattened, start, start_with};
 
@@ -57,6 +57,57 @@ fn the_plan_says_what_the_imports_and_exports_are() {
 fn the_module_carries_its_plan() {
     let flattened = flattened(ADDER);
     assert_eq!(Plan::read(&flattened.wasm).unwrap(), flattened.plan);
+}
+
+/// A module with a plan of somebody's own.
+fn with_plan(edit: impl Fn(&mut serde_json::Value)) -> Result<Plan, PlanError> {
+    let flattened = flattened(STRINGS);
+    let mut plan = serde_json::to_value(&flattened.plan).unwrap();
+    edit(&mut plan);
+    let mut module = Vec::new();
+    for payload in wasmparser::Parser::new(0).parse_all(&flattened.wasm) {
+        // The plan comes last, so everything before it is the module without one.
+        if let wasmparser::Payload::CustomSection(section) = payload.unwrap()
+            && section.name() == PLAN_SECTION
+        {
+            let json = plan.to_string();
+            let end = flattened.wasm.windows(PLAN_SECTION.len()).position(|w| w == PLAN_SECTION.as_bytes()).unwrap();
+            // Section id, its length in five bytes, the name's length: the header is written anew.
+            let mut body = vec![PLAN_SECTION.len() as u8];
+            body.extend(PLAN_SECTION.as_bytes());
+            body.extend(json.as_bytes());
+            let header = flattened.wasm[..end].iter().rposition(|byte| *byte == 0).unwrap();
+            module.extend(&flattened.wasm[..header]);
+            module.push(0);
+            let mut length = body.len();
+            while length > 0x7f {
+                module.push((length & 0x7f) as u8 | 0x80);
+                length >>= 7;
+            }
+            module.push(length as u8);
+            module.extend(body);
+        }
+    }
+    Plan::read(&module)
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_refused() {
+    with_plan(|_| ()).unwrap();
+    let refused = |edit: fn(&mut serde_json::Value)| match with_plan(edit) {
+        Err(PlanError::Inconsistent { what }) => what,
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(|plan| plan["imports"][0]["name"] = "other".into()).contains("imports"));
+    assert!(refused(|plan| plan["exports"][0]["name"] = "other".into()).contains("other"));
+    assert!(refused(|plan| plan["exports"][0]["ty"] = 99.into()).contains("99"));
+    assert!(refused(|plan| plan["exports"][0]["options"]["instance"] = 7.into()).contains("instance 7"));
+    assert!(refused(|plan| plan["exports"][0]["options"]["memory"] = "cabi_realloc".into()).contains("memory"));
+    assert!(refused(|plan| plan["types"][0] = serde_json::json!({ "list": { "element": 0 } })).contains("type 0"));
+    assert!(refused(|plan| plan["start"] = true.into()).contains("$start"));
+    assert!(matches!(with_plan(|plan| plan["version"] = 9.into()), Err(PlanError::Version { found: 9 })));
+    assert!(matches!(with_plan(|plan| plan["extra"] = 1.into()), Err(PlanError::Malformed(_))));
+    assert!(matches!(Plan::read(b"\0asm\x01\0\0\0"), Err(PlanError::Missing)));
 }
 
 #[test]
