@@ -12,6 +12,10 @@ use crate::declared::Declared;
 use crate::error::{Feature, FlattenError, Result, internal, unsupported};
 use crate::options::FlattenOptions;
 
+/// How many imports, functions and globals there may be, for which linking holds an entry each. A small file can ask for
+/// many: a module with a million imports, instantiated a thousand times.
+const MAX_ITEMS: u64 = 1 << 24;
+
 /// A component being read.
 #[derive(Default)]
 struct Scope {
@@ -60,9 +64,17 @@ pub(crate) fn outline(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
 pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
     // Core modules open a level of the parser too; they hold nothing that counts here.
     let mut scopes: Vec<Option<Scope>> = vec![Some(Scope { instances: 1, ..Scope::default() })];
+    // The items of the module being read, and of the one that has most.
+    let (mut items, mut largest) = (0, 0);
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
-            Payload::ModuleSection { .. } => scopes.push(None),
+            Payload::ModuleSection { .. } => {
+                items = 0;
+                scopes.push(None);
+            }
+            Payload::ImportSection(section) => items += u64::from(section.count()),
+            Payload::FunctionSection(section) => items += u64::from(section.count()),
+            Payload::GlobalSection(section) => items += u64::from(section.count()),
             Payload::ComponentSection { .. } => {
                 scopes.push(Some(Scope { instances: 1, ..Scope::default() }));
             }
@@ -70,8 +82,15 @@ pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
                 let ended = scopes.pop().ok_or_else(|| internal("a component ends twice"))?;
                 match (ended, scopes.last_mut()) {
                     (Some(scope), Some(Some(outer))) => outer.components.push(Some(scope.instances)),
-                    (Some(scope), _) => within(scope.instances, options)?,
-                    (None, _) => {}
+                    (Some(scope), _) => {
+                        within(scope.instances, options)?;
+                        let found = scope.instances.saturating_mul(largest);
+                        if found > MAX_ITEMS {
+                            let what = "items in its core modules, counted as if each were the largest";
+                            return Err(FlattenError::Limit { what, found, limit: MAX_ITEMS }.into());
+                        }
+                    }
+                    (None, _) => largest = largest.max(items),
                 }
             }
             Payload::InstanceSection(section) => {

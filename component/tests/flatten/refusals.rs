@@ -175,3 +175,13 @@ fn too_many_memories_for_one_module() {
     let error = refused(&format!("(component (core module $m (memory 1)) {instances})"), &FlattenOptions::default());
     assert_eq!(error, FlattenError::Limit { what: "memories", found: 101, limit: 100 });
 }
+
+/// Instances multiply what a module holds, though the file stays small.
+#[test]
+fn many_instances_of_a_large_module_are_counted_not_built() {
+    let functions = "(func)".repeat(20_000);
+    let instances = "(core instance (instantiate $m))".repeat(900);
+    let text = format!("(component (core module $m {functions}) {instances})");
+    let error = refused(&text, &FlattenOptions::default());
+    assert!(matches!(error, FlattenError::Limit { what, .. } if what.starts_with("items")), "{error}");
+}

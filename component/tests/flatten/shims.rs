@@ -66,24 +66,19 @@ fn runs(text: &str) -> u32 {
 fn a_shim_disappears_with_its_table() {
     let text = with_shim("", "func $write $level");
     assert_eq!(runs(&text), 0);
-    assert!(!wasmprinter(&text).contains("call_indirect"));
+    assert!(!calls_through_a_table(&text));
 }
 
-fn wasmprinter(text: &str) -> String {
+/// Whether any function of the result calls through a table.
+fn calls_through_a_table(text: &str) -> bool {
     let flattened = flattened(text);
-    let mut out = String::new();
-    for payload in wasmparser::Parser::new(0).parse_all(&flattened.wasm) {
-        if let wasmparser::Payload::CodeSectionEntry(body) = payload.unwrap() {
-            let mut operators = body.get_operators_reader().unwrap();
-            while !operators.eof() {
-                let operator = operators.read().unwrap();
-                if matches!(operator, wasmparser::Operator::CallIndirect { .. }) {
-                    out.push_str("call_indirect ");
-                }
-            }
-        }
-    }
-    out
+    let bodies = wasmparser::Parser::new(0).parse_all(&flattened.wasm).filter_map(|payload| match payload.unwrap() {
+        wasmparser::Payload::CodeSectionEntry(body) => Some(body),
+        _ => None,
+    });
+    bodies
+        .flat_map(|body| body.get_operators_reader().unwrap().into_iter().collect::<Vec<_>>())
+        .any(|operator| matches!(operator.unwrap(), wasmparser::Operator::CallIndirect { .. }))
 }
 
 #[test]
