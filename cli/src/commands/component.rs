@@ -6,7 +6,7 @@ use std::fmt::Write;
 use anstyle::Style;
 use serde::Serialize;
 use wharf_component::plan::ImportKind;
-use wharf_component::{FlattenOptions, Plan, flatten};
+use wharf_component::{FlattenError, FlattenOptions, Plan, flatten};
 
 use crate::args::Format;
 use crate::output;
@@ -16,7 +16,11 @@ use crate::output::{BAD, GOOD, HEADING, ODD, Table, printable, styled};
 pub(crate) fn inspect(name: &str, component: &[u8], format: Format) -> anyhow::Result<()> {
     let report = match flatten(component, &FlattenOptions::default()) {
         Ok(flattened) => Report::of_plan(name, &flattened.plan),
-        Err(error) => Report { file: name, kind: "component", problems: vec![error.to_string()], ..Report::default() },
+        // What a component needs is what this command tells; what is no component has nothing to be told about.
+        Err(error @ FlattenError::Unsupported { .. }) => {
+            Report { file: name, kind: "component", problems: vec![error.to_string()], ..Report::default() }
+        }
+        Err(error) => return Err(anyhow::Error::from(error).context(format!("`{name}`"))),
     };
     match format {
         Format::Json => output::print_json(&report),
