@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::demo(args, console),
         Command::Backends(args) => commands::backends::backends(args),
         Command::Inspect(args) => commands::inspect::inspect(args),
+        Command::Compile(args) => commands::compile::compile(args),
         Command::Conformance(args) => commands::conformance::conformance(args, console),
         Command::Completions(args) => commands::completions::completions(args),
     }));

@@ -49,6 +49,54 @@ fn inspect_tells_what_a_guest_speaks() {
     assert!(ended.out.contains("would refuse it") && ended.out.contains("a::b"), "{ended:?}");
 }
 
+/// A component that imports one function and exports another.
+const COMPONENT: &str = r#"
+(component
+  (import "host:numbers/more@0.2.3" (instance $more (export "one" (func (result u32)))))
+  (core func $one (canon lower (func $more "one")))
+  (core module $m
+    (import "" "one" (func $one (result i32)))
+    (func (export "two") (result i32) (i32.add (call $one) (call $one))))
+  (core instance $i (instantiate $m (with "" (instance (export "one" (func $one))))))
+  (func (export "two") (result u32) (canon lift (core func $i "two"))))
+"#;
+
+#[test]
+fn inspect_tells_what_a_component_imports_and_exports() {
+    let files = Files::new();
+    let component = files.wat("component.wasm", COMPONENT);
+    let ended = end(&mut wharf(&["inspect", "--format", "json", &component]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(report["kind"], "component");
+    assert_eq!(report["flattens"], true);
+    assert_eq!(report["imports"], serde_json::json!({ "host:numbers/more@0.2.3": ["one"] }));
+    assert_eq!(report["exports"], serde_json::json!({ "$root": ["two"] }));
+
+    let asynchronous = files.wat("async.wasm", "(component (import \"f\" (func async)))");
+    let ended = end(&mut wharf(&["inspect", &asynchronous]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("WASI 0.3"), "{ended:?}");
+}
+
+#[test]
+fn compile_writes_one_core_module() {
+    let files = Files::new();
+    let component = files.wat("component.wasm", COMPONENT);
+    let out = files.wat("core.wasm", "(module)");
+    let ended = end(&mut wharf(&["compile", "--emit", "core", &component, "-o", &out]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.is_empty(), "{ended:?}");
+    let ended = end(&mut wharf(&["inspect", "--format", "json", &out]));
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(report["imports"][0]["module"], "host:numbers/more@0.2.3");
+    assert_eq!(report["exports"][0]["name"], "two");
+
+    let ended = end(&mut wharf(&["compile", &out, "-o", &component]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("flattened already"), "{ended:?}");
+}
+
 #[test]
 fn conformance_lists_cases_one_a_line() {
     let ended = end(&mut wharf(&["conformance", "--list"]));

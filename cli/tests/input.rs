@@ -34,9 +34,13 @@ fn what_is_no_module() {
         refused(&[command, &text], 1, &["text.wasm", "not a WebAssembly module", "give a compiled .wasm file"]);
         refused(&[command, &empty], 1, &["empty.wasm"]);
         refused(&[command, &truncated], 1, &["truncated.wasm", "truncated", "offset 0x"]);
-        refused(&[command, &component], 1, &["component", "wasm32-wasip1"]);
         refused(&[command, missing.to_str().unwrap()], 1, &["cannot read", "missing.wasm"]);
         refused(&[command, directory], 1, &["is a directory"]);
+    }
+    refused(&["run", &component], 1, &["component", "wasm32-wasip1"]);
+    let cut = files.write("cut.wasm", b"\0asm\x0d\0\x01\0\x04\x7f\0asm");
+    for args in [["inspect", &cut].as_slice(), &["compile", &cut, "-o", &files.write("out.wasm", "")]] {
+        refused(args, 1, &["cut.wasm", "truncated", "offset 0x"]);
     }
 }
 

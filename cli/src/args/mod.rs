@@ -39,8 +39,10 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// List the backends: engine version and capabilities
     Backends(BackendsArgs),
-    /// Say which ABIs a guest speaks, what it imports, and what would keep it from running
+    /// Say which ABIs a guest speaks, or which interfaces, what it imports, and what would keep it from running
     Inspect(InspectArgs),
+    /// Make one core module of a component, which runs on engines that know no components
+    Compile(CompileArgs),
     /// Run the conformance suite
     Conformance(ConformanceArgs),
     /// Print a completion script for a shell
@@ -61,11 +63,33 @@ pub(crate) struct BackendsArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// A WebAssembly module
+    /// A WebAssembly module or component
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompileArgs {
+    /// A WebAssembly component
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Where the result is written
+    #[arg(short, long = "output", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
+    /// What is written
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Emit::Core)]
+    pub(crate) emit: Emit,
+    /// Keep the names of functions, for backtraces
+    #[arg(long)]
+    pub(crate) names: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Emit {
+    /// One core module whose imports are host functions, with a custom section that explains them
+    Core,
 }
 
 #[derive(Debug, clap::Args)]

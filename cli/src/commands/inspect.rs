@@ -8,13 +8,17 @@ use wharf::core::abi::preview1::Dialect;
 use wharf::core::{Abi, Export, ExportType, FuncType, Import, Inspection, LoadOptions, Status};
 
 use crate::args::{Format, InspectArgs};
-use crate::commands::read_module;
+use crate::commands::{component, read_module};
 use crate::output::{BAD, GOOD, HEADING, Table, printable, styled};
 use crate::{exit, output};
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<u8> {
     let name = args.file.display().to_string();
     let wasm = read_module(&args.file, LoadOptions::default().max_module_bytes)?;
+    if wharf_component::is_component(&wasm) {
+        component::inspect(&name, &wasm, args.output.format)?;
+        return Ok(exit::SUCCESS);
+    }
     let inspection = Inspection::of(&wasm).map_err(|error| anyhow::Error::from(error).context(format!("`{name}`")))?;
     match args.output.format {
         Format::Json => output::print_json(&report(&name, &inspection))?,

@@ -1,7 +1,9 @@
 //! One module a command. Each returns the exit code, or the error that `main` prints.
 
 pub(crate) mod backends;
+pub(crate) mod compile;
 pub(crate) mod completions;
+mod component;
 pub(crate) mod conformance;
 pub(crate) mod demo;
 pub(crate) mod inspect;

@@ -1,0 +1,121 @@
+//! `wharf inspect` of a component.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anstyle::Style;
+use serde::Serialize;
+use wharf_component::plan::ImportKind;
+use wharf_component::{FlattenError, FlattenOptions, Plan, flatten};
+
+use crate::args::Format;
+use crate::output;
+use crate::output::{BAD, GOOD, HEADING, ODD, Table, printable, styled};
+
+/// Prints what a component imports and exports, and what keeps it from being flattened.
+pub(crate) fn inspect(name: &str, component: &[u8], format: Format) -> anyhow::Result<()> {
+    let report = match flatten(component, &FlattenOptions::default()) {
+        Ok(flattened) => Report::of_plan(name, &flattened.plan),
+        // What a component needs is what this command tells; what is no component has nothing to be told about.
+        Err(error @ FlattenError::Unsupported { .. }) => {
+            Report { file: name, kind: "component", problems: vec![error.to_string()], ..Report::default() }
+        }
+        Err(error) => return Err(anyhow::Error::from(error).context(format!("`{name}`"))),
+    };
+    match format {
+        Format::Json => output::print_json(&report),
+        Format::Human => output::print(&text(&report)),
+    }
+}
+
+/// An inspection, as `--format json` prints it.
+#[derive(Serialize, Default)]
+struct Report<'a> {
+    file: &'a str,
+    /// Always `component`.
+    kind: &'static str,
+    /// Whether it can be made one core module.
+    flattens: bool,
+    /// What keeps it from that.
+    problems: Vec<String>,
+    /// What only some engines have, and it needs.
+    needs: Vec<&'static str>,
+    /// Everything it names as an import, whether or not it calls it.
+    component_imports: Vec<String>,
+    /// The functions it calls, by interface.
+    imports: BTreeMap<String, Vec<String>>,
+    /// The functions it exports, by interface.
+    exports: BTreeMap<String, Vec<String>>,
+    memories: u32,
+    tables: u32,
+    /// Whether it runs code when it is instantiated.
+    start: bool,
+}
+
+impl<'a> Report<'a> {
+    fn of_plan(file: &'a str, plan: &Plan) -> Self {
+        let mut imports: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for import in &plan.imports {
+            // One function may be imported several times, with options of its own each.
+            let name = match &import.kind {
+                ImportKind::Call { function, .. } => function.clone(),
+                _ => import.name.clone(),
+            };
+            let names = imports.entry(import.module.clone()).or_default();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let mut exports: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for export in &plan.exports {
+            let interface = export.interface.clone().unwrap_or_else(|| wharf_component::ROOT_MODULE.to_owned());
+            exports.entry(interface).or_default().push(export.function.clone());
+        }
+        Report {
+            file,
+            kind: "component",
+            flattens: true,
+            problems: Vec::new(),
+            needs: if plan.memory_count > 1 { vec!["multi-memory"] } else { Vec::new() },
+            component_imports: plan.component_imports.clone(),
+            imports,
+            exports,
+            memories: plan.memory_count,
+            tables: plan.tables,
+            start: plan.start,
+        }
+    }
+}
+
+fn text(report: &Report<'_>) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{}: a component", styled(HEADING, printable(report.file)));
+    for (heading, items) in [("imports", &report.imports), ("exports", &report.exports)] {
+        let mut table = Table::default();
+        for (interface, functions) in items {
+            for function in functions {
+                let cell = |name: &str| (printable(name).into_owned(), Style::new());
+                table.row([cell(interface), cell(function)]);
+            }
+        }
+        let count: usize = items.values().map(Vec::len).sum();
+        let _ = write!(text, "\n{} ({count})\n{}", styled(HEADING, heading), table.render(2));
+    }
+    for import in report.component_imports.iter().filter(|name| !report.imports.contains_key(*name)) {
+        let _ = writeln!(text, "\nimported, but none of its functions: {}", printable(import));
+    }
+    if !report.needs.is_empty() {
+        let _ = writeln!(text, "\n{} {}", styled(ODD, "needs an engine with"), report.needs.join(", "));
+    }
+    if report.flattens {
+        let advice = "`wharf compile --emit core` makes it one core module";
+        let _ = writeln!(text, "\n{}", styled(GOOD, advice));
+    } else {
+        let _ = writeln!(text, "\n{}", styled(BAD, "it cannot be made one core module:"));
+        for problem in &report.problems {
+            let _ = writeln!(text, "  {}", printable(problem));
+        }
+    }
+    text
+}

@@ -1,0 +1,97 @@
+//! Components without a component runtime: turns a WASI 0.2 component into one core module.
+//!
+//! [`flatten`] merges the core modules of a component, ahead of time, into one module that imports functions only. Every
+//! engine then runs it in the same way: compile, bind each import to a host function, instantiate, call. A [`Plan`]
+//! beside the module says what its imports and exports mean.
+//!
+//! It does not lift or lower values, keep handles or run anything: that is the host's work, for which the plan holds
+//! the types, the canonical options and the handle tables. It knows nothing of HTTP, nor of any engine; the crate
+//! wasmtime-environ, from which it learns a component's structure, holds no code generator.
+//!
+//! # What the module looks like
+//! Imports are named by interface and function, as the component names them, which is what a core module fresh from
+//! `wit-bindgen` imports too: `wasi:http/types@0.2.3` and `[method]fields.append`. Options follow the name where they
+//! are not the default ones, in the order `realloc`, `memory`, `encoding`, `instance`:
+//! `[method]fields.append;realloc=cabi_realloc_2`. An option that a function has no use for is not named.
+//! Handles of the component's own resources, and what joins composed components, are imported from
+//! [`INTRINSICS_MODULE`]; `[resource-new]3` is that of handle table 3.
+//!
+//! Exports are `memory` (others `memory_1` and so on), `cabi_realloc` (others `cabi_realloc_1`), the component's
+//! functions (`wasi:cli/run@0.2.3#run`, or the plain name of one outside of an interface), `cabi_post_` before such a
+//! name, `$destructor_N` of resource N, `$may_leave_N` of component instance N, and [`START_EXPORT`].
+//! The plan says which of them there are; it is right where a name had to give way to another.
+//!
+//! # The way through this crate
+//! `check`, `census` and `declared` refuse; `translate` reads the structure into a `blueprint`; `module` takes the core modules
+//! apart; `link` resolves their imports; `shims` takes out what only passed calls on; `naming` writes the plan; `merge`
+//! and `segments` write the module.
+//!
+//! # Hostile components
+//! Size, nesting, instances and code are bounded by [`FlattenOptions`]. Memory and time are in proportion to them.
+
+#![forbid(unsafe_code)]
+
+mod blueprint;
+mod census;
+mod check;
+mod declared;
+mod error;
+mod link;
+mod merge;
+mod module;
+mod names;
+mod naming;
+mod options;
+pub mod plan;
+mod reading;
+mod segments;
+mod shims;
+mod translate;
+
+pub use error::{Feature, FlattenError};
+pub use options::FlattenOptions;
+pub use plan::{INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE};
+
+/// The export that the host calls once after instantiation, where the plan says that there is one.
+pub const START_EXPORT: &str = "$start";
+
+/// Whether the bytes begin as those of a component do. Nothing behind that is looked at.
+pub fn is_component(wasm: &[u8]) -> bool {
+    wasmparser::Parser::is_component(wasm)
+}
+
+/// A component as one core module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flattened {
+    /// The module. Its custom section [`PLAN_SECTION`] holds the plan. The same component and options give the same
+    /// bytes.
+    pub wasm: Vec<u8>,
+    /// What its imports and exports mean.
+    pub plan: Plan,
+}
+
+/// Turns a component into one core module.
+///
+/// # Errors
+/// [`FlattenError`] says whether the bytes are at fault, the component needs something else, the options forbid it, or
+/// this crate has a defect.
+pub fn flatten(wasm: &[u8], options: &FlattenOptions) -> Result<Flattened, FlattenError> {
+    run(wasm, options).map_err(|fault| fault.into_error(wasm))
+}
+
+fn run(wasm: &[u8], options: &FlattenOptions) -> error::Result<Flattened> {
+    check::check(wasm, options)?;
+    let blueprint = translate::translate(wasm)?;
+    let modules = blueprint.modules.iter().map(|wasm| module::Module::read(wasm)).collect::<error::Result<Vec<_>>>()?;
+    let linked = link::Linked::new(&blueprint, &modules, options)?;
+    let memories = naming::count(linked.memories.len())?;
+    if memories > 1 && !options.multi_memory {
+        return Err(FlattenError::NeedsMultiMemory { memories }.into());
+    }
+    let shims = shims::Shims::find(&linked)?;
+    check::check_size(&linked, &shims)?;
+    let naming = naming::Naming::new(&blueprint, &linked, &shims)?;
+    let (wasm, plan) = merge::merge(&blueprint, &linked, &shims, naming, options.keep_names)?;
+    check::check_result(&wasm, memories)?;
+    Ok(Flattened { wasm, plan })
+}

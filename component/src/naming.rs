@@ -1,0 +1,331 @@
+//! Names the imports and exports of the flattened module, and writes the plan that explains them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::blueprint::{Blueprint, HostKind, Options, ResourceDef};
+use crate::error::{Result, internal};
+use crate::link::{Func, Linked};
+use crate::plan::{
+    CanonicalOptions, Encoding, Export, INTRINSICS_MODULE, Import, ImportKind, Instance, PLAN_VERSION, Plan, Resource,
+};
+use crate::shims::Shims;
+
+/// The export that is the default memory.
+const MEMORY: &str = "memory";
+/// The export that is the default allocator.
+const REALLOC: &str = "cabi_realloc";
+
+/// What the flattened module exports beside `$start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exported {
+    Function(Func),
+    /// By position in [`Linked::memories`].
+    Memory(usize),
+    /// By position in [`Linked::globals`].
+    Global(usize),
+}
+
+/// The names of everything that enters or leaves the flattened module.
+pub(crate) struct Naming {
+    /// The host functions it imports, by position in [`Blueprint::hosts`], in the plan's order.
+    pub(crate) hosts: Vec<usize>,
+    /// Its exports, in order.
+    pub(crate) exports: Vec<(String, Exported)>,
+    /// All but [`Plan::start`] and [`Plan::tables`], which merging decides.
+    pub(crate) plan: Plan,
+}
+
+impl Naming {
+    pub(crate) fn new(blueprint: &Blueprint, linked: &Linked<'_>, shims: &Shims) -> Result<Self> {
+        let mut namer = Namer { blueprint, linked, shims, exports: Vec::new(), taken: HashSet::new() };
+        let memories = namer.memories()?;
+        let reallocs = namer.reallocs()?;
+        let instances = namer.instances();
+        let resources = namer.resources()?;
+        let crossing = Crossing { default_instance: default_instance(blueprint), memories, reallocs };
+        let exports = namer.lifted(&crossing)?;
+        let hosts = namer.hosts_used()?;
+        let imports = namer.imports(&hosts, &crossing)?;
+        let plan = Plan {
+            version: PLAN_VERSION,
+            imports,
+            exports,
+            memories: crossing.distinct_memories(),
+            memory_count: count(linked.memories.len())?,
+            tables: 0,
+            start: false,
+            instances,
+            resources,
+            handle_tables: blueprint.handle_tables.clone(),
+            types: blueprint.types.clone(),
+            functions: blueprint.functions.clone(),
+            component_imports: blueprint.component_imports.clone(),
+        };
+        Ok(Naming { hosts, exports: namer.exports, plan })
+    }
+}
+
+pub(crate) fn count(number: usize) -> Result<u32> {
+    u32::try_from(number).map_err(|_| internal("a count passes 32 bits"))
+}
+
+/// The component instance whose options go without saying: the first that has a core module.
+fn default_instance(blueprint: &Blueprint) -> u32 {
+    blueprint.instances.iter().find_map(|instance| instance.owner).unwrap_or(0)
+}
+
+/// The exports through which values cross, by position in the lists of the blueprint.
+struct Crossing {
+    default_instance: u32,
+    memories: Vec<String>,
+    reallocs: Vec<String>,
+}
+
+impl Crossing {
+    fn distinct_memories(&self) -> Vec<String> {
+        let mut seen = HashSet::new();
+        self.memories.iter().filter(|name| seen.insert(name.as_str())).cloned().collect()
+    }
+
+    fn options(&self, options: &Options, post_return: Option<String>) -> Result<CanonicalOptions> {
+        let name = |list: &[String], index: Option<usize>| {
+            index.map(|index| list.get(index).cloned().ok_or_else(|| internal("an option is out of range"))).transpose()
+        };
+        Ok(CanonicalOptions {
+            instance: options.instance,
+            memory: name(&self.memories, options.memory)?,
+            realloc: name(&self.reallocs, options.realloc)?,
+            encoding: options.encoding,
+            post_return,
+        })
+    }
+}
+
+struct Namer<'a> {
+    blueprint: &'a Blueprint,
+    linked: &'a Linked<'a>,
+    shims: &'a Shims,
+    exports: Vec<(String, Exported)>,
+    taken: HashSet<String>,
+}
+
+impl Namer<'_> {
+    /// Exports an item under the name it asks for, or under one derived from it where that is taken: a component may
+    /// export a function that is called `memory`.
+    fn export(&mut self, name: &str, exported: Exported) -> String {
+        let free = |taken: &HashSet<String>, name: &str| !taken.contains(name) && name != crate::START_EXPORT;
+        let mut name = name.to_owned();
+        if !free(&self.taken, &name) {
+            let base = name.clone();
+            name = (1..).map(|n: u32| format!("{base}${n}")).find(|name| free(&self.taken, name)).unwrap_or(base);
+        }
+        self.taken.insert(name.clone());
+        self.exports.push((name.clone(), exported));
+        name
+    }
+
+    /// Exports the distinct ones of a list as `base`, `base_1` and so on; returns the name of each entry.
+    fn numbered(&mut self, base: &str, list: Vec<Exported>) -> Vec<String> {
+        let mut names: Vec<(Exported, String)> = Vec::new();
+        let mut out = Vec::new();
+        for exported in list {
+            let known = names.iter().find(|(other, _)| *other == exported).map(|(_, name)| name.clone());
+            let name = known.unwrap_or_else(|| {
+                let wanted = if names.is_empty() { base.to_owned() } else { format!("{base}_{}", names.len()) };
+                let name = self.export(&wanted, exported);
+                names.push((exported, name.clone()));
+                name
+            });
+            out.push(name);
+        }
+        out
+    }
+
+    fn memories(&mut self) -> Result<Vec<String>> {
+        let list = self.blueprint.memories.iter().map(|item| Ok(Exported::Memory(self.linked.memory(*item)?)));
+        let list = list.collect::<Result<_>>()?;
+        Ok(self.numbered(MEMORY, list))
+    }
+
+    fn reallocs(&mut self) -> Result<Vec<String>> {
+        let list = self.blueprint.reallocs.iter();
+        let list = list.map(|def| Ok(Exported::Function(self.shims.resolve(self.linked.function_def(*def)?))));
+        let list = list.collect::<Result<_>>()?;
+        Ok(self.numbered(REALLOC, list))
+    }
+
+    fn instances(&mut self) -> Vec<Instance> {
+        // The flags are the first globals; only adapters import them.
+        let used: HashSet<usize> = self.linked.instances.iter().flat_map(|instance| instance.globals.clone()).collect();
+        (0..self.blueprint.component_instances)
+            .map(|instance| {
+                let global = instance as usize;
+                let may_leave = used
+                    .contains(&global)
+                    .then(|| self.export(&format!("$may_leave_{instance}"), Exported::Global(global)));
+                Instance { may_leave }
+            })
+            .collect()
+    }
+
+    fn resources(&mut self) -> Result<Vec<Resource>> {
+        let mut resources = Vec::new();
+        for (index, resource) in self.blueprint.resources.iter().enumerate() {
+            resources.push(match resource {
+                ResourceDef::Imported { interface, name } => {
+                    Resource::Imported { interface: interface.clone(), name: name.clone() }
+                }
+                ResourceDef::Defined { instance, destructor } => {
+                    let destructor = match destructor {
+                        Some(def) => {
+                            let function = self.shims.resolve(self.linked.function_def(*def)?);
+                            Some(self.export(&format!("$destructor_{index}"), Exported::Function(function)))
+                        }
+                        None => None,
+                    };
+                    Resource::Defined { instance: *instance, destructor }
+                }
+            });
+        }
+        Ok(resources)
+    }
+
+    fn lifted(&mut self, crossing: &Crossing) -> Result<Vec<Export>> {
+        let mut exports = Vec::new();
+        for lifted in &self.blueprint.exports {
+            let wanted = match &lifted.interface {
+                Some(interface) => format!("{interface}#{}", lifted.function),
+                None => lifted.function.clone(),
+            };
+            let function = self.shims.resolve(self.linked.function_def(lifted.def)?);
+            let name = self.export(&wanted, Exported::Function(function));
+            let options = self.blueprint.options.get(lifted.options);
+            let options = options.ok_or_else(|| internal("a lifted function has no options"))?;
+            let post_return = match options.post_return {
+                Some(index) => {
+                    let def = self.blueprint.post_returns.get(index);
+                    let def = def.ok_or_else(|| internal("a post-return is out of range"))?;
+                    let function = self.shims.resolve(self.linked.function_def(*def)?);
+                    Some(self.export(&format!("cabi_post_{name}"), Exported::Function(function)))
+                }
+                None => None,
+            };
+            exports.push(Export {
+                name,
+                interface: lifted.interface.clone(),
+                function: lifted.function.clone(),
+                ty: lifted.ty,
+                options: crossing.options(options, post_return)?,
+            });
+        }
+        Ok(exports)
+    }
+
+    /// The host functions that something refers to once the shims are gone.
+    fn hosts_used(&self) -> Result<Vec<usize>> {
+        let mut used = BTreeSet::new();
+        let exported = self.exports.iter().filter_map(|(_, exported)| match exported {
+            Exported::Function(function) => Some(*function),
+            _ => None,
+        });
+        let linked = self.linked.instances.iter().flat_map(|instance| instance.functions.iter().copied());
+        for function in linked.chain(exported) {
+            if let Func::Host(host) = self.shims.resolve(function) {
+                used.insert(host);
+            }
+        }
+        Ok(used.into_iter().collect())
+    }
+
+    fn imports(&self, hosts: &[usize], crossing: &Crossing) -> Result<Vec<Import>> {
+        let mut imports: Vec<Import> = Vec::new();
+        // What is imported twice under one name is one function only if it means the same.
+        let mut named: HashMap<(String, String), usize> = HashMap::new();
+        for host in hosts {
+            let host = self.blueprint.hosts.get(*host).ok_or_else(|| internal("a host function is out of range"))?;
+            let mut import = self.import(&host.kind, crossing)?;
+            let base = import.name.clone();
+            for variant in 1_u32.. {
+                let key = (import.module.clone(), import.name.clone());
+                match named.get(&key) {
+                    Some(known) if imports.get(*known).is_some_and(|known| known.kind != import.kind) => {
+                        import.name = format!("{base};variant={variant}");
+                    }
+                    Some(_) => break,
+                    None => {
+                        named.insert(key, imports.len());
+                        break;
+                    }
+                }
+            }
+            imports.push(import);
+        }
+        Ok(imports)
+    }
+
+    fn import(&self, kind: &HostKind, crossing: &Crossing) -> Result<Import> {
+        let memory =
+            |index: usize| crossing.memories.get(index).cloned().ok_or_else(|| internal("a memory is out of range"));
+        let intrinsic = |name: String, kind| Import { module: INTRINSICS_MODULE.to_owned(), name, kind };
+        Ok(match kind {
+            HostKind::Call { interface, function, ty, options } => {
+                let options =
+                    self.blueprint.options.get(*options).ok_or_else(|| internal("an import has no options"))?;
+                let options = crossing.options(options, None)?;
+                let name = format!("{function}{}", suffix(&options, crossing.default_instance));
+                let (module, interface, function) = (interface.clone(), interface.clone(), function.clone());
+                Import { module, name, kind: ImportKind::Call { interface, function, ty: *ty, options } }
+            }
+            HostKind::ResourceDrop { table } => {
+                let kind = ImportKind::ResourceDrop { table: *table };
+                let handles = self.blueprint.handle_tables.get(*table as usize);
+                let resource = handles.and_then(|handles| self.blueprint.resources.get(handles.resource? as usize));
+                match (resource, handles) {
+                    (Some(ResourceDef::Imported { interface, name }), Some(handles)) => {
+                        let other = handles.instance != crossing.default_instance;
+                        let instance = if other { format!(";instance={}", handles.instance) } else { String::new() };
+                        Import { module: interface.clone(), name: format!("[resource-drop]{name}{instance}"), kind }
+                    }
+                    _ => intrinsic(format!("[resource-drop]{table}"), kind),
+                }
+            }
+            HostKind::ResourceNew { table } => {
+                intrinsic(format!("[resource-new]{table}"), ImportKind::ResourceNew { table: *table })
+            }
+            HostKind::ResourceRep { table } => {
+                intrinsic(format!("[resource-rep]{table}"), ImportKind::ResourceRep { table: *table })
+            }
+            HostKind::Transcode { operation, from, to } => {
+                let (from, to) = (memory(*from)?, memory(*to)?);
+                let name = format!("transcode-{operation};from={from};to={to}");
+                intrinsic(name, ImportKind::Transcode { operation: (*operation).to_owned(), from, to })
+            }
+            HostKind::ResourceTransferOwn => {
+                intrinsic("resource-transfer-own".to_owned(), ImportKind::ResourceTransferOwn)
+            }
+            HostKind::ResourceTransferBorrow => {
+                intrinsic("resource-transfer-borrow".to_owned(), ImportKind::ResourceTransferBorrow)
+            }
+            HostKind::EnterSyncCall => intrinsic("enter-sync-call".to_owned(), ImportKind::EnterSyncCall),
+            HostKind::ExitSyncCall => intrinsic("exit-sync-call".to_owned(), ImportKind::ExitSyncCall),
+            HostKind::Trap => intrinsic("trap".to_owned(), ImportKind::Trap),
+        })
+    }
+}
+
+/// The options that differ from the default ones.
+fn suffix(options: &CanonicalOptions, default_instance: u32) -> String {
+    let mut suffix = String::new();
+    for (key, value, default) in [("realloc", &options.realloc, REALLOC), ("memory", &options.memory, MEMORY)] {
+        if let Some(value) = value.as_ref().filter(|value| *value != default) {
+            suffix.push_str(&format!(";{key}={value}"));
+        }
+    }
+    if options.encoding != Encoding::Utf8 {
+        suffix.push_str(&format!(";encoding={}", options.encoding.name()));
+    }
+    if options.instance != default_instance {
+        suffix.push_str(&format!(";instance={}", options.instance));
+    }
+    suffix
+}

@@ -1,0 +1,316 @@
+//! What the host must know of a flattened component: all that the core module itself does not say.
+//!
+//! Every index is a position in the list of the [`Plan`] that its documentation names. Names of exports are names in
+//! the core module.
+
+use serde::{Deserialize, Serialize};
+
+/// The custom section of the flattened module that holds the plan, as JSON.
+pub const PLAN_SECTION: &str = "wharf.plan";
+
+/// The version of the plan's format that this crate writes and reads.
+pub const PLAN_VERSION: u32 = 1;
+
+/// The import module of what no interface provides: handle tables of the component's own resources, and what joins
+/// composed components.
+pub const INTRINSICS_MODULE: &str = "wharf:component/intrinsics";
+
+/// The import module of functions and resources that the component imports by themselves, outside of an interface.
+pub const ROOT_MODULE: &str = "$root";
+
+/// What the host must know of a flattened component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// The core module's imports, in its order.
+    pub imports: Vec<Import>,
+    /// The functions the component exports, in its order.
+    pub exports: Vec<Export>,
+    /// The names of the exported memories, the default one first.
+    pub memories: Vec<String>,
+    /// How many memories the core module has, those that no host function reaches included. More than one needs
+    /// multi-memory.
+    pub memory_count: u32,
+    /// How many tables the core module has.
+    pub tables: u32,
+    /// Whether the core module exports `$start`, which the host calls once, before anything else.
+    pub start: bool,
+    /// The component instances.
+    pub instances: Vec<Instance>,
+    /// The resource types, imported ones first.
+    pub resources: Vec<Resource>,
+    /// The handle tables: one for each pair of component instance and resource type. A table whose resource is `None`
+    /// stands for a type that nothing uses when the component runs.
+    pub handle_tables: Vec<HandleTable>,
+    /// The value types that functions and other types refer to.
+    pub types: Vec<Type>,
+    /// The function types.
+    pub functions: Vec<Function>,
+    /// The names the component imports at its top level, used or not, in its order.
+    pub component_imports: Vec<String>,
+}
+
+/// One import of the core module: always a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// The import's module.
+    pub module: String,
+    /// The import's name, with the options that are not the default ones.
+    pub name: String,
+    /// What the function does.
+    pub kind: ImportKind,
+}
+
+/// What an imported function does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ImportKind {
+    /// Calls a function of the host: lifts its parameters, calls it, lowers its results.
+    Call {
+        /// The interface, as the component names it; [`ROOT_MODULE`] for a function by itself.
+        interface: String,
+        /// The function's name in the interface.
+        function: String,
+        /// Its type, in [`Plan::functions`].
+        ty: u32,
+        /// How values cross.
+        options: CanonicalOptions,
+    },
+    /// `resource.drop`: takes a handle.
+    ResourceDrop {
+        /// In [`Plan::handle_tables`].
+        table: u32,
+    },
+    /// `resource.new`: takes a representation, returns a handle.
+    ResourceNew {
+        /// In [`Plan::handle_tables`].
+        table: u32,
+    },
+    /// `resource.rep`: takes a handle, returns its representation.
+    ResourceRep {
+        /// In [`Plan::handle_tables`].
+        table: u32,
+    },
+    /// Copies a string from one memory to another. Parameters and results are those of the operation in
+    /// wasmtime-environ's `fact::transcode`; pointers and lengths have been checked.
+    Transcode {
+        /// The operation, for example `utf8-to-utf16`.
+        operation: String,
+        /// The export that is the source memory.
+        from: String,
+        /// The export that is the destination memory.
+        to: String,
+    },
+    /// Moves a handle: takes it, its table and the table it goes to, returns the new handle.
+    ResourceTransferOwn,
+    /// Lends a handle for the current call: takes it, its table and the table it goes to, returns the new handle.
+    ResourceTransferBorrow,
+    /// Begins a call from one component instance to another: takes the caller's instance, whether the callee is async
+    /// (always 0), the callee's instance.
+    EnterSyncCall,
+    /// Ends such a call: borrows lent for it must have been dropped.
+    ExitSyncCall,
+    /// Stops the guest: takes wasmtime-environ's trap code.
+    Trap,
+}
+
+/// One function that the component exports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// The export's name in the core module.
+    pub name: String,
+    /// The exported interface, as the component names it; `None` for a function by itself.
+    pub interface: Option<String>,
+    /// The function's name in the interface.
+    pub function: String,
+    /// Its type, in [`Plan::functions`].
+    pub ty: u32,
+    /// How values cross.
+    pub options: CanonicalOptions,
+}
+
+/// How values cross between a component instance and the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanonicalOptions {
+    /// The component instance, in [`Plan::instances`].
+    pub instance: u32,
+    /// The export that is the memory; `None` where no value needs one.
+    pub memory: Option<String>,
+    /// The export that allocates in it; `None` where no value needs it.
+    pub realloc: Option<String>,
+    /// How strings are encoded.
+    pub encoding: Encoding,
+    /// The export that is called with the results when they have been read.
+    pub post_return: Option<String>,
+}
+
+/// How a component encodes strings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    /// UTF-8; lengths in bytes.
+    Utf8,
+    /// UTF-16, little-endian; lengths in code units.
+    Utf16,
+    /// Latin-1, or UTF-16 where the length has its highest bit set.
+    CompactUtf16,
+}
+
+impl Encoding {
+    /// The encoding's name in an import's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Utf8 => "utf8",
+            Encoding::Utf16 => "utf16",
+            Encoding::CompactUtf16 => "compact-utf16",
+        }
+    }
+}
+
+/// A component instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The exported global that is 0 while the instance must not call out: the host sets it to 0 around `realloc` and
+    /// post-return, and traps a call that finds it 0. `None` if only the host needs to keep it.
+    pub may_leave: Option<String>,
+}
+
+/// A resource type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Resource {
+    /// One that the host provides.
+    Imported {
+        /// The interface, as the component names it; [`ROOT_MODULE`] for a resource by itself.
+        interface: String,
+        /// The resource's name in the interface.
+        name: String,
+    },
+    /// One that the component defines.
+    Defined {
+        /// The component instance, in [`Plan::instances`].
+        instance: u32,
+        /// The export that is called with the representation when the resource ends.
+        destructor: Option<String>,
+    },
+}
+
+/// A table of handles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandleTable {
+    /// The component instance it belongs to, in [`Plan::instances`].
+    pub instance: u32,
+    /// The resource its handles refer to, in [`Plan::resources`].
+    pub resource: Option<u32>,
+}
+
+/// The type of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Function {
+    /// The parameters, in order.
+    pub params: Vec<Param>,
+    /// The type of the result, in [`Plan::types`].
+    pub result: Option<u32>,
+}
+
+/// A parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Its type, in [`Plan::types`].
+    pub ty: u32,
+}
+
+/// A value type. Types inside it are positions in [`Plan::types`], always lower ones.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the component model's own names")]
+pub enum Type {
+    Bool,
+    S8,
+    U8,
+    S16,
+    U16,
+    S32,
+    U32,
+    S64,
+    U64,
+    F32,
+    F64,
+    Char,
+    String,
+    List {
+        element: u32,
+    },
+    Record {
+        fields: Vec<(String, u32)>,
+    },
+    Variant {
+        cases: Vec<(String, Option<u32>)>,
+    },
+    Tuple {
+        types: Vec<u32>,
+    },
+    Flags {
+        names: Vec<String>,
+    },
+    Enum {
+        names: Vec<String>,
+    },
+    Option {
+        some: u32,
+    },
+    Result {
+        ok: Option<u32>,
+        err: Option<u32>,
+    },
+    /// `table` is a position in [`Plan::handle_tables`].
+    Own {
+        table: u32,
+    },
+    /// `table` is a position in [`Plan::handle_tables`].
+    Borrow {
+        table: u32,
+    },
+}
+
+/// Why a module's plan could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The module has no section [`PLAN_SECTION`].
+    #[error("the module has no section `{PLAN_SECTION}`; it was not made by `wharf compile --emit core`")]
+    Missing,
+    /// The bytes are no module.
+    #[error("the module is malformed")]
+    Module(#[from] wasmparser::BinaryReaderError),
+    /// The section's content is no plan.
+    #[error("the section `{PLAN_SECTION}` is malformed")]
+    Malformed(#[from] serde_json::Error),
+    /// The plan contradicts itself or the module.
+    #[error("the section `{PLAN_SECTION}` does not fit the module: {what}")]
+    Inconsistent {
+        /// What does not fit.
+        what: String,
+    },
+    /// The plan has another version.
+    #[error("the module's plan has version {found}, this wharf reads {PLAN_VERSION}; compile the component again")]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+}
+
+impl Plan {
+    /// Reads the plan of a flattened module, and makes sure that it fits the module: its imports are the module's, what
+    /// it names is exported, and every index is in range. So a host may rely on it though the module is a stranger's.
+    ///
+    /// # Errors
+    /// If there is none, none that this version reads, or one that does not fit.
+    pub fn read(module: &[u8]) -> Result<Plan, PlanError> {
+        crate::reading::read(module)
+    }
+}

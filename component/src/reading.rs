@@ -1,0 +1,191 @@
+//! Reads a plan back, and checks it: the module may come from anybody.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use wasmparser::{ExternalKind, Parser, Payload};
+
+use crate::START_EXPORT;
+use crate::plan::{CanonicalOptions, ImportKind, PLAN_SECTION, PLAN_VERSION, Plan, PlanError, Resource, Type};
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// What a module says of itself.
+#[derive(Default)]
+struct Surface {
+    imports: Vec<(String, String)>,
+    exports: HashMap<String, ExternalKind>,
+    plan: Option<Plan>,
+}
+
+pub(crate) fn read(module: &[u8]) -> Result<Plan, PlanError> {
+    let mut surface = Surface::default();
+    for payload in Parser::new(0).parse_all(module) {
+        match payload? {
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import?;
+                    surface.imports.push((import.module.to_owned(), import.name.to_owned()));
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    surface.exports.insert(export.name.to_owned(), export.kind);
+                }
+            }
+            Payload::CustomSection(section) if section.name() == PLAN_SECTION && surface.plan.is_none() => {
+                let Version { version: found } = serde_json::from_slice(section.data())?;
+                if found != PLAN_VERSION {
+                    return Err(PlanError::Version { found });
+                }
+                surface.plan = Some(serde_json::from_slice(section.data())?);
+            }
+            _ => {}
+        }
+    }
+    let plan = surface.plan.take().ok_or(PlanError::Missing)?;
+    Check { plan: &plan, surface: &surface }.all().map_err(|what| PlanError::Inconsistent { what })?;
+    Ok(plan)
+}
+
+struct Check<'a> {
+    plan: &'a Plan,
+    surface: &'a Surface,
+}
+
+type Checked = Result<(), String>;
+
+impl Check<'_> {
+    fn all(&self) -> Checked {
+        let plan = self.plan;
+        let planned = plan.imports.iter().map(|import| (import.module.as_str(), import.name.as_str()));
+        if !planned.eq(self.surface.imports.iter().map(|(module, name)| (module.as_str(), name.as_str()))) {
+            return Err("its imports are not the module's".to_owned());
+        }
+        for import in &plan.imports {
+            self.import(&import.kind)?;
+        }
+        for export in &plan.exports {
+            self.function(&export.name)?;
+            self.index("function type", export.ty, plan.functions.len())?;
+            self.options(&export.options)?;
+        }
+        for memory in &plan.memories {
+            self.memory(memory)?;
+        }
+        for instance in &plan.instances {
+            if let Some(flag) = &instance.may_leave {
+                self.exported(flag, ExternalKind::Global)?;
+            }
+        }
+        if plan.start {
+            self.function(START_EXPORT)?;
+        }
+        self.resources()?;
+        self.types()
+    }
+
+    fn import(&self, kind: &ImportKind) -> Checked {
+        match kind {
+            ImportKind::Call { ty, options, .. } => {
+                self.index("function type", *ty, self.plan.functions.len())?;
+                self.options(options)
+            }
+            ImportKind::ResourceDrop { table }
+            | ImportKind::ResourceNew { table }
+            | ImportKind::ResourceRep { table } => self.table(*table),
+            ImportKind::Transcode { from, to, .. } => {
+                self.memory(from)?;
+                self.memory(to)
+            }
+            ImportKind::ResourceTransferOwn
+            | ImportKind::ResourceTransferBorrow
+            | ImportKind::EnterSyncCall
+            | ImportKind::ExitSyncCall
+            | ImportKind::Trap => Ok(()),
+        }
+    }
+
+    fn resources(&self) -> Checked {
+        let plan = self.plan;
+        for resource in &plan.resources {
+            if let Resource::Defined { instance, destructor } = resource {
+                self.instance(*instance)?;
+                if let Some(destructor) = destructor {
+                    self.function(destructor)?;
+                }
+            }
+        }
+        for table in &plan.handle_tables {
+            self.instance(table.instance)?;
+            if let Some(resource) = table.resource {
+                self.index("resource", resource, plan.resources.len())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Types refer to earlier types only, so whoever follows them comes to an end.
+    fn types(&self) -> Checked {
+        for (position, ty) in self.plan.types.iter().enumerate() {
+            let earlier = |inner: u32| self.index("type", inner, position);
+            match ty {
+                Type::List { element } => earlier(*element)?,
+                Type::Option { some } => earlier(*some)?,
+                Type::Record { fields } => fields.iter().try_for_each(|(_, ty)| earlier(*ty))?,
+                Type::Variant { cases } => cases.iter().filter_map(|(_, ty)| *ty).try_for_each(earlier)?,
+                Type::Tuple { types } => types.iter().try_for_each(|ty| earlier(*ty))?,
+                Type::Result { ok, err } => ok.iter().chain(err).try_for_each(|ty| earlier(*ty))?,
+                Type::Own { table } | Type::Borrow { table } => self.table(*table)?,
+                _ => {}
+            }
+        }
+        for function in &self.plan.functions {
+            let types = function.params.iter().map(|param| param.ty).chain(function.result);
+            types.into_iter().try_for_each(|ty| self.index("type", ty, self.plan.types.len()))?;
+        }
+        Ok(())
+    }
+
+    fn options(&self, options: &CanonicalOptions) -> Checked {
+        self.instance(options.instance)?;
+        if let Some(memory) = &options.memory {
+            self.memory(memory)?;
+        }
+        options.realloc.iter().chain(&options.post_return).try_for_each(|name| self.function(name))
+    }
+
+    fn instance(&self, instance: u32) -> Checked {
+        self.index("instance", instance, self.plan.instances.len())
+    }
+
+    fn table(&self, table: u32) -> Checked {
+        self.index("handle table", table, self.plan.handle_tables.len())
+    }
+
+    fn memory(&self, name: &str) -> Checked {
+        self.exported(name, ExternalKind::Memory)
+    }
+
+    fn function(&self, name: &str) -> Checked {
+        self.exported(name, ExternalKind::Func)
+    }
+
+    fn exported(&self, name: &str, kind: ExternalKind) -> Checked {
+        if self.surface.exports.get(name) == Some(&kind) {
+            return Ok(());
+        }
+        Err(format!("the module exports no {kind:?} `{name}`").to_lowercase())
+    }
+
+    fn index(&self, what: &str, index: u32, length: usize) -> Checked {
+        if (index as usize) < length {
+            return Ok(());
+        }
+        Err(format!("{what} {index} is out of range"))
+    }
+}

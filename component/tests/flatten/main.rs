@@ -1,0 +1,11 @@
+//! Components written as text, or made by component tools, flattened and run.
+
+mod run;
+
+mod composed;
+mod linking;
+mod refusals;
+mod shims;
+mod single;
+mod start;
+mod tools;
