@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::abi::experimental::Http;
 use crate::abi::preview1::{Wasi, WasiConfig};
+use crate::abi::wasi02::Host;
 use crate::error::{Error, Kind, Result};
 use crate::http::Outbound;
 use crate::imports::{Import, Imports, Stop};
@@ -15,7 +16,7 @@ use crate::limits::LoadOptions;
 use crate::link::{self, Binding, Linked};
 use crate::prepare::{Export, ExportType, Prepared};
 use crate::run::{Run, io};
-use crate::seam::{Backend, Capability, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode};
+use crate::seam::{Backend, Capability, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode, ValType};
 
 /// What one run of a guest is granted. The default grants nothing and sets no time limit.
 #[derive(Default)]
@@ -61,6 +62,7 @@ impl Guest {
             .iter()
             .map(|import| link::bind(import).map_err(|status| Error::new(Kind::Internal, status.to_string())))
             .collect::<Result<Arc<[Binding]>>>()?;
+        check_reallocs(&bindings, prepared.exports())?;
         let module = match &options.cache {
             Some(cache) => cache.compile(backend, prepared)?,
             None => backend.compile(prepared.wasm())?,
@@ -99,8 +101,9 @@ impl Guest {
             Some(outbound) => Http::new(outbound.for_guest(), run.clone()),
             None => Http::deny_all(run.clone()),
         };
+        let host = Host::new(&config.wasi, run.clone());
         let wasi = Wasi::new(config.wasi, run.clone());
-        let linked = Linked { bindings: self.bindings.clone(), http: http.clone(), wasi };
+        let linked = Linked { bindings: self.bindings.clone(), http: http.clone(), wasi, host: host.clone() };
         let imports = Arc::new(Imports::new(self.imports.clone(), linked));
         let instance = self.module.instantiate(imports.clone())?;
         let watchdog = Watchdog::start(&run, &*instance);
@@ -219,6 +222,18 @@ impl Session {
             _ => Error::new(Kind::Trap, "the guest trapped").with_source(trap).into(),
         }
     }
+}
+
+/// Checks that the guest exports the allocators that its imports need.
+fn check_reallocs(bindings: &[Binding], exports: &[Export]) -> Result<()> {
+    for realloc in bindings.iter().filter_map(Binding::realloc) {
+        let ty = function(exports, realloc)?;
+        if ty.params != [ValType::I32; 4] || ty.results != [ValType::I32] {
+            let message = format!("the export `{realloc}` is no allocator: its type is {ty}, not (i32 x 4) -> (i32)");
+            return Err(Error::new(Kind::Guest, message));
+        }
+    }
+    Ok(())
 }
 
 fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {

@@ -10,7 +10,7 @@ use crate::memory::MemoryError;
 /// The error numbers this implementation answers with. Each name is the WITX name; a test compares the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
-pub(super) enum Errno {
+pub(in crate::abi) enum Errno {
     Success = 0,
     Acces = 2,
     Again = 6,
@@ -51,7 +51,7 @@ pub(super) enum Errno {
 
 /// Why a function did not succeed.
 #[derive(Debug)]
-pub(super) enum Fail {
+pub(in crate::abi) enum Fail {
     /// The guest gets this number and runs on.
     Errno(Errno),
     /// The guest ends.
@@ -59,7 +59,7 @@ pub(super) enum Fail {
 }
 
 /// What a function of this ABI returns inside core.
-pub(super) type Outcome<T = ()> = Result<T, Fail>;
+pub(in crate::abi) type Outcome<T = ()> = Result<T, Fail>;
 
 impl From<Errno> for Fail {
     fn from(errno: Errno) -> Self {
