@@ -23,7 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use self::canon::{Cx, Fault, Outcome, Own};
@@ -32,6 +32,7 @@ use self::table::{Resource, Table};
 use crate::abi::preview1::WasiConfig;
 use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
 use crate::error::{Error, Kind};
+use crate::http::Outbound;
 use crate::imports::Stop;
 use crate::run::Run;
 use crate::seam::{Caller, FuncType};
@@ -78,13 +79,14 @@ impl Function {
 
 /// Every function of WASI 0.2.
 pub fn functions() -> impl Iterator<Item = &'static Function> {
-    [io::FUNCTIONS, clocks::FUNCTIONS, cli::FUNCTIONS].into_iter().flatten()
+    [io::FUNCTIONS, clocks::FUNCTIONS, cli::FUNCTIONS, http::FUNCTIONS].into_iter().flatten()
 }
 
 /// One guest's state.
 pub(crate) struct State {
     pub(crate) table: Table,
     pub(crate) run: Run,
+    outbound: Option<Outbound>,
     start: Instant,
     args: Vec<String>,
     env: Vec<String>,
@@ -99,10 +101,11 @@ pub(crate) struct Host(Arc<Mutex<State>>);
 
 impl Host {
     /// The state of a guest that is granted `config` and `outbound`, and whose waits end with `run`.
-    pub(crate) fn new(config: &WasiConfig, run: Run) -> Self {
+    pub(crate) fn new(config: &WasiConfig, outbound: Option<Outbound>, run: Run) -> Self {
         Host(Arc::new(Mutex::new(State {
             table: Table::new(),
             run,
+            outbound,
             start: Instant::now(),
             args: config.args.clone(),
             env: config.env.clone(),
@@ -114,7 +117,16 @@ impl Host {
 
     /// How many handles the guest has open.
     pub(crate) fn open_handles(&self) -> usize {
-        self.0.lock().map_or(0, |state| state.table.len())
+        self.lock().table.len()
+    }
+
+    /// Closes everything the guest has open, as when it has ended: a body it did not finish breaks its message off.
+    pub(crate) fn close(&self) {
+        self.lock().table.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

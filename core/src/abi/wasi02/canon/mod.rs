@@ -11,9 +11,6 @@ mod compound;
 mod primitive;
 mod string;
 
-#[cfg(test)]
-mod tests;
-
 use std::borrow::Cow;
 
 use super::State;
