@@ -7,12 +7,13 @@ pub mod outbound;
 pub mod preview1;
 pub mod seam;
 pub mod suite;
+pub mod wasihttp;
 
 use crate::case::Case;
 
 /// Every case, in the order of their areas.
 pub fn cases() -> Vec<&'static Case> {
-    [seam::CASES, guest::CASES, experimental::CASES, preview1::CASES, outbound::CASES, suite::CASES]
+    [seam::CASES, guest::CASES, experimental::CASES, preview1::CASES, outbound::CASES, wasihttp::CASES, suite::CASES]
         .into_iter()
         .flat_map(|areas| areas.iter())
         .flat_map(|cases| cases.iter())

@@ -18,6 +18,7 @@ mod filesystem;
 pub mod http;
 mod io;
 pub(crate) mod options;
+mod sockets;
 mod table;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use self::canon::{Cx, Fault, Outcome, Own};
 use self::options::Options;
 use self::table::{Resource, Table};
 use crate::abi::preview1::WasiConfig;
+use crate::abi::preview1::config::Preopen;
 use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
 use crate::error::{Error, Kind};
 use crate::http::Outbound;
@@ -79,7 +81,16 @@ impl Function {
 
 /// Every function of WASI 0.2.
 pub fn functions() -> impl Iterator<Item = &'static Function> {
-    [io::FUNCTIONS, clocks::FUNCTIONS, cli::FUNCTIONS, http::FUNCTIONS].into_iter().flatten()
+    [
+        io::FUNCTIONS,
+        clocks::FUNCTIONS,
+        cli::FUNCTIONS,
+        http::FUNCTIONS,
+        filesystem::FUNCTIONS,
+        sockets::FUNCTIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// One guest's state.
@@ -90,6 +101,7 @@ pub(crate) struct State {
     start: Instant,
     args: Vec<String>,
     env: Vec<String>,
+    preopens: Vec<Preopen>,
     stdin: Arc<InputStream>,
     stdout: Arc<OutputStream>,
     stderr: Arc<OutputStream>,
@@ -109,6 +121,7 @@ impl Host {
             start: Instant::now(),
             args: config.args.clone(),
             env: config.env.clone(),
+            preopens: config.preopens.clone(),
             stdin: Arc::new(InputStream::new(config.stdin.clone())),
             stdout: Arc::new(OutputStream::new(config.stdout.clone(), Stream::Stdout)),
             stderr: Arc::new(OutputStream::new(config.stderr.clone(), Stream::Stderr)),

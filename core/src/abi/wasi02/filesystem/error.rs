@@ -1,10 +1,10 @@
-//! `wasi:filesystem`.
+//! `wasi:filesystem/types.error-code`, and what of the host's errors each code is.
 
 use std::io;
 
 use rustix::io::Errno as Os;
 
-use super::canon::variant;
+use crate::abi::wasi02::canon::variant;
 
 variant! {
     /// `wasi:filesystem/types.error-code`.
