@@ -38,7 +38,9 @@ impl Abi {
     fn names(self) -> Box<dyn Iterator<Item = String>> {
         let full = |module: &'static str, name: &'static str| format!("{module}::{name}");
         match self {
-            Abi::Experimental => Box::new(experimental::FUNCTIONS.iter().map(move |f| full(experimental::MODULE, f.name))),
+            Abi::Experimental => {
+                Box::new(experimental::FUNCTIONS.iter().map(move |f| full(experimental::MODULE, f.name)))
+            }
             Abi::Preview1 => Box::new(preview1::FUNCTIONS.iter().map(move |f| full(preview1::MODULE, f.name))),
             Abi::Wasi02 => Box::new(wasi02::functions().map(move |f| full(f.interface, f.name))),
         }

@@ -98,7 +98,9 @@ fn set(context: &Context) -> CaseResult {
 fn syntax(context: &Context) -> CaseResult {
     let mut probe = probe(context)?;
     let fields = probe.fields(&[])?;
-    for (name, value) in [("", "v"), ("a b", "v"), ("a\n", "v"), ("\u{e9}", "v"), ("a", "v\n"), ("a", "v\r\nb: c"), ("a", "\0")] {
+    for (name, value) in
+        [("", "v"), ("a b", "v"), ("a\n", "v"), ("\u{e9}", "v"), ("a", "v\n"), ("a", "v\r\nb: c"), ("a", "\0")]
+    {
         check_eq!(probe.append(fields, name, value)?, INVALID_SYNTAX, "the error of {name:?}: {value:?}");
     }
     let [ptr, len] = probe.bytes("a b")?;
@@ -124,7 +126,11 @@ fn forbidden(context: &Context) -> CaseResult {
     let fields = probe.fields(&[])?;
     for name in HOPS {
         check_eq!(probe.append(fields, name, "v")?, FORBIDDEN, "the error of {name}");
-        check_eq!(set_values(&mut probe, fields, &name.to_lowercase(), &["v"])?, FORBIDDEN, "the error of setting {name}");
+        check_eq!(
+            set_values(&mut probe, fields, &name.to_lowercase(), &["v"])?,
+            FORBIDDEN,
+            "the error of setting {name}"
+        );
     }
     Ok(())
 }

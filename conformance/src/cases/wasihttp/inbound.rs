@@ -304,8 +304,7 @@ fn echoes(context: &Context) -> CaseResult {
 
 fn again(context: &Context) -> CaseResult {
     let drop_request = r#"(call $"[resource-drop]incoming-request" (local.get $request))"#;
-    let mut session =
-        context.guest(&handler(&[RESPOND, HELLO, FINISH, drop_request]))?.start(GuestConfig::default())?;
+    let mut session = context.guest(&handler(&[RESPOND, HELLO, FINISH, drop_request]))?.start(GuestConfig::default())?;
     for _ in 0..3 {
         let (reply, answer) = oneshot::channel::<Reply>();
         session.handle(request(""), reply)?;

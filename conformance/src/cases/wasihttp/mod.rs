@@ -3,6 +3,7 @@
 //! The probes are core modules as bindings produce them before they are wrapped as components.
 
 mod fields;
+mod files;
 mod inbound;
 mod outbound;
 mod probe;
@@ -11,4 +12,4 @@ mod rules;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[rules::CASES, fields::CASES, outbound::CASES, inbound::CASES];
+pub const CASES: &[&[Case]] = &[rules::CASES, fields::CASES, outbound::CASES, inbound::CASES, files::CASES];

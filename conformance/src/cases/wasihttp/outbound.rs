@@ -279,7 +279,8 @@ fn body(context: &Context) -> CaseResult {
         check!(probe.response(future)?.is_ok(), "the request failed");
         let received = origin.request()?;
         check_eq!(received.body, b"one two", "the body");
-        check_eq!(received.header("content-length").is_some(), !headers.is_empty(), "whether a length was sent");
+        // A body that is short and finished at once may be sent with a length that the guest did not announce.
+        check!(received.header("content-length").is_some() || headers.is_empty(), "the length was not sent");
     }
     Ok(())
 }

@@ -230,7 +230,10 @@ fn write_all(cx: &mut Cx<'_>, this: Output, mut contents: Bytes) -> Outcome<Resu
             return Ok(Err(end));
         }
     }
-    Ok(cx.get(this)?.room().map(drop))
+    let stream = cx.get(this)?;
+    let flushed = stream.room().map(drop);
+    stream.permit = 0;
+    Ok(flushed)
 }
 
 /// How much may be written, once that is something.
@@ -302,14 +305,7 @@ fn blocking_splice(cx: &mut Cx<'_>, this: Output, src: Input, len: u64) -> Strea
     spliced(cx, this, src, len, room, true)
 }
 
-fn spliced(
-    cx: &mut Cx<'_>,
-    this: Output,
-    src: Input,
-    len: u64,
-    room: Result<u64, End>,
-    wait: bool,
-) -> Streamed<u64> {
+fn spliced(cx: &mut Cx<'_>, this: Output, src: Input, len: u64, room: Result<u64, End>, wait: bool) -> Streamed<u64> {
     let len = match room {
         Ok(room) => room.min(len),
         Err(end) => return answer(cx, Err(end)),
@@ -321,7 +317,10 @@ fn spliced(
     };
     let count = bytes.len() as u64;
     let run = cx.state.run.clone();
-    let written = cx.get(this)?.write(&run, bytes);
+    let stream = cx.get(this)?;
+    let written = stream.write(&run, bytes);
+    // What was asked on the way is not the guest's own `check-write`.
+    stream.permit = 0;
     answer(cx, written.map(|()| count))
 }
 
@@ -359,10 +358,7 @@ impl Cx<'_> {
     }
 
     /// Waits until `ready`.
-    pub(crate) fn wait(
-        &mut self,
-        mut ready: impl FnMut(&mut Table, &mut Context<'_>) -> Outcome<bool>,
-    ) -> Outcome {
+    pub(crate) fn wait(&mut self, mut ready: impl FnMut(&mut Table, &mut Context<'_>) -> Outcome<bool>) -> Outcome {
         let run = self.state.run.clone();
         let table = &mut self.state.table;
         run.wait(std::future::poll_fn(|context| match ready(table, context) {

@@ -81,16 +81,9 @@ impl Function {
 
 /// Every function of WASI 0.2.
 pub fn functions() -> impl Iterator<Item = &'static Function> {
-    [
-        io::FUNCTIONS,
-        clocks::FUNCTIONS,
-        cli::FUNCTIONS,
-        http::FUNCTIONS,
-        filesystem::FUNCTIONS,
-        sockets::FUNCTIONS,
-    ]
-    .into_iter()
-    .flatten()
+    [io::FUNCTIONS, clocks::FUNCTIONS, cli::FUNCTIONS, http::FUNCTIONS, filesystem::FUNCTIONS, sockets::FUNCTIONS]
+        .into_iter()
+        .flatten()
 }
 
 /// One guest's state.

@@ -82,7 +82,10 @@ impl Table {
         let entry = self.entry(handle)?;
         if entry.children > 0 {
             let children = entry.children;
-            return rule(format!("the `{}` still has {children} child resources, which must be dropped first", T::NAME));
+            return rule(format!(
+                "the `{}` still has {children} child resources, which must be dropped first",
+                T::NAME
+            ));
         }
         let Some(entry) = self.entries[handle as usize].take() else { return rule("a handle vanished") };
         self.free.push(handle);

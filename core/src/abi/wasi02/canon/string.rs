@@ -101,7 +101,7 @@ fn lower_string(string: &str, cx: &mut Cx<'_>) -> Outcome<(u32, u32)> {
             Some(bytes) => Ok((place(cx, &bytes, 2)?, bytes.len() as u32)),
             None => {
                 let bytes = utf16();
-                Ok((place(cx, &bytes, 2)?, bytes.len() as u32 / 2 | UTF16_TAG))
+                Ok((place(cx, &bytes, 2)?, UTF16_TAG | (bytes.len() as u32 / 2)))
             }
         },
     }

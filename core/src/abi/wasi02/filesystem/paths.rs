@@ -25,7 +25,13 @@ impl Descriptor {
         Ok(if follow { dir.metadata(path)? } else { dir.symlink_metadata(path)? })
     }
 
-    fn open_at(&self, path_flags: PathFlags, path: &str, open: OpenFlags, flags: DescriptorFlags) -> Answer<Descriptor> {
+    fn open_at(
+        &self,
+        path_flags: PathFlags,
+        path: &str,
+        open: OpenFlags,
+        flags: DescriptorFlags,
+    ) -> Answer<Descriptor> {
         use DescriptorFlags as D;
         let (dir, path) = (self.dir()?, checked(path)?);
         let (create, truncate) = (open.has(OpenFlags::CREATE), open.has(OpenFlags::TRUNCATE));

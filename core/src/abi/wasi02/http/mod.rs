@@ -36,6 +36,9 @@ type Set = Result<(), ()>;
 type Changed = Result<(), HeaderError>;
 type Entries = Vec<(String, Bytes)>;
 
+/// What a future gives: nothing yet, or once what came of it, and an error from then on.
+type Once<T> = Option<Result<Result<T, ErrorCode>, ()>>;
+
 interfaces! { "wasi:http/types";
     "[constructor]fields"() -> Handle<Fields> => fields::new;
     "[static]fields.from-list"(entries: Entries) -> Result<Handle<Fields>, HeaderError> => fields::from_list;
@@ -120,7 +123,7 @@ interfaces! { "wasi:http/types";
     "[method]future-trailers.subscribe"(this: Borrow<FutureTrailers>) -> Handle<Pollable> => incoming::subscribe_trailers;
     "[method]future-trailers.get"(
         this: Borrow<FutureTrailers>
-    ) -> Option<Result<Result<Option<Handle<Fields>>, ErrorCode>, ()>> => incoming::trailers;
+    ) -> Once<Option<Handle<Fields>>> => incoming::trailers;
     "[resource-drop]future-trailers"(this: Own<FutureTrailers>) -> () => drop_resource;
 
     "[constructor]outgoing-response"(headers: Own<Fields>) -> Handle<OutgoingResponse> => outgoing::new_response;
@@ -145,7 +148,7 @@ interfaces! { "wasi:http/types";
     ) -> Handle<Pollable> => sending::subscribe;
     "[method]future-incoming-response.get"(
         this: Borrow<FutureIncomingResponse>
-    ) -> Option<Result<Result<Handle<IncomingResponse>, ErrorCode>, ()>> => sending::get;
+    ) -> Once<Handle<IncomingResponse>> => sending::get;
     "[resource-drop]future-incoming-response"(this: Own<FutureIncomingResponse>) -> () => drop_resource;
 
     "http-error-code"(error: Borrow<IoError>) -> Option<ErrorCode> => http_error_code;

@@ -114,8 +114,14 @@ fn short(text: &str) -> Outcome {
 
 pub(super) fn new_request(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Handle<OutgoingRequest>> {
     let headers = headers.0.frozen();
-    let request =
-        OutgoingRequest { method: Method::Get, path: None, scheme: None, authority: None, headers, body: Body::Unasked };
+    let request = OutgoingRequest {
+        method: Method::Get,
+        path: None,
+        scheme: None,
+        authority: None,
+        headers,
+        body: Body::Unasked,
+    };
     cx.push(request)
 }
 
@@ -286,10 +292,7 @@ impl Drop for OutgoingBody {
     }
 }
 
-pub(super) fn write(
-    cx: &mut Cx<'_>,
-    this: Borrow<OutgoingBody>,
-) -> Outcome<Result<Handle<OutputStream>, ()>> {
+pub(super) fn write(cx: &mut Cx<'_>, this: Borrow<OutgoingBody>) -> Outcome<Result<Handle<OutputStream>, ()>> {
     let body = cx.get(this)?;
     if std::mem::replace(&mut body.asked, true) {
         return Ok(Err(()));

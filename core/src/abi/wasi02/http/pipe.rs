@@ -194,10 +194,7 @@ impl HttpBody for Reader {
     type Data = Bytes;
     type Error = HttpError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         let mut state = lock(&self.0);
         if let Some(chunk) = state.chunks.pop_front() {
             state.waiting -= chunk.len() + CHUNK_COST;

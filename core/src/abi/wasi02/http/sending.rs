@@ -123,8 +123,7 @@ fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCod
         Some(query) if query.starts_with('?') => format!("/{query}"),
         Some(_) => return Err(ErrorCode::HttpRequestUriInvalid),
     };
-    let uri: Uri =
-        format!("{scheme}://{authority}{path}").parse().map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+    let uri: Uri = format!("{scheme}://{authority}{path}").parse().map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
     let headers = request.headers.to_map();
     let body = match request.into_body() {
         Some(reader) => Outgoing::Stream(reader.sending().boxed_unsync()),
@@ -143,10 +142,7 @@ pub(super) fn subscribe(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -
 
 type Response = Result<Handle<IncomingResponse>, ErrorCode>;
 
-pub(super) fn get(
-    cx: &mut Cx<'_>,
-    this: Borrow<FutureIncomingResponse>,
-) -> Outcome<Option<Result<Response, ()>>> {
+pub(super) fn get(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outcome<Option<Result<Response, ()>>> {
     let future = cx.get(this)?;
     if future.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         return Ok(None);

@@ -161,7 +161,8 @@ fn waiting() {
     let mut guest = Guest::new(&WasiConfig::new());
     guest.traps("wasi:io/poll#poll", &[0, 0, RET.into()], "never end");
     let subscribe = "wasi:clocks/monotonic-clock#subscribe-duration";
-    let (never, soon, now) = (guest.call(subscribe, &[u64::MAX]), guest.call(subscribe, &[1_000_000]), guest.call(subscribe, &[0]));
+    let (never, soon, now) =
+        (guest.call(subscribe, &[u64::MAX]), guest.call(subscribe, &[1_000_000]), guest.call(subscribe, &[0]));
     let list = |handles: &[u64]| handles.iter().flat_map(|handle| (*handle as u32).to_le_bytes()).collect::<Vec<_>>();
     for (handles, met) in [(vec![never, soon], 1u32), (vec![now, never], 0)] {
         let [ptr, _] = guest.bytes(&list(&handles));
