@@ -1,18 +1,23 @@
 //! The export `wasi:http/incoming-handler`: requests that reach a guest, and the responses it gives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::ErrorCode;
-use wharf_core::http::{Body, HttpError};
+use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::{GuestConfig, Kind, Run, Stop, io};
 
 use super::probe::http_module;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
+use crate::origin::PATIENCE;
 use crate::{check, check_eq};
 
 const WIT: &str = "wasi:http/incoming-handler@0.2.12";
@@ -36,6 +41,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/inbound/instance-is-used-again", WIT, again),
     Case::must("wasihttp/inbound/informational", OUTPARAM, informational),
     Case::must("wasihttp/inbound/no-handler", WIT, no_handler),
+    Case::must("wasihttp/inbound/broken-on-the-wire", OUTPARAM, on_the_wire),
 ];
 
 /// Makes the response, sets it and opens its body: the locals `$body` and `$stream` are what follows works on.
@@ -341,4 +347,56 @@ fn no_handler(context: &Context) -> CaseResult {
         }
         other => Err(Unmet::failed(format!("a guest without a handler was handed a request: {other:?}"))),
     }
+}
+
+/// Serves one request with hyper over a socket; gives all that came over it.
+fn over_the_wire(context: &Context, text: &str) -> CaseResult<Vec<u8>> {
+    let guest = Arc::new(context.guest(text)?);
+    let handle = move |request: Request<hyper::body::Incoming>| {
+        let guest = guest.clone();
+        async move {
+            let broken = |error: hyper::Error| HttpError::new(HttpErrorKind::ConnectionClosed, error.to_string());
+            let request = request.map(|body| body.map_err(broken).boxed_unsync());
+            let (reply, answer) = oneshot::channel::<Reply>();
+            tokio::task::spawn_blocking(move || {
+                let mut session = guest.start(GuestConfig::default())?;
+                session.handle(request, reply)
+            });
+            match answer.await {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(_)) | Err(_) => Err(std::io::Error::other("the guest gave no response")),
+            }
+        }
+    };
+    let exchange = async move {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let mut asking = TcpStream::connect(listener.local_addr()?).await?;
+        let (stream, _) = listener.accept().await?;
+        let serving = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), hyper::service::service_fn(handle));
+        let ask = async move {
+            asking.write_all(b"GET / HTTP/1.1\r\nhost: example.com\r\nconnection: close\r\n\r\n").await?;
+            let mut seen = Vec::new();
+            // A connection that is reset ends what was seen as one that is closed does.
+            _ = asking.read_to_end(&mut seen).await;
+            Ok::<_, std::io::Error>(seen)
+        };
+        let (_served, seen) = tokio::join!(serving, ask);
+        seen
+    };
+    let exchange = io().spawn(async move { tokio::time::timeout(PATIENCE, exchange).await });
+    let seen = Run::default().wait(exchange)?.map_err(Unmet::harness)?;
+    seen.map_err(|_| Unmet::failed("the exchange did not end"))?.map_err(Unmet::harness)
+}
+
+/// What hyper makes of a whole body and of a broken one: the second lacks its last chunk.
+fn on_the_wire(context: &Context) -> CaseResult {
+    let last = b"0\r\n\r\n";
+    let whole = over_the_wire(context, &handler(&[RESPOND, HELLO, FINISH]))?;
+    check!(whole.ends_with(last), "a whole body ends without its last chunk: {:?}", String::from_utf8_lossy(&whole));
+    for end in ["(unreachable)", ""] {
+        let broken = over_the_wire(context, &handler(&[RESPOND, HELLO, end]))?;
+        check!(!broken.ends_with(last), "a broken body looks whole: {:?}", String::from_utf8_lossy(&broken));
+    }
+    Ok(())
 }
