@@ -7,15 +7,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::abi::experimental::Http;
 use crate::abi::preview1::{Wasi, WasiConfig};
+use crate::abi::wasi02::Host;
+use crate::abi::wasi02::http::Reply;
 use crate::error::{Error, Kind, Result};
-use crate::http::Outbound;
+use crate::http::{Body, Outbound};
 use crate::imports::{Import, Imports, Stop};
-use crate::inspect::{COMMAND_EXPORT, Inspection};
+use crate::inspect::{self, COMMAND_EXPORT, INITIALIZE_EXPORT, Inspection};
 use crate::limits::LoadOptions;
 use crate::link::{self, Binding, Linked};
 use crate::prepare::{Export, ExportType, Prepared};
 use crate::run::{Run, io};
-use crate::seam::{Backend, Capability, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode};
+use crate::seam::{Backend, Capability, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode, ValType};
 
 /// What one run of a guest is granted. The default grants nothing and sets no time limit.
 #[derive(Default)]
@@ -37,6 +39,8 @@ pub struct Guest {
     bindings: Arc<[Binding]>,
     exports: Arc<[Export]>,
     has_start: bool,
+    /// Whether it is a reactor of WASI 0.2 with an initialiser.
+    initializes: bool,
     /// The backend's name, if it cannot interrupt a guest.
     uninterruptible: Option<&'static str>,
 }
@@ -61,6 +65,7 @@ impl Guest {
             .iter()
             .map(|import| link::bind(import).map_err(|status| Error::new(Kind::Internal, status.to_string())))
             .collect::<Result<Arc<[Binding]>>>()?;
+        check_reallocs(&bindings, prepared.exports())?;
         let module = match &options.cache {
             Some(cache) => cache.compile(backend, prepared)?,
             None => backend.compile(prepared.wasm())?,
@@ -71,6 +76,7 @@ impl Guest {
             bindings,
             exports: prepared.exports().clone(),
             has_start: prepared.has_start(),
+            initializes: inspect::initializes(prepared.exports()),
             uninterruptible: (!backend.info().can(Capability::Interrupt)).then_some(backend.info().name),
         })
     }
@@ -94,31 +100,38 @@ impl Guest {
         let run = Run::new(config.cancel);
         // A limit beyond what the clock can count to is none.
         run.set_deadline(config.timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
-        let http = match config.outbound {
-            // Limits count for each guest, whatever the embedder's other guests do with the same configuration.
-            Some(outbound) => Http::new(outbound.for_guest(), run.clone()),
+        // Limits count for each guest, whatever the embedder's other guests do with the same configuration.
+        let outbound = config.outbound.map(|outbound| outbound.for_guest());
+        let host = Host::new(&config.wasi, outbound.clone(), run.clone());
+        let http = match outbound {
+            Some(outbound) => Http::new(outbound, run.clone()),
             None => Http::deny_all(run.clone()),
         };
         let wasi = Wasi::new(config.wasi, run.clone());
-        let linked = Linked { bindings: self.bindings.clone(), http: http.clone(), wasi };
+        let linked = Linked { bindings: self.bindings.clone(), http: http.clone(), wasi, host: host.clone() };
         let imports = Arc::new(Imports::new(self.imports.clone(), linked));
         let instance = self.module.instantiate(imports.clone())?;
         let watchdog = Watchdog::start(&run, &*instance);
-        let mut session = Session { instance, imports, exports: self.exports.clone(), http, run, _watchdog: watchdog };
+        let exports = self.exports.clone();
+        let mut session = Session { instance, imports, exports, http, host, run, _watchdog: watchdog };
         if self.has_start {
             session.enter(START_EXPORT, &mut [])?;
+        }
+        // What wraps a core module as a component calls this before anything else; here nothing wraps it.
+        if self.initializes {
+            session.enter(INITIALIZE_EXPORT, &mut [])?;
         }
         Ok(session)
     }
 
-    /// Runs the guest as a command and returns its exit code: `_start`, or the function `invoke`, which must take no
-    /// parameters.
+    /// Runs the guest as a command and returns its exit code: `_start`, or else `wasi:cli/run`, or the function `invoke`,
+    /// which must take no parameters.
     ///
     /// # Errors
     /// [`Kind::Guest`] if there is no such function, else the error that ended the guest: [`Kind::Trap`],
     /// [`Kind::Timeout`], [`Kind::Cancelled`] and so on.
     pub fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
-        let export = invoke.unwrap_or(COMMAND_EXPORT);
+        let export = invoke.or_else(|| inspect::command(&self.exports)).unwrap_or(COMMAND_EXPORT);
         let ty = function(&self.exports, export)?;
         if !ty.params.is_empty() {
             return Err(Error::new(
@@ -131,6 +144,8 @@ impl Guest {
         }
         let ended = self.start(config).and_then(|mut session| session.call(export, &[]));
         match ended {
+            // `wasi:cli/run` answers a result: its error is a failure.
+            Ok(results) if invoke.is_none() && results.first().is_some_and(|failed| *failed as u32 != 0) => Ok(1),
             Ok(_) => Ok(0),
             Err(Stop::Exit(code)) => Ok(code),
             Err(Stop::Error(error)) => Err(error),
@@ -164,6 +179,7 @@ pub struct Session {
     imports: Arc<Imports>,
     exports: Arc<[Export]>,
     http: Http,
+    host: Host,
     run: Run,
     _watchdog: Watchdog,
 }
@@ -188,6 +204,31 @@ impl Session {
         Ok(slots)
     }
 
+    /// Hands a request to the guest's export `wasi:http/incoming-handler` and returns when that does.
+    ///
+    /// The response goes to `reply` as soon as the guest sets it, and its body follows while the guest writes it: take
+    /// it on another thread. A request without an authority, in its target or in Host, is answered with 400. If the
+    /// guest sets no response `reply` is dropped. A body that the guest leaves unfinished, for whatever reason, ends in
+    /// an error, so that the message on the wire can be broken off.
+    ///
+    /// # Errors
+    /// As [`call`](Session::call); [`Kind::Guest`] if there is no such export.
+    pub fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop> {
+        let Some(handler) = inspect::handler(&self.exports).map(str::to_owned) else {
+            let message = "the guest exports no `wasi:http/incoming-handler@0.2` and cannot be handed a request";
+            return Err(Error::new(Kind::Guest, message).into());
+        };
+        let Some(mut slots) = self.host.begin(request, reply)? else { return Ok(()) };
+        let ended = self.enter(&handler, &mut slots);
+        self.host.end();
+        ended
+    }
+
+    /// How many handles of WASI 0.2 the guest has open.
+    pub fn open_handles(&self) -> usize {
+        self.host.open_handles()
+    }
+
     /// The guest's memory, if it exports one.
     pub fn memory(&mut self) -> Option<&mut [u8]> {
         self.instance.memory()
@@ -203,6 +244,8 @@ impl Session {
             return Err(stop);
         }
         let Err(trap) = self.instance.call(export, slots) else { return Ok(()) };
+        // It is not called again, and whoever waits for it has to know now.
+        self.host.close();
         Err(match self.imports.take_stop() {
             Some(stop) => stop,
             None => self.stop_for(trap),
@@ -219,6 +262,18 @@ impl Session {
             _ => Error::new(Kind::Trap, "the guest trapped").with_source(trap).into(),
         }
     }
+}
+
+/// Checks that the guest exports the allocators that its imports need.
+fn check_reallocs(bindings: &[Binding], exports: &[Export]) -> Result<()> {
+    for realloc in bindings.iter().filter_map(Binding::realloc) {
+        let ty = function(exports, realloc)?;
+        if ty.params != [ValType::I32; 4] || ty.results != [ValType::I32] {
+            let message = format!("the export `{realloc}` is no allocator: its type is {ty}, not (i32 x 4) -> (i32)");
+            return Err(Error::new(Kind::Guest, message));
+        }
+    }
+    Ok(())
 }
 
 fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {

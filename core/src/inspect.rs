@@ -2,14 +2,51 @@
 
 use std::collections::BTreeSet;
 
+use crate::abi::wasi02::options;
 use crate::error::{Error, Kind, Result};
 use crate::imports::Import;
 use crate::limits::LoadOptions;
 use crate::link::{self, Abi, Status};
 use crate::prepare::{Export, ExportType, Prepared};
+use crate::seam::{FuncType, ValType};
 
 /// The export that a command is started by.
 pub const COMMAND_EXPORT: &str = "_start";
+
+/// The export that initialises a reactor.
+pub(crate) const INITIALIZE_EXPORT: &str = "_initialize";
+
+/// The exported function `function` of any release 0.2 of `interface`, if its type is the one given.
+fn of_interface<'a>(exports: &'a [Export], interface: &str, function: &str, ty: &FuncType) -> Option<&'a str> {
+    exports.iter().find_map(|export| {
+        let (module, name) = export.name.split_once('#')?;
+        let (found, version) = options::split_version(module);
+        let named = found == interface && name == function && version.is_some_and(options::compatible);
+        (named && export.ty == ExportType::Function(ty.clone())).then_some(export.name.as_str())
+    })
+}
+
+/// The export by which a command is started: `_start`, or `wasi:cli/run` of WASI 0.2.
+pub(crate) fn command(exports: &[Export]) -> Option<&str> {
+    let start = exports.iter().find(|e| e.name == COMMAND_EXPORT && matches!(e.ty, ExportType::Function(_)));
+    let run = FuncType { params: vec![], results: vec![ValType::I32] };
+    start.map(|export| export.name.as_str()).or_else(|| of_interface(exports, "wasi:cli/run", "run", &run))
+}
+
+/// The export that answers requests: `wasi:http/incoming-handler` of WASI 0.2.
+pub(crate) fn handler(exports: &[Export]) -> Option<&str> {
+    let handle = FuncType { params: vec![ValType::I32; 2], results: vec![] };
+    of_interface(exports, "wasi:http/incoming-handler", "handle", &handle)
+}
+
+/// Whether it is a reactor of WASI 0.2 with an initialiser.
+pub(crate) fn initializes(exports: &[Export]) -> bool {
+    let none = ExportType::Function(FuncType { params: vec![], results: vec![] });
+    let reactor = !exports.iter().any(|export| export.name == COMMAND_EXPORT);
+    reactor
+        && (command(exports).is_some() || handler(exports).is_some())
+        && exports.iter().any(|export| export.name == INITIALIZE_EXPORT && export.ty == none)
+}
 
 /// A module's imports and exports, each import with what wharf makes of it.
 #[derive(Debug, Clone)]
@@ -46,9 +83,14 @@ impl Inspection {
             .collect()
     }
 
-    /// Whether it is a command: it exports `_start`.
+    /// Whether it is a command: it exports `_start`, or `wasi:cli/run` of WASI 0.2.
     pub fn is_command(&self) -> bool {
-        self.exports.iter().any(|e| e.name == COMMAND_EXPORT && matches!(e.ty, ExportType::Function(_)))
+        command(&self.exports).is_some()
+    }
+
+    /// Whether it answers requests: it exports `wasi:http/incoming-handler` of WASI 0.2.
+    pub fn is_handler(&self) -> bool {
+        handler(&self.exports).is_some()
     }
 
     /// Whether it exports the memory that the ABIs work on.

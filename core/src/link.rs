@@ -1,8 +1,10 @@
 //! Finds, for each import of a module, the host function that satisfies it.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::abi::{Function, experimental, preview1};
+use crate::abi::wasi02::options::{self, Options};
+use crate::abi::{Function, experimental, preview1, wasi02};
 use crate::imports::{Calls, Import, Stop};
 use crate::seam::{Caller, FuncType, ValType};
 
@@ -14,42 +16,65 @@ pub enum Abi {
     Experimental,
     /// WASI preview 1.
     Preview1,
+    /// WASI 0.2, `wasi:http` included, as lowered core functions.
+    Wasi02,
 }
 
 impl Abi {
     /// Every ABI.
-    pub const ALL: [Abi; 2] = [Abi::Experimental, Abi::Preview1];
+    pub const ALL: [Abi; 3] = [Abi::Experimental, Abi::Preview1, Abi::Wasi02];
 
-    /// The module name that guests import its functions from.
+    /// The module name that guests import its functions from; WASI 0.2 has one for each interface and version, and
+    /// this is what they have in common.
     pub fn module(self) -> &'static str {
         match self {
             Abi::Experimental => experimental::MODULE,
             Abi::Preview1 => preview1::MODULE,
+            Abi::Wasi02 => "wasi:*@0.2",
         }
     }
 
-    fn from_module(module: &str) -> Option<Abi> {
-        Abi::ALL.into_iter().find(|abi| abi.module() == module)
-    }
-
-    fn functions(self) -> Box<dyn Iterator<Item = (&'static str, FuncType, Binding)>> {
+    /// The names of all its functions, as `module::name`.
+    fn names(self) -> Box<dyn Iterator<Item = String>> {
+        let full = |module: &'static str, name: &'static str| format!("{module}::{name}");
         match self {
             Abi::Experimental => {
-                Box::new(experimental::FUNCTIONS.iter().map(|f| (f.name, f.ty(), Binding::Experimental(f))))
+                Box::new(experimental::FUNCTIONS.iter().map(move |f| full(experimental::MODULE, f.name)))
             }
             Abi::Preview1 => {
                 let functions = preview1::Dialect::ALL.into_iter().flat_map(|dialect| dialect.functions());
-                Box::new(functions.map(|f| (f.name, f.ty(), Binding::Preview1(f))))
+                Box::new(functions.map(move |f| full(preview1::MODULE, f.name)))
             }
+            Abi::Wasi02 => Box::new(wasi02::functions().map(move |f| full(f.interface, f.name))),
         }
     }
 }
 
 /// A host function, found.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Binding {
     Experimental(&'static Function<experimental::Http>),
     Preview1(&'static Function<preview1::Wasi>),
+    Wasi02(&'static wasi02::Function, Arc<Options>),
+}
+
+impl Binding {
+    /// Which ABI it belongs to.
+    fn abi(&self) -> Abi {
+        match self {
+            Binding::Experimental(_) => Abi::Experimental,
+            Binding::Preview1(_) => Abi::Preview1,
+            Binding::Wasi02(..) => Abi::Wasi02,
+        }
+    }
+
+    /// The export that allocates what it returns, if it needs one.
+    pub(crate) fn realloc(&self) -> Option<&str> {
+        match self {
+            Binding::Wasi02(function, options) if function.needs_realloc => Some(&options.realloc),
+            _ => None,
+        }
+    }
 }
 
 /// Whether wharf has what an import asks for.
@@ -104,22 +129,41 @@ const WASIX_MODULES: [&str; 2] = ["wasix_32v1", "wasix_64v1"];
 const WASIX: &str = "WASIX is an extension of one engine, and wharf hosts what runs on all; build the guest for \
                      wasm32-wasip1, with sockets of preview 1 or of WasmEdge";
 
+/// A prerelease of 0.2 or another minor version has other interfaces under the same names.
+const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and later releases of 0.2; rebuild the guest with \
+                             bindings of such a release";
+
 /// Finds the host function for `import`, or why there is none.
 pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
-    if WASIX_MODULES.contains(&import.module.as_str()) {
-        return Err(Status::Refused { reason: WASIX });
-    }
-    let abi = Abi::from_module(&import.module).ok_or_else(|| Status::Unknown { nearest: nearest(import) })?;
-    // Functions for sockets have one name and several signatures.
-    let mut expected = None;
-    for (_, ty, binding) in abi.functions().filter(|(name, ..)| *name == import.name) {
-        if ty == import.ty {
-            return Ok(binding);
+    let unknown = || Status::Unknown { nearest: nearest(import) };
+    let (binding, expected) = match import.module.as_str() {
+        experimental::MODULE => {
+            let found = experimental::FUNCTIONS.iter().find(|f| f.name == import.name).ok_or_else(unknown)?;
+            (Binding::Experimental(found), found.ty())
         }
-        expected.get_or_insert(ty);
-    }
-    let Some(expected) = expected else { return Err(Status::Unknown { nearest: nearest(import) }) };
-    if abi == Abi::Experimental && import.name == "req" && import.ty.params.len() == 15 {
+        preview1::MODULE => {
+            // Functions for sockets have one name and several signatures.
+            let functions = preview1::Dialect::ALL.into_iter().flat_map(|dialect| dialect.functions());
+            let mut named = functions.filter(|f| f.name == import.name).peekable();
+            let first = *named.peek().ok_or_else(unknown)?;
+            let found = named.find(|f| f.ty() == import.ty).unwrap_or(first);
+            (Binding::Preview1(found), found.ty())
+        }
+        module if WASIX_MODULES.contains(&module) => return Err(Status::Refused { reason: WASIX }),
+        module => {
+            let (interface, version) = options::split_version(module);
+            let (name, options) = options::parse(&import.name).map_err(|reason| Status::Refused { reason })?;
+            let mut of_interface = wasi02::functions().filter(|f| f.interface == interface).peekable();
+            if of_interface.peek().is_some() && !version.is_some_and(options::compatible) {
+                return Err(Status::Refused { reason: OTHER_VERSION });
+            }
+            let found = of_interface.find(|f| f.name == name).ok_or_else(unknown)?;
+            (Binding::Wasi02(found, Arc::new(options)), found.ty())
+        }
+    };
+    if expected == import.ty {
+        Ok(binding)
+    } else if binding.abi() == Abi::Experimental && import.name == "req" && import.ty.params.len() == 15 {
         Err(Status::Refused { reason: OLD_REQ })
     } else {
         Err(Status::WrongType { expected })
@@ -129,8 +173,7 @@ pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
 /// What [`bind`] makes of `import`, for people.
 pub(crate) fn status(import: &Import) -> Status {
     match bind(import) {
-        Ok(Binding::Experimental(_)) => Status::Satisfied(Abi::Experimental),
-        Ok(Binding::Preview1(_)) => Status::Satisfied(Abi::Preview1),
+        Ok(binding) => Status::Satisfied(binding.abi()),
         Err(status) => status,
     }
 }
@@ -140,7 +183,7 @@ fn nearest(import: &Import) -> Option<String> {
     let wanted = format!("{}::{}", import.module, import.name);
     Abi::ALL
         .into_iter()
-        .flat_map(|abi| abi.functions().map(move |(name, ..)| format!("{}::{name}", abi.module())))
+        .flat_map(Abi::names)
         .map(|known| (strsim::normalized_damerau_levenshtein(&wanted, &known), known))
         .filter(|(likeness, _)| *likeness > 0.6)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -149,16 +192,18 @@ fn nearest(import: &Import) -> Option<String> {
 
 /// The host functions of one instance.
 pub(crate) struct Linked {
-    pub(crate) bindings: std::sync::Arc<[Binding]>,
+    pub(crate) bindings: Arc<[Binding]>,
     pub(crate) http: experimental::Http,
     pub(crate) wasi: preview1::Wasi,
+    pub(crate) host: wasi02::Host,
 }
 
 impl Calls for Linked {
     fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Stop> {
-        match self.bindings[index] {
+        match &self.bindings[index] {
             Binding::Experimental(function) => (function.call)(&self.http, caller, slots),
             Binding::Preview1(function) => (function.call)(&self.wasi, caller, slots),
+            Binding::Wasi02(function, options) => function.call(&self.host, options, caller, slots),
         }
     }
 }

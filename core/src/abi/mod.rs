@@ -7,6 +7,7 @@ pub mod experimental;
 pub mod preview1;
 #[cfg(test)]
 mod signatures;
+pub mod wasi02;
 
 /// A host function of an ABI, over that ABI's per-guest state `C`.
 ///

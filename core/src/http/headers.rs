@@ -9,7 +9,7 @@ use super::error::{HttpError, HttpErrorKind};
 use super::policy::Policy;
 
 /// Whether a header of this name belongs to the connection.
-pub(super) fn is_forbidden(name: &HeaderName) -> bool {
+pub(crate) fn is_forbidden(name: &HeaderName) -> bool {
     [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRANSFER_ENCODING, UPGRADE, HOST].contains(name)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
 }

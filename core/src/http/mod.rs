@@ -32,6 +32,7 @@ mod transport;
 
 pub use self::address::AddressClass;
 pub use self::error::{HttpError, HttpErrorKind};
+pub(crate) use self::headers::is_forbidden;
 pub use self::incoming::Incoming;
 pub use self::limits::{Limits, Timeouts};
 pub use self::origin::{Origin, Scheme};

@@ -23,23 +23,23 @@ pub const DEFAULT_MAX_FDS: usize = 256;
 /// Directories are opened as they are granted. A clone shares them, so that one configuration serves many guests.
 #[derive(Clone)]
 pub struct WasiConfig {
-    pub(super) args: Vec<String>,
-    pub(super) env: Vec<String>,
-    pub(super) preopens: Vec<Preopen>,
-    pub(super) stdin: Input,
-    pub(super) stdout: Output,
-    pub(super) stderr: Output,
-    pub(super) max_fds: usize,
+    pub(in crate::abi) args: Vec<String>,
+    pub(in crate::abi) env: Vec<String>,
+    pub(in crate::abi) preopens: Vec<Preopen>,
+    pub(in crate::abi) stdin: Input,
+    pub(in crate::abi) stdout: Output,
+    pub(in crate::abi) stderr: Output,
+    pub(in crate::abi) max_fds: usize,
     pub(super) network: Network,
     strings: usize,
 }
 
 /// A directory that a guest finds open when it starts.
 #[derive(Clone)]
-pub(super) struct Preopen {
-    pub(super) dir: Arc<Dir>,
-    pub(super) name: Arc<str>,
-    pub(super) writable: bool,
+pub(in crate::abi) struct Preopen {
+    pub(in crate::abi) dir: Arc<Dir>,
+    pub(in crate::abi) name: Arc<str>,
+    pub(in crate::abi) writable: bool,
 }
 
 impl Default for WasiConfig {

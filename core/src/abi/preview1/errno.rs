@@ -11,7 +11,7 @@ use crate::memory::MemoryError;
 /// above `notcapable` are WasmEdge's, for `sock_getaddrinfo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
-pub(super) enum Errno {
+pub(in crate::abi) enum Errno {
     Success = 0,
     Acces = 2,
     Addrinuse = 3,
@@ -80,7 +80,7 @@ pub(super) enum Errno {
 
 /// Why a function did not succeed.
 #[derive(Debug)]
-pub(super) enum Fail {
+pub(in crate::abi) enum Fail {
     /// The guest gets this number and runs on.
     Errno(Errno),
     /// The guest ends.
@@ -88,7 +88,7 @@ pub(super) enum Fail {
 }
 
 /// What a function of this ABI returns inside core.
-pub(super) type Outcome<T = ()> = Result<T, Fail>;
+pub(in crate::abi) type Outcome<T = ()> = Result<T, Fail>;
 
 impl From<Errno> for Fail {
     fn from(errno: Errno) -> Self {

@@ -23,10 +23,10 @@
 //! where it was, so that files may be removed on the way; `ctim` is the time of the last status change.
 
 mod clock;
-mod config;
+pub(in crate::abi) mod config;
 mod dir;
 mod env;
-mod errno;
+pub(in crate::abi) mod errno;
 mod fds;
 mod file;
 mod io;
@@ -35,7 +35,7 @@ mod poll;
 mod random;
 mod rights;
 mod sock;
-mod stdio;
+pub(in crate::abi) mod stdio;
 mod types;
 
 #[cfg(test)]

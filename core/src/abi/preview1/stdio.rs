@@ -281,13 +281,13 @@ fn take(from: &mut Bytes, buffer: &mut [u8]) -> usize {
 }
 
 /// A guest's open input.
-pub(super) enum InputStream {
+pub(in crate::abi) enum InputStream {
     Bytes(Mutex<Bytes>),
     Reader { reader: Reader, terminal: bool },
 }
 
 impl InputStream {
-    pub(super) fn new(input: Input) -> Self {
+    pub(in crate::abi) fn new(input: Input) -> Self {
         static STDIN: OnceLock<Reader> = OnceLock::new();
         match input {
             Input::Empty => InputStream::Bytes(Mutex::default()),
@@ -300,12 +300,12 @@ impl InputStream {
         }
     }
 
-    pub(super) fn terminal(&self) -> bool {
+    pub(in crate::abi) fn terminal(&self) -> bool {
         matches!(self, InputStream::Reader { terminal: true, .. })
     }
 
     /// Fills `buffer` with what is there; `None` if a read would wait. Zero is the end of the input.
-    pub(super) fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    pub(in crate::abi) fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self {
             InputStream::Bytes(bytes) => {
                 Ok(Some(take(&mut bytes.lock().unwrap_or_else(PoisonError::into_inner), buffer)))
@@ -315,7 +315,7 @@ impl InputStream {
     }
 
     /// How many bytes are there; zero at the end, `None` if a read would wait.
-    pub(super) fn available(&self) -> Option<usize> {
+    pub(in crate::abi) fn available(&self) -> Option<usize> {
         match self {
             InputStream::Bytes(bytes) => Some(bytes.lock().unwrap_or_else(PoisonError::into_inner).len()),
             InputStream::Reader { reader, .. } => reader.arrived(),
@@ -323,7 +323,7 @@ impl InputStream {
     }
 
     /// Has input read ahead, for a guest that does not wait.
-    pub(super) fn ask(&self) -> io::Result<()> {
+    pub(in crate::abi) fn ask(&self) -> io::Result<()> {
         match self {
             InputStream::Bytes(_) => Ok(()),
             InputStream::Reader { reader, .. } => reader.0.0.ask(),
@@ -331,7 +331,7 @@ impl InputStream {
     }
 
     /// Waits until a read would not wait.
-    pub(super) async fn ready(&self) -> io::Result<()> {
+    pub(in crate::abi) async fn ready(&self) -> io::Result<()> {
         match self {
             InputStream::Bytes(_) => Ok(()),
             InputStream::Reader { reader, .. } => reader.ready().await,
@@ -341,13 +341,13 @@ impl InputStream {
 
 /// Which of the host's streams [`Output::Inherit`] means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
+pub(in crate::abi) enum Stream {
     Stdout,
     Stderr,
 }
 
 /// A guest's open output.
-pub(super) struct OutputStream {
+pub(in crate::abi) struct OutputStream {
     output: Sink,
     terminal: bool,
 }
@@ -359,7 +359,7 @@ enum Sink {
 }
 
 impl OutputStream {
-    pub(super) fn new(output: Output, stream: Stream) -> Self {
+    pub(in crate::abi) fn new(output: Output, stream: Stream) -> Self {
         static STDOUT: OnceLock<Writer> = OnceLock::new();
         static STDERR: OnceLock<Writer> = OnceLock::new();
         let (output, terminal) = match (output, stream) {
@@ -378,12 +378,12 @@ impl OutputStream {
         OutputStream { output, terminal }
     }
 
-    pub(super) fn terminal(&self) -> bool {
+    pub(in crate::abi) fn terminal(&self) -> bool {
         self.terminal
     }
 
     /// Writes all of `bytes`.
-    pub(super) fn write(&self, run: &Run, bytes: &[u8]) -> Outcome {
+    pub(in crate::abi) fn write(&self, run: &Run, bytes: &[u8]) -> Outcome {
         match &self.output {
             Sink::Discard => Ok(()),
             Sink::Capture(capture) => {

@@ -1,0 +1,408 @@
+//! The export `wasi:http/incoming-handler`: requests that reach a guest, and the responses it gives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use wharf_core::abi::wasi02::http::ErrorCode;
+use wharf_core::http::{Body, HttpError, HttpErrorKind};
+use wharf_core::{GuestConfig, Kind, Run, Stop, io};
+
+use super::probe::http_module;
+use crate::case::{Case, CaseResult, Unmet};
+use crate::context::Context;
+use crate::origin::PATIENCE;
+use crate::{check, check_eq};
+
+const WIT: &str = "wasi:http/incoming-handler@0.2.12";
+const OUTPARAM: &str = "wasi:http/types@0.2.12: response-outparam";
+
+/// The cases of this file.
+pub(super) const CASES: &[Case] = &[
+    Case::must("wasihttp/inbound/hello", WIT, hello),
+    Case::must("wasihttp/inbound/request-is-seen", WIT, request_is_seen),
+    Case::must("wasihttp/inbound/authority-is-needed", WIT, authority),
+    Case::must("wasihttp/inbound/response-never-set", OUTPARAM, never_set),
+    Case::must("wasihttp/inbound/response-set-to-an-error", OUTPARAM, error),
+    Case::must("wasihttp/inbound/trap-before-the-response", OUTPARAM, trap_before),
+    Case::must("wasihttp/inbound/trap-within-the-body", OUTPARAM, trap_within),
+    Case::must("wasihttp/inbound/unfinished-body-breaks-off", OUTPARAM, unfinished),
+    Case::must("wasihttp/inbound/time-limit-within-the-body", OUTPARAM, time_limit),
+    Case::must("wasihttp/inbound/body-length-is-kept", OUTPARAM, body_length),
+    Case::must("wasihttp/inbound/nobody-waits", OUTPARAM, nobody_waits),
+    Case::must("wasihttp/inbound/streams-two-mebibytes", WIT, streams),
+    Case::must("wasihttp/inbound/echoes-the-body", WIT, echoes),
+    Case::must("wasihttp/inbound/instance-is-used-again", WIT, again),
+    Case::must("wasihttp/inbound/informational", OUTPARAM, informational),
+    Case::must("wasihttp/inbound/no-handler", WIT, no_handler),
+    Case::must("wasihttp/inbound/broken-on-the-wire", OUTPARAM, on_the_wire),
+];
+
+/// Makes the response, sets it and opens its body: the locals `$body` and `$stream` are what follows works on.
+const RESPOND: &str = r#"
+    (local.set $response (call $"[constructor]outgoing-response" (call $"[constructor]fields")))
+    (call $"[method]outgoing-response.body" (local.get $response) (i32.const 0x100))
+    (local.set $body (i32.load (i32.const 0x104)))
+    (call $set (local.get $out) (local.get $response))
+    (call $"[method]outgoing-body.write" (local.get $body) (i32.const 0x100))
+    (local.set $stream (i32.load (i32.const 0x104)))"#;
+
+/// Writes the five bytes at 0x200.
+const HELLO: &str = r#"
+    (call $"[method]output-stream.blocking-write-and-flush"
+        (local.get $stream) (i32.const 0x200) (i32.const 5) (i32.const 0x100))"#;
+
+const FINISH: &str = r#"
+    (call $"[resource-drop]output-stream" (local.get $stream))
+    (call $"[static]outgoing-body.finish" (local.get $body) (i32.const 0) (i32.const 0) (i32.const 0x180))"#;
+
+/// A guest whose handler does this.
+fn handler(steps: &[&str]) -> String {
+    let zeros = "(i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)";
+    let fields = format!(
+        r#"(data (i32.const 0x200) "hello") (data (i32.const 0x220) "content-length") (data (i32.const 0x240) "7")
+        (func $set (param i32 i32)
+            (call $"[static]response-outparam.set" (local.get 0) (i32.const 0) (local.get 1) {zeros}))
+        (func $error (param i32 i32)
+            (call $"[static]response-outparam.set" (local.get 0) (i32.const 1) (local.get 1) {zeros}))
+        (func (export "wasi:http/incoming-handler@0.2.3#handle") (param $request i32) (param $out i32)
+            (local $response i32) (local $body i32) (local $stream i32) (local $input i32) (local $count i32)
+            {})"#,
+        steps.concat()
+    );
+    http_module(&fields)
+}
+
+type Reply = Result<Response<Body>, ErrorCode>;
+
+fn request(body: impl Into<Bytes>) -> Request<Body> {
+    let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
+    let mut request = Request::new(body);
+    *request.uri_mut() = http::Uri::from_static("http://example.com/path?query");
+    request
+}
+
+/// The response as whoever asked gets it: status, body, trailers; the error is what the body broke off with.
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+    end: Result<(), HttpError>,
+}
+
+async fn collect(response: Response<Body>) -> Answer {
+    let status = response.status().as_u16();
+    let (mut incoming, mut body) = (response.into_body(), Vec::new());
+    let end = loop {
+        match incoming.frame().await {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(error),
+            Some(Ok(frame)) => body.extend(frame.into_data().unwrap_or_default()),
+        }
+    };
+    Answer { status, body, end }
+}
+
+/// What came of a request: how the guest ended, and the answer, if there was one.
+struct Served {
+    ended: Result<(), Stop>,
+    answer: Option<Result<Answer, ErrorCode>>,
+}
+
+impl Served {
+    fn answer(self) -> CaseResult<Answer> {
+        self.ended?;
+        match self.answer {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(code)) => Err(Unmet::failed(format!("the answer is the error {code:?}"))),
+            None => Err(Unmet::failed("there is no answer")),
+        }
+    }
+}
+
+fn serve_with(context: &Context, text: &str, request: Request<Body>, config: GuestConfig) -> CaseResult<Served> {
+    let mut session = context.guest(text)?.start(config)?;
+    let (reply, answer) = oneshot::channel::<Reply>();
+    let reader = io().spawn(async move {
+        match answer.await {
+            Ok(Ok(response)) => Some(Ok(collect(response).await)),
+            Ok(Err(code)) => Some(Err(code)),
+            Err(_) => None,
+        }
+    });
+    let ended = session.handle(request, reply);
+    drop(session);
+    let answer = Run::default().wait(reader)?.map_err(Unmet::harness)?;
+    Ok(Served { ended, answer })
+}
+
+fn serve(context: &Context, steps: &[&str]) -> CaseResult<Served> {
+    serve_with(context, &handler(steps), request(""), GuestConfig::default())
+}
+
+fn hello(context: &Context) -> CaseResult {
+    let answer = serve(context, &[RESPOND, HELLO, FINISH])?.answer()?;
+    check_eq!((answer.status, answer.body, answer.end.is_ok()), (200, b"hello".to_vec(), true), "the answer");
+    Ok(())
+}
+
+/// The guest answers with the path, whose address and length lie behind an option.
+fn request_is_seen(context: &Context) -> CaseResult {
+    for (part, expected) in [("path-with-query", "/path?query"), ("authority", "example.com")] {
+        let write = format!(
+            r#"(call $"[method]incoming-request.{part}" (local.get $request) (i32.const 0x140))
+            (call $"[method]output-stream.blocking-write-and-flush"
+                (local.get $stream) (i32.load (i32.const 0x144)) (i32.load (i32.const 0x148)) (i32.const 0x100))"#
+        );
+        let answer = serve(context, &[RESPOND, &write, FINISH])?.answer()?;
+        check_eq!(String::from_utf8_lossy(&answer.body), expected, "the {part}");
+    }
+    Ok(())
+}
+
+fn authority(context: &Context) -> CaseResult {
+    let text = handler(&["(unreachable)"]);
+    let mut bare = request("");
+    *bare.uri_mut() = http::Uri::from_static("/path");
+    let answer = serve_with(context, &text, bare, GuestConfig::default())?.answer()?;
+    check_eq!(answer.status, 400, "the status of a request that names no authority");
+    Ok(())
+}
+
+fn never_set(context: &Context) -> CaseResult {
+    for steps in ["", r#"(call $"[resource-drop]response-outparam" (local.get $out))"#] {
+        let served = serve(context, &[steps])?;
+        served.ended?;
+        check!(served.answer.is_none(), "an answer came that the guest did not give");
+    }
+    Ok(())
+}
+
+fn error(context: &Context) -> CaseResult {
+    let served = serve(context, &["(call $error (local.get $out) (i32.const 36))"])?;
+    served.ended?;
+    match served.answer {
+        Some(Err(code)) => {
+            check_eq!(code, ErrorCode::LoopDetected, "the error code");
+            check_eq!(code.status().as_u16(), 508, "its status");
+            Ok(())
+        }
+        _ => Err(Unmet::failed("the guest's error did not arrive")),
+    }
+}
+
+fn trapped(served: &Served) -> CaseResult {
+    match &served.ended {
+        Err(Stop::Error(error)) if error.kind() == Kind::Trap => Ok(()),
+        other => Err(Unmet::failed(format!("the guest ended with {other:?}"))),
+    }
+}
+
+fn trap_before(context: &Context) -> CaseResult {
+    let served = serve(context, &["(unreachable)"])?;
+    trapped(&served)?;
+    check!(served.answer.is_none(), "an answer came that the guest did not give");
+    Ok(())
+}
+
+/// The message must not look complete.
+fn broken_off(served: Served) -> CaseResult {
+    match served.answer {
+        Some(Ok(answer)) => {
+            check!(answer.end.is_err(), "a body that was not finished ended like a whole one: {:?}", answer.body);
+            Ok(())
+        }
+        _ => Err(Unmet::failed("the head of the response did not arrive")),
+    }
+}
+
+fn trap_within(context: &Context) -> CaseResult {
+    let served = serve(context, &[RESPOND, HELLO, "(unreachable)"])?;
+    trapped(&served)?;
+    broken_off(served)
+}
+
+fn unfinished(context: &Context) -> CaseResult {
+    let dropped = r#"(call $"[resource-drop]output-stream" (local.get $stream))
+        (call $"[resource-drop]outgoing-body" (local.get $body))"#;
+    for steps in ["", dropped] {
+        let served = serve(context, &[RESPOND, HELLO, steps])?;
+        check!(served.ended.is_ok(), "the guest ended with {:?}", served.ended);
+        broken_off(served)?;
+    }
+    Ok(())
+}
+
+fn time_limit(context: &Context) -> CaseResult {
+    if !context.backend().info().can(wharf_core::Capability::Interrupt) {
+        return Ok(());
+    }
+    let config = GuestConfig { timeout: Some(Duration::from_millis(300)), ..GuestConfig::default() };
+    let served = serve_with(context, &handler(&[RESPOND, HELLO, "(loop (br 0))"]), request(""), config)?;
+    check!(
+        matches!(&served.ended, Err(Stop::Error(error)) if error.kind() == Kind::Timeout),
+        "the guest ended with {:?}",
+        served.ended
+    );
+    broken_off(served)
+}
+
+/// The length is in the headers before the body is asked for.
+fn body_length(context: &Context) -> CaseResult {
+    let respond = RESPOND.replace(
+        r#"(call $"[constructor]fields")"#,
+        r#"(block (result i32)
+            (local.set $count (call $"[constructor]fields"))
+            (call $"[method]fields.append" (local.get $count)
+                (i32.const 0x220) (i32.const 14) (i32.const 0x240) (i32.const 1) (i32.const 0x100))
+            (local.get $count))"#,
+    );
+    // The result's case, and the error code: HTTP-response-body-size.
+    let assert = "(if (i32.ne (i32.load8_u (i32.const 0x180)) (i32.const 1)) (then (unreachable)))
+        (if (i32.ne (i32.load8_u (i32.const 0x188)) (i32.const 28)) (then (unreachable)))";
+    let served = serve(context, &[&respond, HELLO, FINISH, assert])?;
+    check!(served.ended.is_ok(), "the guest ended with {:?}", served.ended);
+    broken_off(served)
+}
+
+fn nobody_waits(context: &Context) -> CaseResult {
+    let mut session = context.guest(&handler(&[RESPOND, HELLO, FINISH]))?.start(GuestConfig::default())?;
+    let (reply, answer) = oneshot::channel::<Reply>();
+    drop(answer);
+    session.handle(request(""), reply)?;
+    Ok(())
+}
+
+fn streams(context: &Context) -> CaseResult {
+    let write = r#"
+        (loop $more
+            (call $"[method]output-stream.blocking-write-and-flush"
+                (local.get $stream) (i32.const 0x1000) (i32.const 0x1000) (i32.const 0x100))
+            (if (i32.load8_u (i32.const 0x100)) (then (unreachable)))
+            (local.set $count (i32.add (local.get $count) (i32.const 1)))
+            (br_if $more (i32.lt_u (local.get $count) (i32.const 512))))"#;
+    let answer = serve(context, &[RESPOND, write, FINISH])?.answer()?;
+    check_eq!((answer.body.len(), answer.end.is_ok()), (2 << 20, true), "the length of the body, and its end");
+    Ok(())
+}
+
+fn echoes(context: &Context) -> CaseResult {
+    let echo = r#"
+        (call $"[method]incoming-request.consume" (local.get $request) (i32.const 0x100))
+        (local.set $input (i32.load (i32.const 0x104)))
+        (call $"[method]incoming-body.stream" (local.get $input) (i32.const 0x100))
+        (local.set $input (i32.load (i32.const 0x104)))
+        (loop $more
+            (call $"[method]output-stream.blocking-splice"
+                (local.get $stream) (local.get $input) (i64.const 0x10000) (i32.const 0x100))
+            (br_if $more (i32.eqz (i32.load8_u (i32.const 0x100)))))"#;
+    let sent: Vec<u8> = (0..1 << 20).map(|at: u32| (at % 251) as u8).collect();
+    let text = handler(&[RESPOND, echo, FINISH]);
+    let answer = serve_with(context, &text, request(sent.clone()), GuestConfig::default())?.answer()?;
+    check!(answer.body == sent && answer.end.is_ok(), "{} of {} bytes came back", answer.body.len(), sent.len());
+    Ok(())
+}
+
+fn again(context: &Context) -> CaseResult {
+    let drop_request = r#"(call $"[resource-drop]incoming-request" (local.get $request))"#;
+    let mut session = context.guest(&handler(&[RESPOND, HELLO, FINISH, drop_request]))?.start(GuestConfig::default())?;
+    for _ in 0..3 {
+        let (reply, answer) = oneshot::channel::<Reply>();
+        session.handle(request(""), reply)?;
+        let Ok(Ok(response)) = Run::default().wait(answer)? else {
+            return Err(Unmet::failed("there is no answer"));
+        };
+        check_eq!(Run::default().wait(collect(response))?.body, b"hello", "the body");
+        check_eq!(session.open_handles(), 0, "the open handles after a request");
+    }
+    Ok(())
+}
+
+fn informational(context: &Context) -> CaseResult {
+    for (status, code) in [(103, 38), (200, 35)] {
+        let send = format!(
+            r#"(call $"[method]response-outparam.send-informational"
+                (local.get $out) (i32.const {status}) (call $"[constructor]fields") (i32.const 0x180))
+            (if (i32.ne (i32.load8_u (i32.const 0x180)) (i32.const 1)) (then (unreachable)))
+            (if (i32.ne (i32.load8_u (i32.const 0x188)) (i32.const {code})) (then (unreachable)))"#
+        );
+        let answer = serve(context, &[&send, RESPOND, HELLO, FINISH])?.answer()?;
+        check_eq!(answer.status, 200, "the status after the attempt");
+    }
+    Ok(())
+}
+
+fn no_handler(context: &Context) -> CaseResult {
+    let mut session = context.guest(&http_module(""))?.start(GuestConfig::default())?;
+    let (reply, _answer) = oneshot::channel::<Reply>();
+    match session.handle(request(""), reply) {
+        Err(Stop::Error(error)) => {
+            check_eq!(error.kind(), Kind::Guest, "the kind of `{error}`");
+            Ok(())
+        }
+        other => Err(Unmet::failed(format!("a guest without a handler was handed a request: {other:?}"))),
+    }
+}
+
+/// Serves one request with hyper over a socket; gives all that came over it.
+fn over_the_wire(context: &Context, text: &str) -> CaseResult<Vec<u8>> {
+    let guest = Arc::new(context.guest(text)?);
+    let handle = move |request: Request<hyper::body::Incoming>| {
+        let guest = guest.clone();
+        async move {
+            let broken = |error: hyper::Error| HttpError::new(HttpErrorKind::ConnectionClosed, error.to_string());
+            let request = request.map(|body| body.map_err(broken).boxed_unsync());
+            let (reply, answer) = oneshot::channel::<Reply>();
+            tokio::task::spawn_blocking(move || {
+                let mut session = guest.start(GuestConfig::default())?;
+                session.handle(request, reply)
+            });
+            match answer.await {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(_)) | Err(_) => Err(std::io::Error::other("the guest gave no response")),
+            }
+        }
+    };
+    let exchange = async move {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let mut asking = TcpStream::connect(listener.local_addr()?).await?;
+        let (stream, _) = listener.accept().await?;
+        let serving = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), hyper::service::service_fn(handle));
+        let ask = async move {
+            asking.write_all(b"GET / HTTP/1.1\r\nhost: example.com\r\nconnection: close\r\n\r\n").await?;
+            let mut seen = Vec::new();
+            // A connection that is reset ends what was seen as one that is closed does.
+            _ = asking.read_to_end(&mut seen).await;
+            Ok::<_, std::io::Error>(seen)
+        };
+        let (_served, seen) = tokio::join!(serving, ask);
+        seen
+    };
+    let exchange = io().spawn(async move { tokio::time::timeout(PATIENCE, exchange).await });
+    let seen = Run::default().wait(exchange)?.map_err(Unmet::harness)?;
+    seen.map_err(|_| Unmet::failed("the exchange did not end"))?.map_err(Unmet::harness)
+}
+
+/// Whether a message is complete by its own framing: hyper knows the length of a body that is finished by the time it
+/// is sent.
+fn is_whole(message: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(message);
+    text.ends_with("0\r\n\r\n") || text.contains("content-length: 5\r\n") && text.ends_with("\r\n\r\nhello")
+}
+
+/// What hyper makes of a whole body and of a broken one.
+fn on_the_wire(context: &Context) -> CaseResult {
+    let whole = over_the_wire(context, &handler(&[RESPOND, HELLO, FINISH]))?;
+    check!(is_whole(&whole), "a whole message looks broken: {:?}", String::from_utf8_lossy(&whole));
+    for end in ["(unreachable)", ""] {
+        let broken = over_the_wire(context, &handler(&[RESPOND, HELLO, end]))?;
+        check!(!is_whole(&broken), "a broken message looks whole: {:?}", String::from_utf8_lossy(&broken));
+    }
+    Ok(())
+}

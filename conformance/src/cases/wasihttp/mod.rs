@@ -1,0 +1,15 @@
+//! `wasihttp/...`: WASI 0.2 as lowered core functions, `wasi:http` above all.
+//!
+//! The probes are core modules as bindings produce them before they are wrapped as components.
+
+mod fields;
+mod files;
+mod inbound;
+mod outbound;
+mod probe;
+mod rules;
+
+use crate::case::Case;
+
+/// The cases of this area, a slice for each file.
+pub const CASES: &[&[Case]] = &[rules::CASES, fields::CASES, outbound::CASES, inbound::CASES, files::CASES];

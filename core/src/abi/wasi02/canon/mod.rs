@@ -1,0 +1,271 @@
+//! The canonical ABI: how values of WIT types cross between a guest's memory and the host.
+//!
+//! A Rust type implements [`Type`] once, by a macro for records, variants, enumerations and flags, and from that come
+//! its layout, its flattening, its lifting and its lowering; the signature of every host function is computed from the
+//! types of its parameters and result, and a test compares it with the WIT files.
+//!
+//! The guest's pointers are checked as the specification orders: alignment, then bounds, then what the bytes say.
+//! What breaks a rule is a trap that names the function and the rule.
+
+mod compound;
+mod primitive;
+mod string;
+
+use std::borrow::Cow;
+
+use super::State;
+use super::options::Options;
+use super::table::Resource;
+use crate::error::{Error, Kind};
+use crate::imports::Stop;
+use crate::memory::{Memory, MemoryError};
+use crate::seam::{Caller, Trap, TrapCode, ValType};
+
+pub(crate) use self::compound::{flags, record, variant};
+pub(crate) use self::primitive::{Borrow, Handle, Own};
+
+/// The most bytes that the arguments of one call may take on the host.
+const LIFT_BUDGET: u64 = 128 << 20;
+
+/// How a call ends the guest.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// A rule was broken: a trap that names the function and the rule.
+    Rule(Cow<'static, str>),
+    /// Anything else.
+    Stop(Stop),
+}
+
+/// What a host function of this ABI returns inside core.
+pub(crate) type Outcome<T = ()> = Result<T, Fault>;
+
+impl From<Stop> for Fault {
+    fn from(stop: Stop) -> Self {
+        Fault::Stop(stop)
+    }
+}
+
+impl From<MemoryError> for Fault {
+    fn from(error: MemoryError) -> Self {
+        Fault::Rule(error.to_string().into())
+    }
+}
+
+/// Ends the guest for breaking a rule.
+pub(crate) fn rule<T>(message: impl Into<Cow<'static, str>>) -> Outcome<T> {
+    Err(Fault::Rule(message.into()))
+}
+
+/// Ends the guest for wanting more than it may have.
+pub(crate) fn limit<T>(message: impl Into<String>) -> Outcome<T> {
+    Err(Fault::Stop(Error::new(Kind::Limit, message).into()))
+}
+
+/// One call of a host function: the guest behind it, its options, and what its arguments may still cost.
+pub(crate) struct Cx<'a> {
+    pub(crate) state: &'a mut State,
+    caller: &'a mut dyn Caller,
+    options: &'a Options,
+    budget: u64,
+}
+
+impl<'a> Cx<'a> {
+    pub(crate) fn new(state: &'a mut State, caller: &'a mut dyn Caller, options: &'a Options) -> Self {
+        Cx { state, caller, options, budget: LIFT_BUDGET }
+    }
+
+    fn memory(&mut self) -> Outcome<Memory<'_>> {
+        Ok(Memory::of(self.caller)?)
+    }
+
+    fn write(&mut self, ptr: u32, bytes: &[u8]) -> Outcome {
+        Ok(self.memory()?.write(ptr, bytes)?)
+    }
+
+    fn spend(&mut self, bytes: u64) -> Outcome {
+        match self.budget.checked_sub(bytes) {
+            Some(left) => {
+                self.budget = left;
+                Ok(())
+            }
+            None => limit(format!("the arguments of one call take more than {LIFT_BUDGET} bytes")),
+        }
+    }
+
+    /// Room for `size` bytes in the guest, from its own allocator.
+    fn realloc(&mut self, align: u32, size: u32) -> Outcome<u32> {
+        let mut slots = [0, 0, u64::from(align), u64::from(size)];
+        let realloc = &self.options.realloc;
+        self.caller.call(realloc, &mut slots).map_err(|trap| stop_for(self.state, realloc, trap))?;
+        let ptr = slots[0] as u32;
+        if !ptr.is_multiple_of(align) {
+            return rule(format!("`{realloc}` returned {ptr:#x}, which is not aligned to {align}"));
+        }
+        if self.memory()?.slice(ptr, size).is_err() {
+            return rule(format!("`{realloc}` returned {size} bytes at {ptr:#x}, which leave the guest's memory"));
+        }
+        Ok(ptr)
+    }
+
+    /// Opens a handle.
+    pub(crate) fn push<T: Resource>(&mut self, value: T) -> Outcome<Handle<T>> {
+        self.state.table.push(value, None).map(Handle::new)
+    }
+
+    /// Opens a handle that `parent` has to outlive.
+    pub(crate) fn push_child<T: Resource, P>(&mut self, value: T, parent: Borrow<P>) -> Outcome<Handle<T>> {
+        self.state.table.push(value, Some(parent.index())).map(Handle::new)
+    }
+
+    /// What a borrowed handle stands for.
+    pub(crate) fn get<T: Resource>(&mut self, handle: Borrow<T>) -> Outcome<&mut T> {
+        self.state.table.get(handle.index())
+    }
+}
+
+/// What a trap in the guest's allocator means. If a host function stopped the guest, that reason was kept first.
+fn stop_for(state: &State, realloc: &str, trap: Trap) -> Fault {
+    let over = (trap.code == TrapCode::Interrupted).then(|| state.run.over()).flatten();
+    Fault::Stop(over.unwrap_or_else(|| {
+        Error::new(Kind::Trap, format!("the guest trapped in `{realloc}`")).with_source(trap).into()
+    }))
+}
+
+fn few() -> Fault {
+    Fault::Stop(Error::new(Kind::Internal, "a host function got fewer slots than it has parameters").into())
+}
+
+/// The slots of a call, taken or filled one by one.
+pub(crate) struct Flat<'a> {
+    slots: &'a mut [u64],
+    at: usize,
+}
+
+impl<'a> Flat<'a> {
+    pub(crate) fn new(slots: &'a mut [u64]) -> Self {
+        Flat { slots, at: 0 }
+    }
+
+    fn slot(&mut self) -> Outcome<&mut u64> {
+        self.at += 1;
+        self.slots.get_mut(self.at - 1).ok_or_else(few)
+    }
+
+    /// The next `len` slots, which a variant's payload may use up to.
+    pub(crate) fn part(&mut self, len: usize) -> Outcome<Flat<'_>> {
+        let from = self.at;
+        self.at += len;
+        match self.slots.get_mut(from..self.at) {
+            Some(slots) => Ok(Flat::new(slots)),
+            None => Err(few()),
+        }
+    }
+
+    /// Takes the next slot.
+    pub(crate) fn next(&mut self) -> Outcome<u64> {
+        self.slot().copied()
+    }
+
+    /// Fills the next slot.
+    pub(crate) fn put(&mut self, value: u64) -> Outcome {
+        *self.slot()? = value;
+        Ok(())
+    }
+}
+
+/// The next multiple of `align`, a power of two.
+pub(crate) const fn align_to(offset: u32, align: u32) -> u32 {
+    offset.wrapping_add(align - 1) & !(align - 1)
+}
+
+pub(crate) const fn max(a: u32, b: u32) -> u32 {
+    if a > b { a } else { b }
+}
+
+pub(crate) const fn max_flat(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
+
+/// A WIT type: its layout in memory and its flattening.
+pub(crate) trait Type {
+    /// Bytes in memory.
+    const SIZE: u32;
+    /// Alignment in memory.
+    const ALIGN: u32;
+    /// How many core values it flattens to.
+    const FLAT: usize;
+    /// Whether lowering it needs the guest's allocator.
+    const REALLOC: bool;
+
+    /// The core types it flattens to.
+    fn flat(out: &mut Vec<ValType>);
+}
+
+/// A WIT type that a guest can pass to the host.
+pub(crate) trait Lift: Type + Sized {
+    /// Takes it from core values.
+    fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self>;
+
+    /// Reads it from memory, at an aligned address.
+    fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self>;
+
+    /// Reads `len` of them. The range was checked.
+    fn load_list(cx: &mut Cx<'_>, ptr: u32, len: u32) -> Outcome<Vec<Self>> {
+        cx.spend(u64::from(len).saturating_mul(std::mem::size_of::<Self>() as u64))?;
+        (0..len).map(|at| Self::load(cx, ptr.wrapping_add(at.wrapping_mul(Self::SIZE)))).collect()
+    }
+}
+
+/// A WIT type that the host can pass to a guest.
+pub(crate) trait Lower: Type + Sized {
+    /// Leaves it in core values.
+    fn lower(self, cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome;
+
+    /// Writes it to memory, at an aligned address.
+    fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome;
+
+    /// Writes all of `list`. The range was checked.
+    fn store_list(list: Vec<Self>, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
+        let mut at = ptr;
+        for value in list {
+            value.store(cx, at)?;
+            at = at.wrapping_add(Self::SIZE);
+        }
+        Ok(())
+    }
+}
+
+/// Flattens the payloads of a variant on top of each other.
+pub(crate) fn join(out: &mut Vec<ValType>, cases: &[fn(&mut Vec<ValType>)]) {
+    let from = out.len();
+    let mut payload = Vec::new();
+    for flat in cases {
+        payload.clear();
+        flat(&mut payload);
+        for (at, ty) in payload.iter().enumerate() {
+            match out.get_mut(from + at) {
+                None => out.push(*ty),
+                Some(joined) if joined == ty => {}
+                Some(joined @ (ValType::I32 | ValType::F32)) if matches!(ty, ValType::I32 | ValType::F32) => {
+                    *joined = ValType::I32;
+                }
+                Some(joined) => *joined = ValType::I64,
+            }
+        }
+    }
+}
+
+/// Leaves the result of a function in its slot or, where that is too small, in memory at `ptr`.
+pub(crate) fn finish<T: Lower>(value: T, cx: &mut Cx<'_>, slots: &mut [u64], params: usize) -> Outcome {
+    if T::FLAT <= 1 {
+        return value.lower(cx, &mut Flat::new(slots));
+    }
+    let ptr = slots.get(params).copied().unwrap_or_default() as u32;
+    if !ptr.is_multiple_of(T::ALIGN) {
+        return rule(format!("the pointer {ptr:#x} for the result is not aligned to {}", T::ALIGN));
+    }
+    if cx.memory()?.slice(ptr, T::SIZE).is_err() {
+        return rule(format!("the {} bytes at {ptr:#x} for the result leave the guest's memory", T::SIZE));
+    }
+    value.store(cx, ptr)
+}

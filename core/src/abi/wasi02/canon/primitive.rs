@@ -1,0 +1,208 @@
+//! Numbers, booleans, handles.
+
+use std::marker::PhantomData;
+
+use super::super::table::Resource;
+use super::{Cx, Flat, Lift, Lower, Outcome, Type};
+use crate::seam::ValType;
+
+macro_rules! numbers {
+    ($($ty:ty, $size:literal, $core:ident, $as:ty;)*) => {$(
+        impl Type for $ty {
+            const SIZE: u32 = $size;
+            const ALIGN: u32 = $size;
+            const FLAT: usize = 1;
+            const REALLOC: bool = false;
+
+            fn flat(out: &mut Vec<ValType>) {
+                out.push(ValType::$core);
+            }
+        }
+
+        impl Lift for $ty {
+            /// Bits above the value's own are not part of it.
+            fn lift(_: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
+                flat.next().map(|bits| bits as $ty)
+            }
+
+            fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
+                Ok(<$ty>::from_le_bytes(cx.memory()?.array(ptr)?))
+            }
+
+            fn load_list(cx: &mut Cx<'_>, ptr: u32, len: u32) -> Outcome<Vec<Self>> {
+                cx.spend(u64::from(len) * $size)?;
+                let memory = cx.memory()?;
+                let bytes = memory.slice(ptr, len.saturating_mul($size))?;
+                Ok(bytes.as_chunks().0.iter().map(|bytes| <$ty>::from_le_bytes(*bytes)).collect())
+            }
+        }
+
+        impl Lower for $ty {
+            fn lower(self, _: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome {
+                flat.put(self as $as as u64)
+            }
+
+            fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
+                cx.write(ptr, &self.to_le_bytes())
+            }
+
+            fn store_list(list: Vec<Self>, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
+                let mut memory = cx.memory()?;
+                let to = memory.slice_mut(ptr, (list.len() as u32).saturating_mul($size))?;
+                for (to, value) in to.as_chunks_mut().0.iter_mut().zip(list) {
+                    *to = value.to_le_bytes();
+                }
+                Ok(())
+            }
+        }
+    )*};
+}
+
+numbers! {
+    u8, 1, I32, u32;
+    u16, 2, I32, u32;
+    u32, 4, I32, u32;
+    i32, 4, I32, u32;
+    u64, 8, I64, u64;
+}
+
+impl Type for bool {
+    const SIZE: u32 = 1;
+    const ALIGN: u32 = 1;
+    const FLAT: usize = 1;
+    const REALLOC: bool = false;
+
+    fn flat(out: &mut Vec<ValType>) {
+        out.push(ValType::I32);
+    }
+}
+
+impl Lift for bool {
+    fn lift(_: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
+        flat.next().map(|bits| bits as u32 != 0)
+    }
+
+    fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
+        u8::load(cx, ptr).map(|byte| byte != 0)
+    }
+}
+
+impl Lower for bool {
+    fn lower(self, _: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome {
+        flat.put(self.into())
+    }
+
+    fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
+        u8::from(self).store(cx, ptr)
+    }
+}
+
+impl Type for () {
+    const SIZE: u32 = 0;
+    const ALIGN: u32 = 1;
+    const FLAT: usize = 0;
+    const REALLOC: bool = false;
+
+    fn flat(_: &mut Vec<ValType>) {}
+}
+
+impl Lift for () {
+    fn lift(_: &mut Cx<'_>, _: &mut Flat<'_>) -> Outcome<Self> {
+        Ok(())
+    }
+
+    fn load(_: &mut Cx<'_>, _: u32) -> Outcome<Self> {
+        Ok(())
+    }
+}
+
+impl Lower for () {
+    fn lower(self, _: &mut Cx<'_>, _: &mut Flat<'_>) -> Outcome {
+        Ok(())
+    }
+
+    fn store(self, _: &mut Cx<'_>, _: u32) -> Outcome {
+        Ok(())
+    }
+}
+
+/// A resource that the guest gives away: its handle is closed when it is lifted.
+pub(crate) struct Own<T>(pub(crate) T);
+
+/// A resource that the guest lends for the call. Nothing can close it meanwhile: the guest does not run, and its
+/// allocator may not call the host.
+pub(crate) struct Borrow<T>(u32, PhantomData<fn() -> T>);
+
+/// A handle that was opened for the guest, on its way there.
+pub(crate) struct Handle<T>(u32, PhantomData<fn() -> T>);
+
+impl<T> Handle<T> {
+    pub(crate) fn new(index: u32) -> Self {
+        Handle(index, PhantomData)
+    }
+}
+
+impl<T> Clone for Borrow<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Borrow<T> {}
+
+impl<T> Borrow<T> {
+    pub(crate) fn index(self) -> u32 {
+        self.0
+    }
+}
+
+macro_rules! handles {
+    ($($name:ident)*) => {$(
+        impl<T> Type for $name<T> {
+            const SIZE: u32 = 4;
+            const ALIGN: u32 = 4;
+            const FLAT: usize = 1;
+            const REALLOC: bool = false;
+
+            fn flat(out: &mut Vec<ValType>) {
+                out.push(ValType::I32);
+            }
+        }
+    )*};
+}
+
+handles!(Own Borrow Handle);
+
+impl<T: Resource> Lift for Own<T> {
+    fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
+        let handle = u32::lift(cx, flat)?;
+        cx.state.table.take(handle).map(Own)
+    }
+
+    fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
+        let handle = u32::load(cx, ptr)?;
+        cx.state.table.take(handle).map(Own)
+    }
+}
+
+impl<T: Resource> Lift for Borrow<T> {
+    fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
+        let handle = u32::lift(cx, flat)?;
+        cx.state.table.get::<T>(handle).map(|_| Borrow(handle, PhantomData))
+    }
+
+    fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
+        let handle = u32::load(cx, ptr)?;
+        cx.state.table.get::<T>(handle).map(|_| Borrow(handle, PhantomData))
+    }
+}
+
+impl<T> Lower for Handle<T> {
+    fn lower(self, cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome {
+        self.0.lower(cx, flat)
+    }
+
+    fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
+        self.0.store(cx, ptr)
+    }
+}

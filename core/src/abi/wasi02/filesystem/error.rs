@@ -1,0 +1,74 @@
+//! `wasi:filesystem/types.error-code`, and what of the host's errors each code is.
+
+use std::io;
+
+use rustix::io::Errno as Os;
+
+use crate::abi::wasi02::canon::variant;
+
+variant! {
+    /// `wasi:filesystem/types.error-code`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum ErrorCode as "error-code" {
+        Access, WouldBlock, Already, BadDescriptor, Busy, Deadlock, Quota, Exist, FileTooLarge, IllegalByteSequence,
+        InProgress, Interrupted, Invalid, Io, IsDirectory, Loop, TooManyLinks, MessageSize, NameTooLong, NoDevice,
+        NoEntry, NoLock, InsufficientMemory, InsufficientSpace, NotDirectory, NotEmpty, NotRecoverable, Unsupported,
+        NoTty, NoSuchDevice, Overflow, NotPermitted, Pipe, ReadOnly, InvalidSeek, TextFileBusy, CrossDevice,
+    }
+}
+
+impl From<io::Error> for ErrorCode {
+    fn from(error: io::Error) -> Self {
+        match Os::from_io_error(&error) {
+            Some(os) => ErrorCode::from(os),
+            None => match error.kind() {
+                // What cap-std refuses has no number of the host's.
+                io::ErrorKind::PermissionDenied => ErrorCode::NotPermitted,
+                io::ErrorKind::NotFound => ErrorCode::NoEntry,
+                io::ErrorKind::AlreadyExists => ErrorCode::Exist,
+                io::ErrorKind::InvalidInput => ErrorCode::Invalid,
+                io::ErrorKind::InvalidData => ErrorCode::IllegalByteSequence,
+                io::ErrorKind::NotADirectory => ErrorCode::NotDirectory,
+                io::ErrorKind::IsADirectory => ErrorCode::IsDirectory,
+                _ => ErrorCode::Io,
+            },
+        }
+    }
+}
+
+impl From<Os> for ErrorCode {
+    fn from(os: Os) -> Self {
+        match os {
+            Os::ACCESS => ErrorCode::Access,
+            Os::AGAIN => ErrorCode::WouldBlock,
+            Os::BADF => ErrorCode::BadDescriptor,
+            Os::BUSY => ErrorCode::Busy,
+            Os::DQUOT => ErrorCode::Quota,
+            Os::EXIST => ErrorCode::Exist,
+            Os::FBIG => ErrorCode::FileTooLarge,
+            Os::ILSEQ => ErrorCode::IllegalByteSequence,
+            Os::INTR => ErrorCode::Interrupted,
+            Os::INVAL => ErrorCode::Invalid,
+            Os::ISDIR => ErrorCode::IsDirectory,
+            Os::LOOP => ErrorCode::Loop,
+            Os::MLINK => ErrorCode::TooManyLinks,
+            Os::NAMETOOLONG => ErrorCode::NameTooLong,
+            Os::NODEV => ErrorCode::NoDevice,
+            Os::NOENT => ErrorCode::NoEntry,
+            Os::NOMEM => ErrorCode::InsufficientMemory,
+            Os::NOSPC => ErrorCode::InsufficientSpace,
+            Os::NOTDIR => ErrorCode::NotDirectory,
+            Os::NOTEMPTY => ErrorCode::NotEmpty,
+            Os::NOTSUP | Os::NOSYS => ErrorCode::Unsupported,
+            Os::NXIO => ErrorCode::NoSuchDevice,
+            Os::OVERFLOW => ErrorCode::Overflow,
+            Os::PERM => ErrorCode::NotPermitted,
+            Os::PIPE => ErrorCode::Pipe,
+            Os::ROFS => ErrorCode::ReadOnly,
+            Os::SPIPE => ErrorCode::InvalidSeek,
+            Os::TXTBSY => ErrorCode::TextFileBusy,
+            Os::XDEV => ErrorCode::CrossDevice,
+            _ => ErrorCode::Io,
+        }
+    }
+}

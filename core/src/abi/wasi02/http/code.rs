@@ -1,0 +1,159 @@
+//! `wasi:http/types.error-code`, and what of core's errors each code is.
+
+use http::StatusCode;
+
+use crate::abi::wasi02::canon::{record, variant};
+use crate::http::{HttpError, HttpErrorKind};
+
+record! {
+    /// What is known of a failed name resolution.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DnsErrorPayload {
+        rcode: Option<String>,
+        info_code: Option<u16>,
+    }
+}
+
+record! {
+    /// A TLS alert.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct TlsAlertReceivedPayload {
+        alert_id: Option<u8>,
+        alert_message: Option<String>,
+    }
+}
+
+record! {
+    /// A header or trailer that is too large.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct FieldSizePayload {
+        field_name: Option<String>,
+        field_size: Option<u32>,
+    }
+}
+
+variant! {
+    /// `wasi:http/types.error-code`. The names are those of the WIT file.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the WIT file names them, and says no more")]
+    pub enum ErrorCode as "error-code" {
+        DnsTimeout,
+        DnsError(payload: DnsErrorPayload),
+        DestinationNotFound,
+        DestinationUnavailable,
+        DestinationIpProhibited,
+        DestinationIpUnroutable,
+        ConnectionRefused,
+        ConnectionTerminated,
+        ConnectionTimeout,
+        ConnectionReadTimeout,
+        ConnectionWriteTimeout,
+        ConnectionLimitReached,
+        TlsProtocolError,
+        TlsCertificateError,
+        TlsAlertReceived(payload: TlsAlertReceivedPayload),
+        HttpRequestDenied,
+        HttpRequestLengthRequired,
+        HttpRequestBodySize(size: Option<u64>),
+        HttpRequestMethodInvalid,
+        HttpRequestUriInvalid,
+        HttpRequestUriTooLong,
+        HttpRequestHeaderSectionSize(size: Option<u32>),
+        HttpRequestHeaderSize(payload: Option<FieldSizePayload>),
+        HttpRequestTrailerSectionSize(size: Option<u32>),
+        HttpRequestTrailerSize(payload: FieldSizePayload),
+        HttpResponseIncomplete,
+        HttpResponseHeaderSectionSize(size: Option<u32>),
+        HttpResponseHeaderSize(payload: FieldSizePayload),
+        HttpResponseBodySize(size: Option<u64>),
+        HttpResponseTrailerSectionSize(size: Option<u32>),
+        HttpResponseTrailerSize(payload: FieldSizePayload),
+        HttpResponseTransferCoding(coding: Option<String>),
+        HttpResponseContentCoding(coding: Option<String>),
+        HttpResponseTimeout,
+        HttpUpgradeFailed,
+        HttpProtocolError,
+        LoopDetected,
+        ConfigurationError,
+        InternalError(message: Option<String>),
+    }
+}
+
+impl From<&HttpError> for ErrorCode {
+    fn from(error: &HttpError) -> Self {
+        use HttpErrorKind as H;
+        match error.kind() {
+            H::Denied | H::RedirectDenied => ErrorCode::HttpRequestDenied,
+            H::AddressProhibited => ErrorCode::DestinationIpProhibited,
+            H::InvalidUrl => ErrorCode::HttpRequestUriInvalid,
+            H::InvalidMethod => ErrorCode::HttpRequestMethodInvalid,
+            H::RequestHeadersTooLarge => ErrorCode::HttpRequestHeaderSectionSize(None),
+            H::RequestBodyTooLarge => ErrorCode::HttpRequestBodySize(None),
+            H::RequestBodyLength(seen) => ErrorCode::HttpRequestBodySize(Some(seen)),
+            H::TooManyInFlight | H::TooManyOpen => ErrorCode::ConnectionLimitReached,
+            H::DnsNotFound => {
+                ErrorCode::DnsError(DnsErrorPayload { rcode: Some("NXDOMAIN".to_owned()), info_code: None })
+            }
+            H::DnsFailed => ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None }),
+            H::DnsTimeout => ErrorCode::DnsTimeout,
+            H::ConnectionRefused => ErrorCode::ConnectionRefused,
+            H::Unroutable => ErrorCode::DestinationIpUnroutable,
+            H::ConnectionTimeout => ErrorCode::ConnectionTimeout,
+            H::ConnectionReset | H::ConnectionClosed => ErrorCode::ConnectionTerminated,
+            H::ConnectionFailed => ErrorCode::DestinationUnavailable,
+            H::TlsCertificate => ErrorCode::TlsCertificateError,
+            H::TlsProtocol => ErrorCode::TlsProtocolError,
+            H::TlsAlert(alert) => {
+                let alert_message = Some(format!("{:?}", rustls::AlertDescription::from(alert)));
+                ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload { alert_id: Some(alert), alert_message })
+            }
+            H::FirstByteTimeout | H::TotalTimeout => ErrorCode::HttpResponseTimeout,
+            H::BetweenBytesTimeout => ErrorCode::ConnectionReadTimeout,
+            H::Protocol | H::InvalidRedirect => ErrorCode::HttpProtocolError,
+            H::TransferCoding => ErrorCode::HttpResponseTransferCoding(None),
+            H::ResponseHeadersTooLarge => ErrorCode::HttpResponseHeaderSectionSize(None),
+            H::ResponseTrailersTooLarge => ErrorCode::HttpResponseTrailerSectionSize(None),
+            H::ResponseBodyTooLarge => ErrorCode::HttpResponseBodySize(None),
+            H::IncompleteResponse => ErrorCode::HttpResponseIncomplete,
+            H::TooManyRedirects => ErrorCode::LoopDetected,
+            H::InvalidRequest | H::RequestBodyAborted | H::Cancelled | H::Internal => {
+                ErrorCode::InternalError(Some(error.to_string()))
+            }
+        }
+    }
+}
+
+impl ErrorCode {
+    /// The status with which a server answers when its handler failed with this code: what a gateway would say where
+    /// the fault is an upstream's, else 500.
+    pub fn status(&self) -> StatusCode {
+        use ErrorCode as E;
+        match self {
+            E::DnsTimeout | E::ConnectionTimeout | E::ConnectionReadTimeout | E::HttpResponseTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            E::DnsError(_)
+            | E::DestinationNotFound
+            | E::DestinationUnavailable
+            | E::DestinationIpUnroutable
+            | E::ConnectionRefused
+            | E::ConnectionTerminated
+            | E::TlsProtocolError
+            | E::TlsCertificateError
+            | E::TlsAlertReceived(_)
+            | E::HttpResponseIncomplete
+            | E::HttpResponseHeaderSectionSize(_)
+            | E::HttpResponseHeaderSize(_)
+            | E::HttpResponseBodySize(_)
+            | E::HttpResponseTrailerSectionSize(_)
+            | E::HttpResponseTrailerSize(_)
+            | E::HttpResponseTransferCoding(_)
+            | E::HttpResponseContentCoding(_)
+            | E::HttpUpgradeFailed
+            | E::HttpProtocolError => StatusCode::BAD_GATEWAY,
+            E::ConnectionLimitReached => StatusCode::SERVICE_UNAVAILABLE,
+            E::LoopDetected => StatusCode::LOOP_DETECTED,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}

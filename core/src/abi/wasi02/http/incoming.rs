@@ -1,0 +1,270 @@
+//! What comes to a guest: requests, responses, and their bodies.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, StatusCode};
+use http_body::Body as _;
+
+use super::code::ErrorCode;
+use super::fields::Fields;
+use super::outgoing::{Method, Scheme};
+use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
+use crate::abi::wasi02::io::{End, InputStream, IoError, Pollable, Source, unconstrained};
+use crate::abi::wasi02::table::Resource;
+use crate::http::{Body, HttpError, is_forbidden};
+
+/// How many parts of a body are passed over at one look, so that no look takes long.
+const PARTS: usize = 64;
+
+/// A body while it arrives.
+pub(super) struct Arriving {
+    body: Body,
+    /// What has arrived and was not read.
+    rest: Bytes,
+    trailers: Option<HeaderMap>,
+    end: Option<Result<(), HttpError>>,
+}
+
+/// The body's resource and its stream share it.
+type Shared = Arc<Mutex<Arriving>>;
+
+fn lock(shared: &Shared) -> MutexGuard<'_, Arriving> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Arriving {
+    pub(super) fn new(body: Body) -> Shared {
+        Arc::new(Mutex::new(Arriving { body, rest: Bytes::new(), trailers: None, end: None }))
+    }
+
+    /// Ready when there are bytes that were not read, or the end.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.rest.is_empty() && self.end.is_none() {
+            match unconstrained(context, |context| Pin::new(&mut self.body).poll_frame(context)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => self.end = Some(Ok(())),
+                Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                },
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Passes over what is left; ready at the end.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..PARTS {
+            if self.end.is_some() {
+                return Poll::Ready(());
+            }
+            self.rest.clear();
+            if self.poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// The stream of an incoming body.
+struct BodySource(Shared);
+
+impl Source for BodySource {
+    fn read(&mut self, max: usize) -> Result<Bytes, End> {
+        let mut arriving = lock(&self.0);
+        if arriving.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            return Ok(Bytes::new());
+        }
+        if arriving.rest.has_remaining() {
+            let len = max.min(arriving.rest.len());
+            return Ok(arriving.rest.split_to(len));
+        }
+        match &arriving.end {
+            Some(Err(error)) => Err(End::Failed(IoError {
+                message: error.to_string(),
+                http: Some(ErrorCode::from(error)),
+                filesystem: None,
+            })),
+            _ => Err(End::Closed),
+        }
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        lock(&self.0).poll(context)
+    }
+}
+
+/// `wasi:http/types.incoming-body`.
+pub(super) struct IncomingBody {
+    arriving: Shared,
+    asked: bool,
+}
+
+impl Resource for IncomingBody {
+    const NAME: &'static str = "incoming-body";
+}
+
+pub(super) fn stream(cx: &mut Cx<'_>, this: Borrow<IncomingBody>) -> Outcome<Result<Handle<InputStream>, ()>> {
+    let body = cx.get(this)?;
+    if std::mem::replace(&mut body.asked, true) {
+        return Ok(Err(()));
+    }
+    let stream = InputStream::new(BodySource(body.arriving.clone()));
+    cx.push_child(stream, this).map(Ok)
+}
+
+pub(super) fn finish(cx: &mut Cx<'_>, this: Own<IncomingBody>) -> Outcome<Handle<FutureTrailers>> {
+    cx.push(FutureTrailers { arriving: Some(this.0.arriving) })
+}
+
+/// `wasi:http/types.future-trailers`.
+pub(super) struct FutureTrailers {
+    /// `None` once the trailers were given.
+    arriving: Option<Shared>,
+}
+
+impl Resource for FutureTrailers {
+    const NAME: &'static str = "future-trailers";
+}
+
+impl FutureTrailers {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &self.arriving {
+            Some(arriving) => lock(arriving).poll_end(context),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+pub(super) fn subscribe_trailers(cx: &mut Cx<'_>, this: Borrow<FutureTrailers>) -> Outcome<Handle<Pollable>> {
+    cx.subscribe(this, FutureTrailers::poll)
+}
+
+type Trailers = Result<Option<Handle<Fields>>, ErrorCode>;
+
+pub(super) fn trailers(cx: &mut Cx<'_>, this: Borrow<FutureTrailers>) -> Outcome<Option<Result<Trailers, ()>>> {
+    let future = cx.get(this)?;
+    if future.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        return Ok(None);
+    }
+    let Some(arriving) = future.arriving.take() else { return Ok(Some(Err(()))) };
+    let mut arriving = lock(&arriving);
+    if let Some(Err(error)) = &arriving.end {
+        return Ok(Some(Ok(Err(error.into()))));
+    }
+    let trailers = arriving.trailers.take().map(|trailers| cx.push_child(Fields::from(&trailers), this)).transpose()?;
+    Ok(Some(Ok(Ok(trailers))))
+}
+
+/// `wasi:http/types.incoming-response`.
+pub(super) struct IncomingResponse {
+    pub(super) status: StatusCode,
+    pub(super) headers: Fields,
+    pub(super) body: Option<Shared>,
+}
+
+impl Resource for IncomingResponse {
+    const NAME: &'static str = "incoming-response";
+}
+
+type Response = Borrow<IncomingResponse>;
+
+pub(super) fn status(cx: &mut Cx<'_>, this: Response) -> Outcome<u16> {
+    Ok(cx.get(this)?.status.as_u16())
+}
+
+pub(super) fn response_headers(cx: &mut Cx<'_>, this: Response) -> Outcome<Handle<Fields>> {
+    let headers = cx.get(this)?.headers.clone();
+    cx.push_child(headers, this)
+}
+
+pub(super) fn consume_response(cx: &mut Cx<'_>, this: Response) -> Outcome<Result<Handle<IncomingBody>, ()>> {
+    match cx.get(this)?.body.take() {
+        Some(arriving) => cx.push(IncomingBody { arriving, asked: false }).map(Ok),
+        None => Ok(Err(())),
+    }
+}
+
+/// `wasi:http/types.incoming-request`.
+pub(super) struct IncomingRequest {
+    method: Method,
+    path: Option<String>,
+    scheme: Option<Scheme>,
+    authority: Option<String>,
+    headers: Fields,
+    body: Option<Shared>,
+}
+
+impl Resource for IncomingRequest {
+    const NAME: &'static str = "incoming-request";
+}
+
+impl IncomingRequest {
+    /// The authority is that of the URI, or else of Host. What belongs to the connection is not for the guest, and
+    /// neither is what a Connection header names.
+    pub(super) fn new(request: http::Request<Body>) -> Self {
+        let (mut parts, body) = request.into_parts();
+        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok().map(str::to_owned));
+        let nominated: Vec<http::HeaderName> = parts
+            .headers
+            .get_all(http::header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .filter(|name| !is_forbidden(name) && name != http::header::CONTENT_LENGTH)
+            .collect();
+        for name in nominated {
+            parts.headers.remove(name);
+        }
+        IncomingRequest {
+            method: Method::from(&parts.method),
+            path: parts.uri.path_and_query().map(|path| path.as_str().to_owned()),
+            // A request that came in its usual form has no scheme in its target: a server that has TLS says so there.
+            scheme: Some(parts.uri.scheme().map_or(Scheme::Http, |scheme| match scheme.as_str() {
+                "http" => Scheme::Http,
+                "https" => Scheme::Https,
+                other => Scheme::Other(other.to_owned()),
+            })),
+            authority: parts.uri.authority().map(|authority| authority.as_str().to_owned()).or(host),
+            headers: Fields::from(&parts.headers),
+            body: Some(Arriving::new(body)),
+        }
+    }
+}
+
+type Request = Borrow<IncomingRequest>;
+
+pub(super) fn method(cx: &mut Cx<'_>, this: Request) -> Outcome<Method> {
+    Ok(cx.get(this)?.method.clone())
+}
+
+pub(super) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
+    Ok(cx.get(this)?.path.clone())
+}
+
+pub(super) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> {
+    Ok(cx.get(this)?.scheme.clone())
+}
+
+pub(super) fn authority(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
+    Ok(cx.get(this)?.authority.clone())
+}
+
+pub(super) fn request_headers(cx: &mut Cx<'_>, this: Request) -> Outcome<Handle<Fields>> {
+    let headers = cx.get(this)?.headers.clone();
+    cx.push_child(headers, this)
+}
+
+pub(super) fn consume_request(cx: &mut Cx<'_>, this: Request) -> Outcome<Result<Handle<IncomingBody>, ()>> {
+    match cx.get(this)?.body.take() {
+        Some(arriving) => cx.push(IncomingBody { arriving, asked: false }).map(Ok),
+        None => Ok(Err(())),
+    }
+}

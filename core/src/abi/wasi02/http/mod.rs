@@ -1,0 +1,159 @@
+//! `wasi:http`: types, sending requests, and answering them.
+//!
+//! Where the text of the WIT files leaves a choice, or hosts differ:
+//! - fields keep the order and the casing that the guest gave them; more than 128 KiB of them end the guest;
+//! - headers, trailers, bodies' streams and pollables are children: dropping the parent first is a trap;
+//! - an outgoing body that is dropped without `finish`, also because the guest ended, breaks its message off;
+//! - what a request fails with at the policy or later is answered by its future.
+
+mod code;
+mod fields;
+mod incoming;
+mod outgoing;
+mod pipe;
+mod sending;
+mod serving;
+
+use bytes::Bytes;
+
+pub use self::code::{DnsErrorPayload, ErrorCode, FieldSizePayload, TlsAlertReceivedPayload};
+use self::fields::{Fields, HeaderError};
+use self::incoming::{FutureTrailers, IncomingBody, IncomingRequest, IncomingResponse};
+use self::outgoing::{Method, OutgoingBody, OutgoingRequest, OutgoingResponse, Scheme};
+use self::sending::{FutureIncomingResponse, RequestOptions};
+pub use self::serving::Reply;
+use self::serving::ResponseOutparam;
+use super::canon::{Borrow, Cx, Handle, Outcome, Own};
+use super::io::{InputStream, IoError, OutputStream, Pollable};
+use super::{drop_resource, interfaces};
+
+/// Which error of HTTP a stream's error is, if it is one.
+fn http_error_code(cx: &mut Cx<'_>, error: Borrow<IoError>) -> Outcome<Option<ErrorCode>> {
+    Ok(cx.get(error)?.http.clone())
+}
+
+type Set = Result<(), ()>;
+type Changed = Result<(), HeaderError>;
+type Entries = Vec<(String, Bytes)>;
+
+/// What a future gives: nothing yet, or once what came of it, and an error from then on.
+type Once<T> = Option<Result<Result<T, ErrorCode>, ()>>;
+
+interfaces! { "wasi:http/types";
+    "[constructor]fields"() -> Handle<Fields> => fields::new;
+    "[static]fields.from-list"(entries: Entries) -> Result<Handle<Fields>, HeaderError> => fields::from_list;
+    "[method]fields.get"(this: Borrow<Fields>, name: String) -> Vec<Bytes> => fields::get;
+    "[method]fields.has"(this: Borrow<Fields>, name: String) -> bool => fields::has;
+    "[method]fields.set"(this: Borrow<Fields>, name: String, value: Vec<Bytes>) -> Changed => fields::set;
+    "[method]fields.delete"(this: Borrow<Fields>, name: String) -> Changed => fields::delete;
+    "[method]fields.append"(this: Borrow<Fields>, name: String, value: Bytes) -> Changed => fields::append;
+    "[method]fields.entries"(this: Borrow<Fields>) -> Entries => fields::entries;
+    "[method]fields.clone"(this: Borrow<Fields>) -> Handle<Fields> => fields::clone;
+    "[resource-drop]fields"(this: Own<Fields>) -> () => drop_resource;
+
+    "[method]incoming-request.method"(this: Borrow<IncomingRequest>) -> Method => incoming::method;
+    "[method]incoming-request.path-with-query"(this: Borrow<IncomingRequest>) -> Option<String> => incoming::path;
+    "[method]incoming-request.scheme"(this: Borrow<IncomingRequest>) -> Option<Scheme> => incoming::scheme;
+    "[method]incoming-request.authority"(this: Borrow<IncomingRequest>) -> Option<String> => incoming::authority;
+    "[method]incoming-request.headers"(this: Borrow<IncomingRequest>) -> Handle<Fields> => incoming::request_headers;
+    "[method]incoming-request.consume"(
+        this: Borrow<IncomingRequest>
+    ) -> Result<Handle<IncomingBody>, ()> => incoming::consume_request;
+    "[resource-drop]incoming-request"(this: Own<IncomingRequest>) -> () => drop_resource;
+
+    "[constructor]outgoing-request"(headers: Own<Fields>) -> Handle<OutgoingRequest> => outgoing::new_request;
+    "[method]outgoing-request.body"(
+        this: Borrow<OutgoingRequest>
+    ) -> Result<Handle<OutgoingBody>, ()> => outgoing::request_body;
+    "[method]outgoing-request.method"(this: Borrow<OutgoingRequest>) -> Method => outgoing::method;
+    "[method]outgoing-request.set-method"(this: Borrow<OutgoingRequest>, method: Method) -> Set => outgoing::set_method;
+    "[method]outgoing-request.path-with-query"(this: Borrow<OutgoingRequest>) -> Option<String> => outgoing::path;
+    "[method]outgoing-request.set-path-with-query"(
+        this: Borrow<OutgoingRequest>, path: Option<String>
+    ) -> Set => outgoing::set_path;
+    "[method]outgoing-request.scheme"(this: Borrow<OutgoingRequest>) -> Option<Scheme> => outgoing::scheme;
+    "[method]outgoing-request.set-scheme"(
+        this: Borrow<OutgoingRequest>, scheme: Option<Scheme>
+    ) -> Set => outgoing::set_scheme;
+    "[method]outgoing-request.authority"(this: Borrow<OutgoingRequest>) -> Option<String> => outgoing::authority;
+    "[method]outgoing-request.set-authority"(
+        this: Borrow<OutgoingRequest>, authority: Option<String>
+    ) -> Set => outgoing::set_authority;
+    "[method]outgoing-request.headers"(this: Borrow<OutgoingRequest>) -> Handle<Fields> => outgoing::request_headers;
+    "[resource-drop]outgoing-request"(this: Own<OutgoingRequest>) -> () => drop_resource;
+
+    "[constructor]request-options"() -> Handle<RequestOptions> => sending::new_options;
+    "[method]request-options.connect-timeout"(this: Borrow<RequestOptions>) -> Option<u64> => sending::connect;
+    "[method]request-options.set-connect-timeout"(
+        this: Borrow<RequestOptions>, duration: Option<u64>
+    ) -> Set => sending::set_connect;
+    "[method]request-options.first-byte-timeout"(this: Borrow<RequestOptions>) -> Option<u64> => sending::first_byte;
+    "[method]request-options.set-first-byte-timeout"(
+        this: Borrow<RequestOptions>, duration: Option<u64>
+    ) -> Set => sending::set_first_byte;
+    "[method]request-options.between-bytes-timeout"(
+        this: Borrow<RequestOptions>
+    ) -> Option<u64> => sending::between_bytes;
+    "[method]request-options.set-between-bytes-timeout"(
+        this: Borrow<RequestOptions>, duration: Option<u64>
+    ) -> Set => sending::set_between_bytes;
+    "[resource-drop]request-options"(this: Own<RequestOptions>) -> () => drop_resource;
+
+    "[method]response-outparam.send-informational"(
+        this: Borrow<ResponseOutparam>, status: u16, headers: Own<Fields>
+    ) -> Result<(), ErrorCode> => serving::send_informational;
+    "[static]response-outparam.set"(
+        param: Own<ResponseOutparam>, response: Result<Own<OutgoingResponse>, ErrorCode>
+    ) -> () => serving::set;
+    "[resource-drop]response-outparam"(this: Own<ResponseOutparam>) -> () => drop_resource;
+
+    "[method]incoming-response.status"(this: Borrow<IncomingResponse>) -> u16 => incoming::status;
+    "[method]incoming-response.headers"(this: Borrow<IncomingResponse>) -> Handle<Fields> => incoming::response_headers;
+    "[method]incoming-response.consume"(
+        this: Borrow<IncomingResponse>
+    ) -> Result<Handle<IncomingBody>, ()> => incoming::consume_response;
+    "[resource-drop]incoming-response"(this: Own<IncomingResponse>) -> () => drop_resource;
+
+    "[method]incoming-body.stream"(
+        this: Borrow<IncomingBody>
+    ) -> Result<Handle<InputStream>, ()> => incoming::stream;
+    "[static]incoming-body.finish"(this: Own<IncomingBody>) -> Handle<FutureTrailers> => incoming::finish;
+    "[resource-drop]incoming-body"(this: Own<IncomingBody>) -> () => drop_resource;
+
+    "[method]future-trailers.subscribe"(this: Borrow<FutureTrailers>) -> Handle<Pollable> => incoming::subscribe_trailers;
+    "[method]future-trailers.get"(
+        this: Borrow<FutureTrailers>
+    ) -> Once<Option<Handle<Fields>>> => incoming::trailers;
+    "[resource-drop]future-trailers"(this: Own<FutureTrailers>) -> () => drop_resource;
+
+    "[constructor]outgoing-response"(headers: Own<Fields>) -> Handle<OutgoingResponse> => outgoing::new_response;
+    "[method]outgoing-response.status-code"(this: Borrow<OutgoingResponse>) -> u16 => outgoing::status_code;
+    "[method]outgoing-response.set-status-code"(
+        this: Borrow<OutgoingResponse>, status: u16
+    ) -> Set => outgoing::set_status_code;
+    "[method]outgoing-response.headers"(this: Borrow<OutgoingResponse>) -> Handle<Fields> => outgoing::response_headers;
+    "[method]outgoing-response.body"(
+        this: Borrow<OutgoingResponse>
+    ) -> Result<Handle<OutgoingBody>, ()> => outgoing::response_body;
+    "[resource-drop]outgoing-response"(this: Own<OutgoingResponse>) -> () => drop_resource;
+
+    "[method]outgoing-body.write"(this: Borrow<OutgoingBody>) -> Result<Handle<OutputStream>, ()> => outgoing::write;
+    "[static]outgoing-body.finish"(
+        this: Own<OutgoingBody>, trailers: Option<Own<Fields>>
+    ) -> Result<(), ErrorCode> => outgoing::finish;
+    "[resource-drop]outgoing-body"(this: Own<OutgoingBody>) -> () => drop_resource;
+
+    "[method]future-incoming-response.subscribe"(
+        this: Borrow<FutureIncomingResponse>
+    ) -> Handle<Pollable> => sending::subscribe;
+    "[method]future-incoming-response.get"(
+        this: Borrow<FutureIncomingResponse>
+    ) -> Once<Handle<IncomingResponse>> => sending::get;
+    "[resource-drop]future-incoming-response"(this: Own<FutureIncomingResponse>) -> () => drop_resource;
+
+    "http-error-code"(error: Borrow<IoError>) -> Option<ErrorCode> => http_error_code;
+    @ "wasi:http/outgoing-handler";
+    "handle"(
+        request: Own<OutgoingRequest>, options: Option<Own<RequestOptions>>
+    ) -> Result<Handle<FutureIncomingResponse>, ErrorCode> => sending::handle;
+}

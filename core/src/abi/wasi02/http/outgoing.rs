@@ -1,0 +1,340 @@
+//! What a guest makes: requests, responses, and their bodies.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery};
+use http::{Method as HttpMethod, StatusCode};
+
+use super::code::ErrorCode;
+use super::fields::Fields;
+use super::pipe::{Message, Reader, Writer, pipe};
+use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own, limit, variant};
+use crate::abi::wasi02::io::{End, IoError, OutputStream, Sink};
+use crate::abi::wasi02::table::Resource;
+use crate::run::Run;
+
+/// The longest method, scheme, authority or path that a guest may set.
+const MAX_PART: usize = 64 << 10;
+
+variant! {
+    /// `wasi:http/types.method`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(super) enum Method as "method" {
+        Get, Head, Post, Put, Delete, Connect, Options, Trace, Patch,
+        Other(name: String),
+    }
+}
+
+impl Method {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+            Method::Connect => "CONNECT",
+            Method::Options => "OPTIONS",
+            Method::Trace => "TRACE",
+            Method::Patch => "PATCH",
+            Method::Other(name) => name,
+        }
+    }
+}
+
+impl From<&HttpMethod> for Method {
+    fn from(method: &HttpMethod) -> Self {
+        match method.as_str() {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "POST" => Method::Post,
+            "PUT" => Method::Put,
+            "DELETE" => Method::Delete,
+            "CONNECT" => Method::Connect,
+            "OPTIONS" => Method::Options,
+            "TRACE" => Method::Trace,
+            "PATCH" => Method::Patch,
+            other => Method::Other(other.to_owned()),
+        }
+    }
+}
+
+variant! {
+    /// `wasi:http/types.scheme`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(super) enum Scheme as "scheme" {
+        Http,
+        Https,
+        Other(name: String),
+    }
+}
+
+/// The body of a message that the guest makes.
+enum Body {
+    /// The guest has not asked for it: there is none.
+    Unasked,
+    /// What the guest writes comes out here.
+    Asked(Reader),
+}
+
+/// `wasi:http/types.outgoing-request`.
+pub(super) struct OutgoingRequest {
+    pub(super) method: Method,
+    pub(super) path: Option<String>,
+    pub(super) scheme: Option<Scheme>,
+    pub(super) authority: Option<String>,
+    pub(super) headers: Fields,
+    body: Body,
+}
+
+impl Resource for OutgoingRequest {
+    const NAME: &'static str = "outgoing-request";
+}
+
+impl OutgoingRequest {
+    /// The body, if the guest asked for one.
+    pub(super) fn into_body(self) -> Option<Reader> {
+        match self.body {
+            Body::Unasked => None,
+            Body::Asked(reader) => Some(reader),
+        }
+    }
+}
+
+type Request = Borrow<OutgoingRequest>;
+type Set = Outcome<Result<(), ()>>;
+
+fn short(text: &str) -> Outcome {
+    if text.len() > MAX_PART {
+        return limit(format!("a part of a request has {} bytes; {MAX_PART} are allowed", text.len()));
+    }
+    Ok(())
+}
+
+pub(super) fn new_request(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Handle<OutgoingRequest>> {
+    let headers = headers.0.frozen();
+    let request = OutgoingRequest {
+        method: Method::Get,
+        path: None,
+        scheme: None,
+        authority: None,
+        headers,
+        body: Body::Unasked,
+    };
+    cx.push(request)
+}
+
+pub(super) fn method(cx: &mut Cx<'_>, this: Request) -> Outcome<Method> {
+    Ok(cx.get(this)?.method.clone())
+}
+
+pub(super) fn set_method(cx: &mut Cx<'_>, this: Request, method: Method) -> Set {
+    short(method.name())?;
+    let request = cx.get(this)?;
+    match HttpMethod::from_bytes(method.name().as_bytes()) {
+        Ok(parsed) => {
+            request.method = Method::from(&parsed);
+            Ok(Ok(()))
+        }
+        Err(_) => Ok(Err(())),
+    }
+}
+
+pub(super) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
+    Ok(cx.get(this)?.path.clone())
+}
+
+pub(super) fn set_path(cx: &mut Cx<'_>, this: Request, path: Option<String>) -> Set {
+    let request = cx.get(this)?;
+    if let Some(path) = &path {
+        short(path)?;
+        // A fragment is no part of a path with query, and the parser would drop it without a word.
+        if path.contains('#') || !path.is_empty() && path.parse::<PathAndQuery>().is_err() {
+            return Ok(Err(()));
+        }
+    }
+    request.path = path;
+    Ok(Ok(()))
+}
+
+pub(super) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> {
+    Ok(cx.get(this)?.scheme.clone())
+}
+
+pub(super) fn set_scheme(cx: &mut Cx<'_>, this: Request, scheme: Option<Scheme>) -> Set {
+    let request = cx.get(this)?;
+    if let Some(Scheme::Other(name)) = &scheme {
+        short(name)?;
+        if name.parse::<http::uri::Scheme>().is_err() {
+            return Ok(Err(()));
+        }
+    }
+    request.scheme = match scheme {
+        Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("http") => Some(Scheme::Http),
+        Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("https") => Some(Scheme::Https),
+        scheme => scheme,
+    };
+    Ok(Ok(()))
+}
+
+pub(super) fn authority(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
+    Ok(cx.get(this)?.authority.clone())
+}
+
+pub(super) fn set_authority(cx: &mut Cx<'_>, this: Request, authority: Option<String>) -> Set {
+    let request = cx.get(this)?;
+    if let Some(authority) = &authority {
+        short(authority)?;
+        let port_is_number = |parsed: &Authority| {
+            // The parser takes any digits for a port, and none after the colon.
+            let after = &authority[authority.rfind(parsed.host()).map_or(0, |at| at + parsed.host().len())..];
+            after.is_empty() || after.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+        };
+        if !authority.parse::<Authority>().is_ok_and(|parsed| port_is_number(&parsed)) {
+            return Ok(Err(()));
+        }
+    }
+    request.authority = authority;
+    Ok(Ok(()))
+}
+
+pub(super) fn request_headers(cx: &mut Cx<'_>, this: Request) -> Outcome<Handle<Fields>> {
+    let headers = cx.get(this)?.headers.clone();
+    cx.push_child(headers, this)
+}
+
+pub(super) fn request_body(cx: &mut Cx<'_>, this: Request) -> Outcome<Result<Handle<OutgoingBody>, ()>> {
+    let request = cx.get(this)?;
+    let body = ask(&mut request.body, &request.headers, Message::Request);
+    body.map(|body| cx.push(body)).transpose().map(|body| body.ok_or(()))
+}
+
+/// Makes the body on the first call. A length that is none is left for the sending to refuse.
+fn ask(body: &mut Body, headers: &Fields, message: Message) -> Option<OutgoingBody> {
+    match body {
+        Body::Asked(_) => None,
+        Body::Unasked => {
+            let (writer, reader) = pipe(message, headers.content_length().unwrap_or_default());
+            *body = Body::Asked(reader);
+            Some(OutgoingBody { writer, asked: false })
+        }
+    }
+}
+
+/// `wasi:http/types.outgoing-response`.
+pub(super) struct OutgoingResponse {
+    pub(super) status: StatusCode,
+    pub(super) headers: Fields,
+    body: Body,
+}
+
+impl Resource for OutgoingResponse {
+    const NAME: &'static str = "outgoing-response";
+}
+
+impl OutgoingResponse {
+    /// The body, if the guest asked for one.
+    pub(super) fn into_body(self) -> Option<Reader> {
+        match self.body {
+            Body::Unasked => None,
+            Body::Asked(reader) => Some(reader),
+        }
+    }
+}
+
+type Response = Borrow<OutgoingResponse>;
+
+pub(super) fn new_response(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Handle<OutgoingResponse>> {
+    cx.push(OutgoingResponse { status: StatusCode::OK, headers: headers.0.frozen(), body: Body::Unasked })
+}
+
+pub(super) fn status_code(cx: &mut Cx<'_>, this: Response) -> Outcome<u16> {
+    Ok(cx.get(this)?.status.as_u16())
+}
+
+/// Refuses what is no status. One that is not final is refused when the response is set.
+pub(super) fn set_status_code(cx: &mut Cx<'_>, this: Response, status: u16) -> Set {
+    let response = cx.get(this)?;
+    match StatusCode::from_u16(status) {
+        Ok(status) if (100..600).contains(&status.as_u16()) => {
+            response.status = status;
+            Ok(Ok(()))
+        }
+        _ => Ok(Err(())),
+    }
+}
+
+pub(super) fn response_headers(cx: &mut Cx<'_>, this: Response) -> Outcome<Handle<Fields>> {
+    let headers = cx.get(this)?.headers.clone();
+    cx.push_child(headers, this)
+}
+
+pub(super) fn response_body(cx: &mut Cx<'_>, this: Response) -> Outcome<Result<Handle<OutgoingBody>, ()>> {
+    let response = cx.get(this)?;
+    let body = ask(&mut response.body, &response.headers, Message::Response);
+    body.map(|body| cx.push(body)).transpose().map(|body| body.ok_or(()))
+}
+
+/// `wasi:http/types.outgoing-body`. Dropped without `finish` it breaks its message off.
+pub(super) struct OutgoingBody {
+    writer: Writer,
+    asked: bool,
+}
+
+impl Resource for OutgoingBody {
+    const NAME: &'static str = "outgoing-body";
+}
+
+impl Drop for OutgoingBody {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+pub(super) fn write(cx: &mut Cx<'_>, this: Borrow<OutgoingBody>) -> Outcome<Result<Handle<OutputStream>, ()>> {
+    let body = cx.get(this)?;
+    if std::mem::replace(&mut body.asked, true) {
+        return Ok(Err(()));
+    }
+    let stream = OutputStream::new(BodySink(body.writer.clone()));
+    cx.push_child(stream, this).map(Ok)
+}
+
+pub(super) fn finish(
+    _: &mut Cx<'_>,
+    this: Own<OutgoingBody>,
+    trailers: Option<Own<Fields>>,
+) -> Outcome<Result<(), ErrorCode>> {
+    Ok(this.0.writer.finish(trailers.map(|trailers| trailers.0.to_map())))
+}
+
+/// The stream of an outgoing body.
+struct BodySink(Writer);
+
+impl Sink for BodySink {
+    fn room(&mut self) -> Result<u64, End> {
+        self.0.room().ok_or(End::Closed)
+    }
+
+    fn write(&mut self, _: &Run, bytes: Bytes) -> Result<(), End> {
+        if self.0.room().is_none() {
+            return Err(End::Closed);
+        }
+        self.0.write(bytes).map_err(|code| {
+            let message = "more was written than the content-length announces".to_owned();
+            End::Failed(IoError { message, http: Some(code), filesystem: None })
+        })
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_room(context)
+    }
+
+    fn stuck(&mut self) -> Option<&'static str> {
+        self.0.stuck().then_some(
+            "the buffer of the body is full and its message not on its way, so that the wait would never end; hand the \
+             request or response over before the body is written",
+        )
+    }
+}

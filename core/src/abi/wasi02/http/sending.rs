@@ -1,0 +1,163 @@
+//! `wasi:http/outgoing-handler`: a guest's request on its way, and the response when it is there.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::Uri;
+use http_body_util::BodyExt;
+
+use super::code::ErrorCode;
+use super::fields::Fields;
+use super::incoming::{Arriving, IncomingResponse};
+use super::outgoing::{OutgoingRequest, Scheme};
+use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
+use crate::abi::wasi02::io::{Pollable, unconstrained};
+use crate::abi::wasi02::table::Resource;
+use crate::http::{HttpError, Incoming, Outgoing, Pending};
+
+/// `wasi:http/types.request-options`: durations in nanoseconds.
+#[derive(Default)]
+pub(super) struct RequestOptions {
+    connect: Option<u64>,
+    first_byte: Option<u64>,
+    between_bytes: Option<u64>,
+}
+
+impl Resource for RequestOptions {
+    const NAME: &'static str = "request-options";
+}
+
+type Options = Borrow<RequestOptions>;
+type Set = Outcome<Result<(), ()>>;
+
+pub(super) fn new_options(cx: &mut Cx<'_>) -> Outcome<Handle<RequestOptions>> {
+    cx.push(RequestOptions::default())
+}
+
+pub(super) fn connect(cx: &mut Cx<'_>, this: Options) -> Outcome<Option<u64>> {
+    Ok(cx.get(this)?.connect)
+}
+
+pub(super) fn set_connect(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> Set {
+    cx.get(this)?.connect = duration;
+    Ok(Ok(()))
+}
+
+pub(super) fn first_byte(cx: &mut Cx<'_>, this: Options) -> Outcome<Option<u64>> {
+    Ok(cx.get(this)?.first_byte)
+}
+
+pub(super) fn set_first_byte(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> Set {
+    cx.get(this)?.first_byte = duration;
+    Ok(Ok(()))
+}
+
+pub(super) fn between_bytes(cx: &mut Cx<'_>, this: Options) -> Outcome<Option<u64>> {
+    Ok(cx.get(this)?.between_bytes)
+}
+
+pub(super) fn set_between_bytes(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> Set {
+    cx.get(this)?.between_bytes = duration;
+    Ok(Ok(()))
+}
+
+/// `wasi:http/types.future-incoming-response`. Dropping it ends the request.
+pub(super) struct FutureIncomingResponse(State);
+
+enum State {
+    Pending(Pending),
+    Ready(Result<http::Response<Incoming>, HttpError>),
+    Given,
+}
+
+impl Resource for FutureIncomingResponse {
+    const NAME: &'static str = "future-incoming-response";
+}
+
+impl FutureIncomingResponse {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let State::Pending(pending) = &mut self.0 {
+            match unconstrained(context, |context| Pin::new(pending).poll(context)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(result) => self.0 = State::Ready(result),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Sends a request. What is wrong with it is answered at once; what its sending fails with, by the future.
+pub(super) fn handle(
+    cx: &mut Cx<'_>,
+    request: Own<OutgoingRequest>,
+    options: Option<Own<RequestOptions>>,
+) -> Outcome<Result<Handle<FutureIncomingResponse>, ErrorCode>> {
+    let request = match message(request.0) {
+        Ok(request) => request,
+        Err(code) => return Ok(Err(code)),
+    };
+    let Some(outbound) = &cx.state.outbound else { return Ok(Err(ErrorCode::HttpRequestDenied)) };
+    let mut timeouts = outbound.limits().timeouts();
+    if let Some(Own(options)) = options {
+        let asked = |nanoseconds: Option<u64>, host| nanoseconds.map_or(host, Duration::from_nanos);
+        timeouts.connect = asked(options.connect, timeouts.connect);
+        timeouts.first_byte = asked(options.first_byte, timeouts.first_byte);
+        timeouts.between_bytes = asked(options.between_bytes, timeouts.between_bytes);
+    }
+    let pending = outbound.send_with(request, timeouts);
+    cx.push(FutureIncomingResponse(State::Pending(pending))).map(Ok)
+}
+
+fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCode> {
+    let method = request.method.name().parse().map_err(|_| ErrorCode::HttpRequestMethodInvalid)?;
+    let scheme = match &request.scheme {
+        None | Some(Scheme::Https) => "https",
+        Some(Scheme::Http) => "http",
+        Some(Scheme::Other(_)) => return Err(ErrorCode::HttpProtocolError),
+    };
+    let authority = request.authority.as_deref().ok_or(ErrorCode::HttpRequestUriInvalid)?;
+    let path = match request.path.as_deref() {
+        None | Some("") => "/".to_owned(),
+        Some(path) if path.starts_with('/') => path.to_owned(),
+        Some(query) if query.starts_with('?') => format!("/{query}"),
+        Some(_) => return Err(ErrorCode::HttpRequestUriInvalid),
+    };
+    let uri: Uri = format!("{scheme}://{authority}{path}").parse().map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+    let headers = request.headers.to_map();
+    let body = match request.into_body() {
+        Some(reader) => Outgoing::Stream(reader.sending().boxed_unsync()),
+        None => Outgoing::empty(),
+    };
+    let mut message = http::Request::new(body);
+    *message.method_mut() = method;
+    *message.uri_mut() = uri;
+    *message.headers_mut() = headers;
+    Ok(message)
+}
+
+pub(super) fn subscribe(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outcome<Handle<Pollable>> {
+    cx.subscribe(this, FutureIncomingResponse::poll)
+}
+
+type Response = Result<Handle<IncomingResponse>, ErrorCode>;
+
+pub(super) fn get(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outcome<Option<Result<Response, ()>>> {
+    let future = cx.get(this)?;
+    if future.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        return Ok(None);
+    }
+    Ok(Some(match std::mem::replace(&mut future.0, State::Given) {
+        State::Ready(Ok(response)) => {
+            let (parts, body) = response.into_parts();
+            let response = IncomingResponse {
+                status: parts.status,
+                headers: Fields::from(&parts.headers),
+                body: Some(Arriving::new(body.boxed_unsync())),
+            };
+            Ok(Ok(cx.push(response)?))
+        }
+        State::Ready(Err(error)) => Ok(Err(ErrorCode::from(&error))),
+        State::Pending(_) | State::Given => Err(()),
+    }))
+}

@@ -1,0 +1,111 @@
+//! The export `wasi:http/incoming-handler`: a request for the guest, and the response that it sets.
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use tokio::sync::oneshot;
+
+use super::code::ErrorCode;
+use super::fields::Fields;
+use super::incoming::IncomingRequest;
+use super::outgoing::OutgoingResponse;
+use crate::abi::wasi02::Host;
+use crate::abi::wasi02::canon::{Borrow, Cx, Fault, Outcome, Own};
+use crate::abi::wasi02::table::Resource;
+use crate::error::{Error, Kind};
+use crate::http::Body;
+use crate::imports::Stop;
+
+/// Where a guest's response goes. It comes as soon as the guest sets it, which may go on to write the body; that ends
+/// in an error where the guest leaves it unfinished. Dropped unused if the guest sets none.
+pub type Reply = oneshot::Sender<Result<Response<Body>, ErrorCode>>;
+
+/// `wasi:http/types.response-outparam`.
+pub(super) struct ResponseOutparam(Reply);
+
+impl Resource for ResponseOutparam {
+    const NAME: &'static str = "response-outparam";
+}
+
+/// Sets the response. Whether anybody still waits for it is none of the guest's business.
+pub(super) fn set(
+    _: &mut Cx<'_>,
+    param: Own<ResponseOutparam>,
+    response: Result<Own<OutgoingResponse>, ErrorCode>,
+) -> Outcome {
+    let response = response.and_then(|response| message(response.0));
+    if param.0.0.send(response).is_err() {
+        tracing::debug!("a response was set that nobody waits for");
+    }
+    Ok(())
+}
+
+fn message(response: OutgoingResponse) -> Result<Response<Body>, ErrorCode> {
+    if response.status.is_informational() {
+        return Err(ErrorCode::HttpProtocolError);
+    }
+    if response.headers.content_length().is_err() {
+        return Err(ErrorCode::InternalError(Some("the content-length of the response is no length".to_owned())));
+    }
+    let (status, headers) = (response.status, response.headers.to_map());
+    let mut message = Response::new(match response.into_body() {
+        Some(reader) => reader.sending().boxed_unsync(),
+        None => empty(),
+    });
+    *message.status_mut() = status;
+    *message.headers_mut() = headers;
+    Ok(message)
+}
+
+fn empty() -> Body {
+    Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// No server of wharf's sends them, so it says so; a guest goes on without.
+pub(super) fn send_informational(
+    _: &mut Cx<'_>,
+    _: Borrow<ResponseOutparam>,
+    status: u16,
+    _: Own<Fields>,
+) -> Outcome<Result<(), ErrorCode>> {
+    Ok(Err(if (100..200).contains(&status) {
+        ErrorCode::InternalError(Some("informational responses are not supported".to_owned()))
+    } else {
+        ErrorCode::HttpProtocolError
+    }))
+}
+
+impl Host {
+    /// Opens the two handles that a guest's handler gets. A request that names no authority is answered with 400 and
+    /// does not reach the guest: then there are none.
+    ///
+    /// # Errors
+    /// [`Kind::Limit`] if the guest has too many handles open.
+    pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
+        if request.uri().authority().is_none() && !request.headers().contains_key(HOST) {
+            let mut refusal = Response::new(empty());
+            *refusal.status_mut() = StatusCode::BAD_REQUEST;
+            if reply.send(Ok(refusal)).is_err() {
+                tracing::debug!("a request without an authority was given up");
+            }
+            return Ok(None);
+        }
+        let mut state = self.lock();
+        let request = state.table.push(IncomingRequest::new(request), None).map_err(stop)?;
+        let outparam = state.table.push(ResponseOutparam(reply), None).map_err(stop)?;
+        Ok(Some([request.into(), outparam.into()]))
+    }
+
+    /// Ends the wait for a response that the guest did not set.
+    pub(crate) fn end(&self) {
+        self.lock().table.close_all::<ResponseOutparam>();
+    }
+}
+
+fn stop(fault: Fault) -> Stop {
+    match fault {
+        Fault::Stop(stop) => stop,
+        Fault::Rule(rule) => Error::new(Kind::Internal, rule).into(),
+    }
+}

@@ -1,0 +1,176 @@
+//! The handles of one guest: what each stands for, whose child it is, and how many children it has.
+//!
+//! As the component model has it, all resource types share one index space and 0 is never a handle. A resource that
+//! has children can be neither dropped nor given away: the interface files call that a trap.
+
+use std::any::Any;
+
+use super::canon::{Outcome, limit, rule};
+
+/// How many handles a guest may have open. What a handle can hold is bounded too, so this bounds a guest's share of
+/// the host's memory.
+const MAX_HANDLES: usize = 4096;
+
+/// What a handle can stand for.
+pub(crate) trait Resource: Send + 'static {
+    /// The resource's name in its WIT file, for messages.
+    const NAME: &'static str;
+}
+
+struct Entry {
+    value: Box<dyn Any + Send>,
+    name: &'static str,
+    parent: Option<u32>,
+    children: u32,
+}
+
+/// The handle table.
+pub(crate) struct Table {
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Table { entries: vec![None], free: Vec::new() }
+    }
+
+    /// How many handles are open.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - 1 - self.free.len()
+    }
+
+    /// Closes every handle, as when the guest has ended.
+    pub(crate) fn clear(&mut self) {
+        *self = Table::new();
+    }
+
+    /// Opens a handle; `parent` cannot be closed before it.
+    pub(crate) fn push<T: Resource>(&mut self, value: T, parent: Option<u32>) -> Outcome<u32> {
+        if self.len() >= MAX_HANDLES {
+            return limit(format!("the guest has {MAX_HANDLES} handles open, as many as it may"));
+        }
+        if let Some(parent) = parent {
+            self.entry(parent)?.children += 1;
+        }
+        let entry = Some(Entry { value: Box::new(value), name: T::NAME, parent, children: 0 });
+        Ok(match self.free.pop() {
+            Some(at) => {
+                self.entries[at as usize] = entry;
+                at
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        })
+    }
+
+    /// What `handle` stands for.
+    pub(crate) fn get<T: Resource>(&mut self, handle: u32) -> Outcome<&mut T> {
+        let entry = self.entry(handle)?;
+        let name = entry.name;
+        match entry.value.downcast_mut() {
+            Some(value) => Ok(value),
+            None => rule(format!("handle {handle} is of the resource `{name}`, not `{}`", T::NAME)),
+        }
+    }
+
+    /// Closes `handle` and returns what it stood for.
+    pub(crate) fn take<T: Resource>(&mut self, handle: u32) -> Outcome<T> {
+        self.get::<T>(handle)?;
+        let entry = self.entry(handle)?;
+        if entry.children > 0 {
+            let children = entry.children;
+            return rule(format!(
+                "the `{}` still has {children} child resources, which must be dropped first",
+                T::NAME
+            ));
+        }
+        let Some(entry) = self.entries[handle as usize].take() else { return rule("a handle vanished") };
+        self.free.push(handle);
+        if let Some(parent) = entry.parent {
+            self.entry(parent)?.children -= 1;
+        }
+        match entry.value.downcast() {
+            Ok(value) => Ok(*value),
+            Err(_) => rule("a handle changed its type"),
+        }
+    }
+
+    /// Closes every handle of this resource type, whatever its children.
+    pub(crate) fn close_all<T: Resource>(&mut self) {
+        for at in 1..self.entries.len() {
+            if self.entries[at].as_ref().is_some_and(|entry| entry.children == 0 && entry.value.is::<T>()) {
+                self.entries[at] = None;
+                self.free.push(at as u32);
+            }
+        }
+    }
+
+    fn entry(&mut self, handle: u32) -> Outcome<&mut Entry> {
+        match self.entries.get_mut(handle as usize) {
+            Some(Some(entry)) => Ok(entry),
+            _ => rule(format!("{handle} is no open handle")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::canon::Fault;
+    use super::*;
+
+    struct A(u8);
+    struct B;
+
+    impl Resource for A {
+        const NAME: &'static str = "a";
+    }
+
+    impl Resource for B {
+        const NAME: &'static str = "b";
+    }
+
+    fn breaks<T>(outcome: Outcome<T>, text: &str) {
+        match outcome {
+            Err(Fault::Rule(message)) => assert!(message.contains(text), "{message}"),
+            Err(Fault::Stop(stop)) => panic!("{stop:?}"),
+            Ok(_) => panic!("no rule was broken"),
+        }
+    }
+
+    #[test]
+    fn handles_are_typed_and_numbers_are_used_again() {
+        let mut table = Table::new();
+        let a = table.push(A(1), None).ok().unwrap();
+        assert_eq!(a, 1);
+        breaks(table.get::<B>(a), "of the resource `a`, not `b`");
+        for wrong in [0, 2, u32::MAX] {
+            breaks(table.get::<A>(wrong), "no open handle");
+        }
+        assert_eq!(table.take::<A>(a).ok().unwrap().0, 1);
+        breaks(table.take::<A>(a), "no open handle");
+        assert_eq!(table.push(B, None).ok().unwrap(), a);
+    }
+
+    #[test]
+    fn a_parent_outlives_its_children() {
+        let mut table = Table::new();
+        let parent = table.push(A(1), None).ok().unwrap();
+        let child = table.push(B, Some(parent)).ok().unwrap();
+        breaks(table.take::<A>(parent), "1 child");
+        assert!(table.take::<B>(child).is_ok());
+        assert!(table.take::<A>(parent).is_ok());
+        assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn handles_are_limited() {
+        let mut table = Table::new();
+        for _ in 0..MAX_HANDLES {
+            assert!(table.push(B, None).is_ok());
+        }
+        assert!(matches!(table.push(B, None), Err(Fault::Stop(_))));
+    }
+}

@@ -1,0 +1,151 @@
+//! Drives the functions as an adapter would, over a guest that is nothing but memory and an allocator.
+
+mod fields;
+mod rules;
+mod wit_files;
+
+use std::time::{Duration, Instant};
+
+use super::options::{self, Options};
+use super::{Host, functions};
+use crate::abi::preview1::WasiConfig;
+use crate::error::Kind;
+use crate::imports::Stop;
+use crate::run::Run;
+use crate::seam::{Caller, Trap, TrapCode};
+
+/// How large a guest's memory is here.
+const MEMORY: usize = 64 << 10;
+
+/// Where the helpers below put arguments and results.
+const ARGS: u32 = 0x1000;
+const RET: u32 = 0x4000;
+
+/// From where the allocator gives.
+const HEAP: u32 = 0x8000;
+
+/// What fills the memory before a call, so that every byte written shows.
+const CANARY: u8 = 0xa5;
+
+/// A guest's memory, and its allocator.
+struct Fake {
+    memory: Vec<u8>,
+    next: u32,
+    /// What each call of the allocator asked for: alignment and size.
+    asked: Vec<(u32, u32)>,
+    /// What the allocator answers instead of what is right.
+    wrong: Option<u32>,
+}
+
+impl Caller for Fake {
+    fn memory(&mut self) -> Option<&mut [u8]> {
+        Some(&mut self.memory)
+    }
+
+    fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
+        if export != "cabi_realloc" {
+            return Err(Trap::new(TrapCode::Other, format!("{export} was called")));
+        }
+        let (align, size) = (slots[2] as u32, slots[3] as u32);
+        self.asked.push((align, size));
+        let at = self.next.next_multiple_of(align);
+        self.next = at + size;
+        slots[0] = u64::from(self.wrong.unwrap_or(at));
+        Ok(())
+    }
+
+    fn global(&mut self, _: &str) -> Option<u64> {
+        None
+    }
+
+    fn set_global(&mut self, _: &str, _: u64) -> bool {
+        false
+    }
+}
+
+struct Guest {
+    host: Host,
+    fake: Fake,
+    options: Options,
+    /// Where the next argument goes.
+    args: u32,
+}
+
+impl Guest {
+    fn new(config: &WasiConfig) -> Self {
+        let run = Run::default();
+        // No test waits longer than this, whatever goes wrong.
+        run.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
+        let fake = Fake { memory: vec![CANARY; MEMORY], next: HEAP, asked: Vec::new(), wrong: None };
+        Guest { host: Host::new(config, None, run), fake, options: Options::default(), args: ARGS }
+    }
+
+    fn try_call(&mut self, name: &str, args: &[u64]) -> Result<u64, Stop> {
+        let (interface, name) = name.split_once('#').unwrap();
+        let function = functions()
+            .find(|f| f.interface == interface && f.name == name)
+            .unwrap_or_else(|| panic!("{interface}#{name} is no function"));
+        let ty = function.ty();
+        assert_eq!(args.len(), ty.params.len(), "{interface}#{name}");
+        let mut slots = args.to_vec();
+        slots.resize(ty.params.len().max(ty.results.len()), 0);
+        function.call(&self.host, &self.options, &mut self.fake, &mut slots)?;
+        Ok(slots.first().copied().unwrap_or_default())
+    }
+
+    #[track_caller]
+    fn call(&mut self, name: &str, args: &[u64]) -> u64 {
+        self.try_call(name, args).unwrap()
+    }
+
+    /// The call has to end the guest for a broken rule, and to say which.
+    #[track_caller]
+    fn traps(&mut self, name: &str, args: &[u64], text: &str) {
+        match self.try_call(name, args) {
+            Err(Stop::Error(error)) => {
+                let message = error.to_string();
+                assert_eq!(error.kind(), Kind::Trap, "{message}");
+                assert!(message.contains(name), "{message}");
+                assert!(message.contains(text), "{message}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    /// Puts bytes into memory; their address and count are the two arguments.
+    fn bytes(&mut self, bytes: &[u8]) -> [u64; 2] {
+        let at = self.args.next_multiple_of(8);
+        self.args = at + bytes.len() as u32;
+        self.put(at, bytes);
+        [at.into(), bytes.len() as u64]
+    }
+
+    fn put(&mut self, at: u32, bytes: &[u8]) {
+        self.fake.memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn get(&self, at: u32, len: u32) -> Vec<u8> {
+        self.fake.memory[at as usize..][..len as usize].to_vec()
+    }
+
+    fn u32(&self, at: u32) -> u32 {
+        u32::from_le_bytes(self.get(at, 4).try_into().unwrap())
+    }
+
+    /// The string or list of bytes whose address and count lie at `at`.
+    fn string(&self, at: u32) -> Vec<u8> {
+        self.get(self.u32(at), self.u32(at + 4))
+    }
+}
+
+#[test]
+fn a_guest_that_names_other_options_gets_them() {
+    let (name, options) = options::parse("[method]error.to-debug-string;realloc=mine").unwrap();
+    assert_eq!((name, &*options.realloc), ("[method]error.to-debug-string", "mine"));
+    let mut guest = Guest::new(&WasiConfig::new());
+    guest.options = options;
+    match guest.try_call("wasi:cli/environment#get-arguments", &[RET.into()]) {
+        Err(Stop::Error(error)) => assert!(error.to_string().contains("`mine`"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+}

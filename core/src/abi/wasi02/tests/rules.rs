@@ -1,0 +1,188 @@
+//! What the canonical ABI checks: alignment, bounds, encodings, cases, handles, the allocator.
+
+use super::*;
+use crate::abi::wasi02::options::Encoding;
+
+const NEW: &str = "wasi:http/types#[constructor]fields";
+const HAS: &str = "wasi:http/types#[method]fields.has";
+const SET: &str = "wasi:http/types#[method]fields.set";
+const ENTRIES: &str = "wasi:http/types#[method]fields.entries";
+const ENVIRONMENT: &str = "wasi:cli/environment#get-environment";
+const ARGUMENTS: &str = "wasi:cli/environment#get-arguments";
+
+fn with_argument(argument: &str) -> Guest {
+    Guest::new(&WasiConfig::new().arg(argument).unwrap())
+}
+
+#[test]
+fn a_result_is_written_where_it_belongs_and_nothing_beside_it() {
+    let mut guest = Guest::new(&WasiConfig::new().env("A", "é").unwrap());
+    guest.call(ENVIRONMENT, &[RET.into()]);
+    assert_eq!(guest.fake.asked, [(4, 16), (1, 1), (1, 2)]);
+    let list = guest.u32(RET);
+    assert_eq!(guest.u32(RET + 4), 1);
+    assert_eq!(guest.string(list), b"A");
+    assert_eq!(guest.string(list + 8), "é".as_bytes());
+    let heap = HEAP..guest.fake.next;
+    for (at, byte) in (0u32..).zip(&guest.fake.memory) {
+        assert!(*byte == CANARY || (RET..RET + 8).contains(&at) || heap.contains(&at), "{at:#x} was written");
+    }
+}
+
+#[test]
+fn the_pointer_for_a_result_is_aligned_and_in_bounds() {
+    let mut guest = with_argument("a");
+    for bad in [1, 2, 3, RET as u64 + 1] {
+        guest.traps(ARGUMENTS, &[bad], "not aligned to 4");
+    }
+    for bad in [MEMORY as u64 - 4, MEMORY as u64, 0x7fff_fffc, 0xffff_fffc] {
+        guest.traps(ARGUMENTS, &[bad], "leave the guest's memory");
+    }
+    assert!(guest.fake.memory.iter().all(|byte| *byte == CANARY));
+    guest.call(ARGUMENTS, &[MEMORY as u64 - 8]);
+}
+
+#[test]
+fn what_the_allocator_answers_is_checked() {
+    let mut guest = with_argument("abc");
+    guest.fake.wrong = Some(HEAP + 2);
+    guest.traps(ARGUMENTS, &[RET.into()], "not aligned to 4");
+    for bad in [MEMORY as u32 - 4, 0xffff_fffc] {
+        guest.fake.wrong = Some(bad);
+        guest.traps(ARGUMENTS, &[RET.into()], "leave the guest's memory");
+    }
+}
+
+#[test]
+fn an_empty_list_is_allocated_too() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    guest.call(ARGUMENTS, &[RET.into()]);
+    assert_eq!(guest.fake.asked, [(4, 0)]);
+    assert_eq!(guest.u32(RET + 4), 0);
+}
+
+#[test]
+fn strings_are_checked_for_bounds_and_for_utf_8() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    let fields = guest.call(NEW, &[]);
+    for [ptr, len] in [[MEMORY as u64, 1], [MEMORY as u64 - 1, 2], [0xffff_ffff, 2], [1, 0xffff_ffff]] {
+        guest.traps(HAS, &[fields, ptr, len], "leaves the guest's memory");
+    }
+    let [ptr, len] = guest.bytes(&[b'a', 0xff]);
+    guest.traps(HAS, &[fields, ptr, len], "not UTF-8");
+    // Nothing at the very end is in bounds; the name is no name, which is no rule of the ABI.
+    assert_eq!(guest.call(HAS, &[fields, MEMORY as u64, 0]), 0);
+}
+
+#[test]
+fn lists_are_checked_for_alignment_and_bounds() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    let fields = guest.call(NEW, &[]);
+    let [name, len] = guest.bytes(b"a");
+    guest.traps(SET, &[fields, name, len, 2, 1, RET.into()], "not aligned to 4");
+    for [ptr, count] in [[MEMORY as u64 - 8, 2], [0, 0x2000_0001], [0xffff_fff8, 1]] {
+        guest.traps(SET, &[fields, name, len, ptr, count, RET.into()], "leaves the guest's memory");
+    }
+    let [inner, _] = guest.bytes(&[0xff; 8]);
+    guest.traps(SET, &[fields, name, len, inner, 1, RET.into()], "leaves the guest's memory");
+}
+
+#[test]
+fn other_encodings() {
+    for (encoding, text, bytes, count) in [
+        (Encoding::Utf16, "aé€", vec![b'a', 0, 0xe9, 0, 0xac, 0x20], 3),
+        (Encoding::CompactUtf16, "aé", vec![b'a', 0xe9], 2),
+        (Encoding::CompactUtf16, "a€", vec![b'a', 0, 0xac, 0x20], 0x8000_0002),
+    ] {
+        let mut guest = with_argument(text);
+        guest.options.encoding = encoding;
+        guest.call(ARGUMENTS, &[RET.into()]);
+        let list = guest.u32(RET);
+        assert_eq!(guest.u32(list + 4), count, "{text}");
+        assert_eq!(guest.get(guest.u32(list), bytes.len() as u32), bytes, "{text}");
+    }
+    let mut guest = Guest::new(&WasiConfig::new());
+    guest.options.encoding = Encoding::Utf16;
+    let fields = guest.call(NEW, &[]);
+    let [ptr, _] = guest.bytes(&[0x00, 0xd8, b'a', 0]);
+    guest.traps(HAS, &[fields, ptr, 2], "not UTF-16");
+    guest.traps(HAS, &[fields, ptr + 1, 1], "not aligned to 2");
+    guest.traps(HAS, &[fields, 0, 0x8000_0000], "longer than the guest's memory");
+}
+
+#[test]
+fn cases_that_there_are_none_of() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    let fields = guest.call(NEW, &[]);
+    let request = guest.call("wasi:http/types#[constructor]outgoing-request", &[fields]);
+    guest.traps("wasi:http/types#[method]outgoing-request.set-method", &[request, 10, 0, 0], "`method` has no case 10");
+    let set_scheme = "wasi:http/types#[method]outgoing-request.set-scheme";
+    guest.traps(set_scheme, &[request, 2, 0, 0, 0], "`option` has no case 2");
+    guest.traps(set_scheme, &[request, 1, 3, 0, 0], "`scheme` has no case 3");
+    guest.traps("wasi:cli/exit#exit", &[2], "`result` has no case 2");
+}
+
+#[test]
+fn handles_are_checked() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    let fields = guest.call(NEW, &[]);
+    let stdout = guest.call("wasi:cli/stdout#get-stdout", &[]);
+    for bad in [0, 77, 0xffff_ffff] {
+        guest.traps(ENTRIES, &[bad, RET.into()], "no open handle");
+        guest.traps("wasi:http/types#[resource-drop]fields", &[bad], "no open handle");
+    }
+    guest.traps(ENTRIES, &[stdout, RET.into()], "of the resource `output-stream`, not `fields`");
+    guest.call("wasi:http/types#[resource-drop]fields", &[fields]);
+    guest.traps(ENTRIES, &[fields, RET.into()], "no open handle");
+    assert_eq!(guest.host.open_handles(), 1);
+}
+
+#[test]
+fn bits_above_an_i32_do_not_count() {
+    let mut guest = with_argument("abc");
+    guest.call(ARGUMENTS, &[0xdead_beef_0000_0000 | u64::from(RET)]);
+    let fields = guest.call(NEW, &[]);
+    guest.call("wasi:http/types#[resource-drop]fields", &[fields | 0xdead_beef_0000_0000]);
+}
+
+#[test]
+fn a_write_beyond_what_was_allowed_is_a_trap() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    let stdout = guest.call("wasi:cli/stdout#get-stdout", &[]);
+    let [ptr, len] = guest.bytes(b"text");
+    let write = "wasi:io/streams#[method]output-stream.write";
+    guest.traps(write, &[stdout, ptr, len, RET.into()], "`check-write` allowed 0");
+    guest.call("wasi:io/streams#[method]output-stream.check-write", &[stdout, RET.into()]);
+    guest.call(write, &[stdout, ptr, len, RET.into()]);
+}
+
+#[test]
+fn waiting() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    guest.traps("wasi:io/poll#poll", &[0, 0, RET.into()], "never end");
+    let subscribe = "wasi:clocks/monotonic-clock#subscribe-duration";
+    let (never, soon, now) =
+        (guest.call(subscribe, &[u64::MAX]), guest.call(subscribe, &[1_000_000]), guest.call(subscribe, &[0]));
+    let list = |handles: &[u64]| handles.iter().flat_map(|handle| (*handle as u32).to_le_bytes()).collect::<Vec<_>>();
+    for (handles, met) in [(vec![never, soon], 1u32), (vec![now, never], 0)] {
+        let [ptr, _] = guest.bytes(&list(&handles));
+        guest.call("wasi:io/poll#poll", &[ptr, 2, RET.into()]);
+        assert_eq!(guest.u32(RET + 4), 1);
+        assert_eq!(guest.u32(guest.u32(RET)), met);
+    }
+    assert_eq!(guest.call("wasi:io/poll#[method]pollable.ready", &[never]), 0);
+    assert_eq!(guest.call("wasi:io/poll#[method]pollable.ready", &[now]), 1);
+    guest.call("wasi:io/poll#[method]pollable.block", &[now]);
+}
+
+#[test]
+fn a_stream_outlives_what_waits_for_it() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    let stdin = guest.call("wasi:cli/stdin#get-stdin", &[]);
+    let pollable = guest.call("wasi:io/streams#[method]input-stream.subscribe", &[stdin]);
+    assert_eq!(guest.call("wasi:io/poll#[method]pollable.ready", &[pollable]), 1);
+    let drop = "wasi:io/streams#[resource-drop]input-stream";
+    guest.traps(drop, &[stdin], "1 child");
+    guest.call("wasi:io/poll#[resource-drop]pollable", &[pollable]);
+    guest.call(drop, &[stdin]);
+}
