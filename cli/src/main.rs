@@ -44,6 +44,7 @@ fn main() -> ExitCode {
     logging::init(&cli.global, usual);
     let ended = catch_unwind(AssertUnwindSafe(|| match &cli.command {
         Command::Run(args) => commands::run::run(args, console),
+        Command::Serve(args) => commands::serve::serve(args, console),
         Command::Demo(args) => commands::demo::demo(args, console),
         Command::Backends(args) => commands::backends::backends(args),
         Command::Inspect(args) => commands::inspect::inspect(args),

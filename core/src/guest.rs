@@ -86,6 +86,11 @@ impl Guest {
         &self.exports
     }
 
+    /// Whether it answers requests: it exports `wasi:http/incoming-handler` of WASI 0.2. [`Session::handle`] hands it one.
+    pub fn is_handler(&self) -> bool {
+        inspect::handler(&self.exports).is_some()
+    }
+
     /// Makes an instance and runs its start function, if it has one. The time limit runs from here.
     ///
     /// # Errors

@@ -55,6 +55,9 @@ pub struct Prepared {
     has_start: bool,
 }
 
+/// What a start function is.
+const START: ExportType = ExportType::Function(FuncType { params: Vec::new(), results: Vec::new() });
+
 impl Prepared {
     /// Validates and rewrites `wasm`.
     ///
@@ -68,7 +71,14 @@ impl Prepared {
         let read = Read::of(wasm)?;
         let (wasm, has_start) = rewrite(wasm, options)?;
         debug_assert!(Validator::new_with_features(PORTABLE).validate_all(&wasm).is_ok());
-        Ok(Prepared { wasm, imports: read.imports.into(), exports: read.exports.into(), has_start })
+        let mut exports = read.exports;
+        // A component that was flattened brings its start function as this export already.
+        let own_start = exports.iter().position(|export| export.name == START_EXPORT && export.ty == START);
+        if let Some(index) = own_start {
+            exports.remove(index);
+        }
+        let has_start = has_start || own_start.is_some();
+        Ok(Prepared { wasm, imports: read.imports.into(), exports: exports.into(), has_start })
     }
 
     /// The rewritten module.

@@ -4,6 +4,7 @@ mod backend;
 mod conformance;
 mod global;
 mod run;
+mod serve;
 mod usage;
 mod values;
 
@@ -17,7 +18,8 @@ pub(crate) use self::conformance::ConformanceArgs;
 #[cfg(test)]
 pub(crate) use self::global::Color;
 pub(crate) use self::global::{GlobalArgs, LogFormat};
-pub(crate) use self::run::RunArgs;
+pub(crate) use self::run::{CacheArgs, GuestArgs, LimitArgs, OutboundArgs, RunArgs, SocketArgs};
+pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::usage::{Usage, one_line};
 pub(crate) use self::values::{DirGrant, EnvEntry};
 
@@ -35,6 +37,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a guest, granting it what the options name and nothing else
     Run(Box<RunArgs>),
+    /// Serve HTTP with a guest, an instance for each request
+    Serve(Box<ServeArgs>),
     /// Show a guest fetching from a local server, and being denied without the option that allows it
     Demo(DemoArgs),
     /// List the backends: engine version and capabilities

@@ -38,7 +38,11 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
-    /// The guest, a WebAssembly module, and the arguments it gets
+    /// Call this exported function, which takes no parameters, instead of `_start`
+    #[arg(short, long, value_name = "FN", help_heading = "Guest")]
+    pub(crate) invoke: Option<String>,
+
+    /// The guest, a WebAssembly module or component, and the arguments it gets
     #[arg(value_name = "MODULE", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_hint = clap::ValueHint::FilePath)]
     pub(crate) module_and_args: Vec<OsString>,
@@ -124,10 +128,6 @@ pub(crate) struct LimitArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Guest")]
 pub(crate) struct GuestArgs {
-    /// Call this exported function, which takes no parameters, instead of `_start`
-    #[arg(short, long, value_name = "FN")]
-    pub(crate) invoke: Option<String>,
-
     /// Set an environment variable of the guest, or pass on wharf's own; may be repeated
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = values::env_entry)]
     pub(crate) env: Vec<EnvEntry>,

@@ -6,8 +6,11 @@ pub(crate) mod completions;
 mod component;
 pub(crate) mod conformance;
 pub(crate) mod demo;
+mod grants;
 pub(crate) mod inspect;
+mod load;
 pub(crate) mod run;
+pub(crate) mod serve;
 
 use std::fs::File;
 use std::io::Read;

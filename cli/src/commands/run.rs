@@ -1,20 +1,15 @@
 //! `wharf run`.
 
 use std::ffi::OsStr;
-use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
-use etcetera::BaseStrategy;
-use wharf::core::abi::preview1::{Input, Network, Output, WasiConfig};
-use wharf::core::http::{Limits, Outbound, Policy};
-use wharf::core::{Backend, CodeCache, Error, Guest, GuestConfig, Kind, LoadOptions, Trap, TrapCode};
+use anyhow::anyhow;
+use wharf::core::abi::preview1::{Input, Output};
+use wharf::core::{Error, GuestConfig, Kind, Trap, TrapCode};
 
-use crate::args::{DirGrant, EnvEntry, RunArgs, Usage};
-use crate::commands::read_module;
+use crate::args::{RunArgs, Usage};
+use crate::commands::{grants, load};
 use crate::console::Console;
-use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::{backend, exit};
 
@@ -22,13 +17,18 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
     let signals = Signals::listen()?;
     let (module, guest_args) = split(args)?;
     // What is wrong with the grants is told before a long compilation.
-    let outbound = outbound(args)?;
-    let wasi = wasi(args, module, guest_args)?.network(network(args, &outbound)?);
+    let outbound = grants::outbound(&args.outbound, &args.limits)?;
+    let network = grants::network(&args.sockets, &args.limits, &outbound)?;
+    let wasi = grants::wasi(&args.guest, module, guest_args)?
+        .stdin(Input::Inherit)
+        .stdout(Output::Inherit)
+        .stderr(Output::Inherit)
+        .network(network);
     let backend = backend::make(&args.backend)?;
-    let guest = load(args, &*backend, module, console)?;
+    let guest = load::guest(&*backend, module, args.limits.max_memory, &args.cache, console)?;
     let config =
         GuestConfig { wasi, outbound: Some(outbound), timeout: args.limits.timeout, cancel: signals.guest_starts() };
-    match guest.run(config, args.guest.invoke.as_deref()) {
+    match guest.run(config, args.invoke.as_deref()) {
         Ok(code) => Ok(exit::guest_code(code)),
         Err(error) => Err(match (error.kind(), signals.stopped()) {
             (Kind::Cancelled, Some(stopped)) => stopped.into(),
@@ -47,103 +47,6 @@ fn split(args: &RunArgs) -> anyhow::Result<(&Path, Vec<String>)> {
         arg.to_str().map(str::to_owned).ok_or_else(wrong)
     };
     Ok((Path::new(module), rest.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?))
-}
-
-fn wasi(args: &RunArgs, module: &Path, guest_args: Vec<String>) -> anyhow::Result<WasiConfig> {
-    let program = module.file_name().unwrap_or_default().to_string_lossy();
-    let mut wasi = WasiConfig::new()
-        .stdin(Input::Inherit)
-        .stdout(Output::Inherit)
-        .stderr(Output::Inherit)
-        .arg(program)?
-        .args(guest_args)?;
-    for EnvEntry { name, value } in &args.guest.env {
-        let value = match value {
-            Some(value) => value.clone(),
-            None => std::env::var(name).map_err(|error| Usage(format!("--env {name}: {error}; write {name}=VALUE")))?,
-        };
-        wasi = wasi.env(name, value)?;
-    }
-    for DirGrant { host, guest } in &args.guest.dir {
-        wasi = wasi.preopen(host, guest).with_context(|| "--dir")?;
-    }
-    Ok(wasi)
-}
-
-fn outbound(args: &RunArgs) -> anyhow::Result<Outbound> {
-    let mut policy =
-        Policy::builder().allow_private_addresses(args.outbound.allow_private_ips).redirects(args.outbound.redirects);
-    for entry in &args.outbound.allow_host {
-        policy = policy.allow(&entry.0)?;
-    }
-    let given = &args.limits;
-    let limits = Limits {
-        open_responses: given.concurrency,
-        in_flight_requests: given.concurrency,
-        header_bytes: given.max_header_bytes.as_u64(),
-        request_body_bytes: given.max_request_body.as_u64(),
-        response_body_bytes: given.max_response_body.map_or(u64::MAX, |size| size.as_u64()),
-        connect_timeout: given.connect_timeout,
-        first_byte_timeout: given.first_byte_timeout,
-        between_bytes_timeout: given.between_bytes_timeout,
-        ..Limits::default()
-    };
-    Ok(Outbound::with_defaults(policy.build(), limits)?)
-}
-
-/// What the guest may do with sockets: connect where it may send requests, and listen where the options say.
-fn network(args: &RunArgs, outbound: &Outbound) -> anyhow::Result<Network> {
-    let given = &args.sockets;
-    let mut network = Network::new()
-        .connect(outbound.policy().clone())
-        .connect_timeout(args.limits.connect_timeout)
-        .max_sockets(given.max_sockets)
-        .max_socket_buffer(usize::try_from(given.max_socket_buffer.as_u64()).unwrap_or(usize::MAX));
-    for listen in &given.allow_listen {
-        network = network.allow_listen(*listen);
-    }
-    for address in &given.tcplisten {
-        let listener = TcpListener::bind(address).with_context(|| format!("--tcplisten {address}: cannot listen"))?;
-        let bound = listener.local_addr().with_context(|| format!("--tcplisten {address}"))?;
-        // Nobody can know otherwise which port the system chose.
-        if address.port() == 0 {
-            eprintln!("listening on {bound}");
-        }
-        network = network.listener(listener)?;
-    }
-    Ok(network)
-}
-
-fn load(args: &RunArgs, backend: &dyn Backend, module: &Path, console: Console) -> anyhow::Result<Guest> {
-    let options =
-        LoadOptions { max_memory: args.limits.max_memory.as_u64(), cache: cache(args)?, ..LoadOptions::default() };
-    let wasm = read_module(module, options.max_module_bytes)?;
-    let what = module.file_name().unwrap_or_default().to_string_lossy();
-    let progress = Progress::start(console, &format!("compiling {what} with {}", backend.info().name));
-    let guest = Guest::load(backend, &wasm, &options);
-    drop(progress);
-    guest.with_context(|| format!("`{}`", module.display()))
-}
-
-fn cache(args: &RunArgs) -> anyhow::Result<Option<Arc<CodeCache>>> {
-    if args.cache.no_cache {
-        return Ok(None);
-    }
-    if let Some(directory) = &args.cache.cache_dir {
-        return Ok(Some(Arc::new(CodeCache::open(directory).context("--cache-dir")?)));
-    }
-    // Nobody asked for this one, so that a machine without it only runs slower.
-    let Ok(user) = etcetera::base_strategy::choose_native_strategy() else {
-        tracing::info!("compiled code is not kept: the user has no home directory");
-        return Ok(None);
-    };
-    match CodeCache::open(&user.cache_dir().join("wharf")) {
-        Ok(cache) => Ok(Some(Arc::new(cache))),
-        Err(error) => {
-            tracing::warn!("compiled code is not kept: {}", wharf::core::chain(&error));
-            Ok(None)
-        }
-    }
 }
 
 /// Says the same of a trap whatever the engine's own words, which are logged.

@@ -24,9 +24,5 @@ pub fn cases() -> Vec<&'static Case> {
         wasihttp::CASES,
         suite::CASES,
     ];
-    areas
-        .into_iter()
-        .flat_map(|areas| areas.iter())
-        .flat_map(|cases| cases.iter())
-        .collect()
+    areas.into_iter().flat_map(|areas| areas.iter()).flat_map(|cases| cases.iter()).collect()
 }
