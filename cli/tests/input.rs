@@ -37,7 +37,7 @@ fn what_is_no_module() {
         refused(&[command, missing.to_str().unwrap()], 1, &["cannot read", "missing.wasm"]);
         refused(&[command, directory], 1, &["is a directory"]);
     }
-    refused(&["run", &component], 1, &["component", "wasm32-wasip1"]);
+    refused(&["run", &component], 1, &["exports no function `_start`"]);
     let cut = files.write("cut.wasm", b"\0asm\x0d\0\x01\0\x04\x7f\0asm");
     for args in [["inspect", &cut].as_slice(), &["compile", &cut, "-o", &files.write("out.wasm", "")]] {
         refused(args, 1, &["cut.wasm", "truncated", "offset 0x"]);

@@ -40,8 +40,13 @@ pub const LISTENER: PrebuiltGuest =
 pub const HELLO_HYPER: PrebuiltGuest =
     PrebuiltGuest { name: "hello-hyper", wasm: include_bytes!("../prebuilt/hello-hyper.wasm") };
 
+/// A `wasi:http` handler, as its bindings leave it: a core module. Its paths are `/echo`, `/fetch?URL`, `/trap`,
+/// `/unfinished`, `/silent` and `/spin`; it greets any other.
+pub const HELLO_HTTP: PrebuiltGuest =
+    PrebuiltGuest { name: "hello-http", wasm: include_bytes!("../prebuilt/hello-http.wasm") };
+
 /// Every guest.
-pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER];
+pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.

@@ -31,11 +31,11 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<u8> {
 #[derive(Serialize)]
 struct Report<'a> {
     file: &'a str,
-    /// `command` if it exports `_start`, else `library`.
+    /// `command` if it is started, `handler` if it answers requests, else `library`.
     kind: &'static str,
     /// The module names of the ABIs it speaks.
     abis: Vec<&'static str>,
-    /// Whether `wharf run` would start it.
+    /// Whether `wharf run` would start it, or `wharf serve` if it is a handler.
     runs: bool,
     /// What keeps it from being run.
     problems: Vec<String>,
@@ -68,7 +68,11 @@ fn report<'a>(file: &'a str, inspection: &'a Inspection) -> Report<'a> {
     let problems = problems(inspection);
     Report {
         file,
-        kind: if inspection.is_command() { "command" } else { "library" },
+        kind: match (inspection.is_command(), inspection.is_handler()) {
+            (true, _) => "command",
+            (false, true) => "handler",
+            (false, false) => "library",
+        },
         abis: inspection.abis().into_iter().map(Abi::module).collect(),
         runs: problems.is_empty(),
         problems,
@@ -124,7 +128,7 @@ fn describe(ty: &ExportType) -> (&'static str, Option<&FuncType>) {
 /// What keeps `wharf run` from running it.
 fn problems(inspection: &Inspection) -> Vec<String> {
     let mut problems = inspection.problems();
-    if !inspection.is_command() {
+    if !inspection.is_command() && !inspection.is_handler() {
         problems.push("it exports no `_start`; name a function to call with `wharf run --invoke FN`".to_owned());
     }
     problems
@@ -133,7 +137,11 @@ fn problems(inspection: &Inspection) -> Vec<String> {
 fn text(name: &str, inspection: &Inspection) -> String {
     let problems = problems(inspection);
     let abis: Vec<&str> = inspection.abis().into_iter().map(Abi::module).collect();
-    let kind = if inspection.is_command() { "a command" } else { "a library: it exports no `_start`" };
+    let (kind, command) = match (inspection.is_command(), inspection.is_handler()) {
+        (true, _) => ("a command", "run"),
+        (false, true) => ("a handler of wasi:http", "serve"),
+        (false, false) => ("a library: it exports no `_start`", "run"),
+    };
     let plain = Style::new();
 
     let mut text = String::new();
@@ -165,9 +173,9 @@ fn text(name: &str, inspection: &Inspection) -> String {
     let _ = write!(text, "\n{} ({})\n{}", styled(HEADING, "exports"), inspection.exports.len(), exports.render(2));
 
     if problems.is_empty() {
-        let _ = writeln!(text, "\n{}", styled(GOOD, "`wharf run` would start it"));
+        let _ = writeln!(text, "\n{}", styled(GOOD, format_args!("`wharf {command}` would start it")));
     } else {
-        let _ = writeln!(text, "\n{}", styled(BAD, "`wharf run` would refuse it:"));
+        let _ = writeln!(text, "\n{}", styled(BAD, format_args!("`wharf {command}` would refuse it:")));
         for problem in problems {
             let _ = writeln!(text, "  {}", printable(&problem));
         }

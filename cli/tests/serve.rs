@@ -1,0 +1,202 @@
+//! `wharf serve`: an unmodified `wasi:http` guest, as a component and as a core module, on every backend.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, Stdio};
+use std::time::Duration;
+
+use support::{Files, backends, end, wharf};
+use wharf_conformance::origin::{Origin, Reply};
+use wit_component::ComponentEncoder;
+
+/// The guest as a component: what its toolchain makes of the core module.
+fn component() -> Vec<u8> {
+    let core = wharf_guests::HELLO_HTTP.wasm().expect("the guest is there");
+    let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER;
+    ComponentEncoder::default()
+        .module(&core)
+        .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", adapter))
+        .and_then(|mut encoder| encoder.encode())
+        .expect("the guest is encoded as a component")
+}
+
+/// A running `wharf serve`, which is killed when dropped.
+struct Served {
+    child: Child,
+    err: BufReader<ChildStderr>,
+    base: String,
+}
+
+impl Served {
+    fn start(args: &[&str]) -> Self {
+        let mut child = wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let mut err = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut line = String::new();
+        err.read_line(&mut line).expect("a line");
+        let base = line.trim().strip_prefix("serving on ").unwrap_or_else(|| panic!("{line}")).to_owned();
+        Served { child, err, base }
+    }
+
+    fn get(&self, path: &str) -> reqwest::Result<(u16, String)> {
+        let response = client().get(format!("{}{path}", self.base)).send()?;
+        Ok((response.status().as_u16(), response.text()?))
+    }
+
+    /// Asks it to stop, and returns its exit code and what it printed.
+    fn stop(mut self) -> (Option<i32>, String) {
+        let id = self.child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let mut printed = String::new();
+        self.err.read_to_string(&mut printed).unwrap();
+        (self.child.wait().unwrap().code(), printed)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn client() -> reqwest::blocking::Client {
+    // An error says that another test was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::blocking::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap()
+}
+
+#[test]
+fn a_component_and_its_core_module_serve_on_every_backend() {
+    let files = Files::new();
+    let guests = [
+        files.write("component.wasm", component()),
+        files.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap()),
+    ];
+    for backend in backends() {
+        for guest in &guests {
+            let served = Served::start(&["--backend", backend, guest]);
+            let answer = served.get("/a?b=c").unwrap();
+            assert_eq!(answer, (200, "hello from /a?b=c\n".to_owned()), "{backend} {guest}");
+            assert_eq!(served.get("/b").unwrap().0, 200, "{backend} {guest}");
+            let (code, printed) = served.stop();
+            assert_eq!(code, Some(0), "{backend} {guest}: {printed}");
+            assert!(printed.contains("stdout [0] greeting /a?b=c\n"), "{backend} {guest}: {printed}");
+            assert!(printed.contains("stdout [1] greeting /b\n"), "{backend} {guest}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn bodies_stream_both_ways() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    let body: Vec<u8> = (0..1_500_000_u32).map(|n| (n % 251) as u8).collect();
+    for backend in backends() {
+        let served = Served::start(&["--backend", backend, &guest]);
+        let response = client().post(format!("{}/echo", served.base)).body(body.clone()).send().unwrap();
+        assert_eq!(response.status(), 200, "{backend}");
+        assert!(response.bytes().unwrap() == body, "{backend}: another body came back");
+    }
+}
+
+#[test]
+fn a_handler_reaches_what_it_is_granted() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    let origin = Origin::replying(Reply::ok("from the origin")).unwrap();
+    for backend in backends() {
+        let path = format!("/fetch?{}", origin.url("/x"));
+        let granted = Served::start(&["--backend", backend, "-a", &origin.base(), &guest]);
+        assert_eq!(granted.get(&path).unwrap(), (200, "from the origin".to_owned()), "{backend}");
+        let denied = Served::start(&["--backend", backend, &guest]);
+        let (status, text) = denied.get(&path).unwrap();
+        assert!(status == 502 && text.contains("HttpRequestDenied"), "{backend}: {status} {text}");
+        let (_, printed) = denied.stop();
+        assert!(printed.contains(&format!("allow {}", origin.base())), "{backend}: {printed}");
+    }
+    assert_eq!(origin.requests().len(), backends().len());
+}
+
+/// A guest that fails is seen to fail, and harms no other request.
+#[test]
+fn failures_are_visible_and_stay_alone() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    for backend in backends() {
+        let served = Served::start(&["--backend", backend, "--timeout", "400ms", &guest]);
+        assert_eq!(served.get("/silent").unwrap().0, 500, "{backend}");
+        assert_eq!(served.get("/spin").unwrap().0, 504, "{backend}");
+        for path in ["/trap", "/unfinished"] {
+            let error = served.get(path).expect_err("a broken body is no body");
+            assert!(error.is_body() || error.is_decode() || error.is_request(), "{backend} {path}: {error:?}");
+        }
+        assert_eq!(served.get("/").unwrap().0, 200, "{backend}");
+        let (code, printed) = served.stop();
+        assert_eq!(code, Some(0), "{backend}");
+        assert!(printed.contains("the guest trapped"), "{backend}: {printed}");
+        assert!(!printed.contains("panicked at core/"), "{backend}: {printed}");
+    }
+}
+
+#[test]
+fn what_is_too_much_is_turned_away() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    for backend in backends() {
+        let one = ["--backend", backend, "--max-concurrent", "1", "--max-waiting", "0", "--timeout", "2s", &guest];
+        let served = Served::start(&one);
+        let spinning = std::thread::spawn({
+            let url = format!("{}/spin", served.base);
+            move || client().get(url).send().unwrap().status()
+        });
+        let mut turned_away = None;
+        for _ in 0..100 {
+            let response = client().get(&served.base).send().unwrap();
+            if response.status() == 503 {
+                turned_away = Some(response);
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let turned_away = turned_away.expect("a request while another is worked on is turned away");
+        assert_eq!(turned_away.headers()["retry-after"], "1", "{backend}");
+        assert_eq!(spinning.join().unwrap(), 504, "{backend}");
+    }
+}
+
+#[test]
+fn a_connection_to_the_shutdown_address_stops_it() {
+    let files = Files::new();
+    let guest = files.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap());
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut served = Served::start(&["--shutdown-addr", &address.to_string(), &guest]);
+    TcpStream::connect(address).unwrap();
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_cannot_be_served_is_said_in_one_line() {
+    let files = Files::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let handler = files.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap());
+    let truncated = component();
+    let truncated = files.write("truncated.wasm", &truncated[..truncated.len() / 2]);
+    for (args, part) in [
+        (vec!["--addr", &taken, &handler], "cannot listen on"),
+        (vec!["--addr", "127.0.0.1:0", &files.fetch()], "exports no `wasi:http/incoming-handler@0.2`"),
+        (vec!["--addr", "127.0.0.1:0", &truncated], "truncated.wasm"),
+        (vec!["--addr", "127.0.0.1:0", "/nowhere.wasm"], "cannot read `/nowhere.wasm`"),
+    ] {
+        let ended = end(&mut wharf(&[&["serve"], &args[..]].concat()));
+        assert_eq!(ended.code, Some(1), "{args:?}: {ended:?}");
+        assert!(ended.err.starts_with("wharf: error: ") && ended.err.lines().count() == 1, "{args:?}: {ended:?}");
+        assert!(ended.err.contains(part), "{args:?}: {ended:?}");
+    }
+}
