@@ -240,7 +240,8 @@ impl State {
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = lock(&self.0);
-        state.gone = true;
+        // A sender asks for no more once it has all that was announced: nothing is lost then, and the guest has yet to finish.
+        state.gone = state.announced != Some(state.written) || !state.chunks.is_empty();
         state.chunks.clear();
         state.waiting = 0;
         let writer = state.writer.take();
@@ -286,6 +287,22 @@ mod tests {
         assert_eq!(writer.write(Bytes::from_static(b"abcd")), Err(ErrorCode::HttpResponseBodySize(Some(4))));
         assert_eq!(writer.room(), None);
         assert!(matches!(frame(&mut reader), Poll::Ready(Some(Err(_)))));
+    }
+
+    #[test]
+    fn a_sender_that_has_all_that_was_announced_may_go() {
+        let (writer, mut reader) = pipe(Message::Request, Some(2));
+        writer.write(Bytes::from_static(b"a")).unwrap();
+        assert!(frame(&mut reader).is_ready());
+        writer.write(Bytes::from_static(b"b")).unwrap();
+        assert!(frame(&mut reader).is_ready());
+        drop(reader);
+        assert!(writer.room().is_some(), "the write of the last byte succeeded");
+        writer.finish(None).unwrap();
+        let (writer, reader) = pipe(Message::Request, Some(2));
+        writer.write(Bytes::from_static(b"ab")).unwrap();
+        drop(reader);
+        assert_eq!(writer.room(), None, "what waits was lost");
     }
 
     #[test]
