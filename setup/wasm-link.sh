@@ -1,5 +1,5 @@
 #!/bin/sh
-# The linker setup/build-guests.sh gives to rustc when the WASI C library is
+# The linker setup/guests/rust.sh gives to rustc when the WASI C library is
 # Debian's: it adds the start-up object, which rustc adds only with its own C
 # library, to commands. Reactors (cdylib) are linked with --no-entry and have
 # none. Doing it here keeps the compiler's flags the same for both, so that they

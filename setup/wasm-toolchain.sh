@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Find, or provide, a Rust toolchain that builds for wasm32-wasip1.
 #
-#     eval "$(setup/wasm-toolchain.sh)"     (setup/build-guests.sh does this)
+#     eval "$(setup/wasm-toolchain.sh)"     (setup/guests/rust.sh does this)
 #
 # stdout carries `export` lines only; everything meant for people goes to stderr.
 #

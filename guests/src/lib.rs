@@ -1,8 +1,9 @@
 //! The guests that wharf's suite and demonstration run, compiled.
 //!
-//! Sources are in `guests/rust`, one crate a guest; `setup/build-guests.sh` compiles them. The results are committed in
-//! `guests/prebuilt` with their digests, so that running the suite needs no wasm toolchain. CI compiles them again and
-//! runs the suite on the result, through [`DIRECTORY_VARIABLE`].
+//! Sources are in `guests/LANGUAGE/NAME`; `setup/build-guests.sh` compiles them. Small ones are committed in
+//! `guests/prebuilt` with their digests, so that running the suite on them needs no wasm toolchain. CI compiles all of
+//! them and runs the suite on the result, through [`DIRECTORY_VARIABLE`]. A test with a guest that is not committed
+//! is marked `#[ignore]`, with the reason; CI runs these too.
 
 #![forbid(unsafe_code)]
 
@@ -18,32 +19,41 @@ pub const DIRECTORY_VARIABLE: &str = "WHARF_GUESTS_DIR";
 pub struct PrebuiltGuest {
     /// The guest's name: that of its source directory.
     pub name: &'static str,
-    wasm: &'static [u8],
+    /// The language it is written in: the directory that its source directory is in.
+    pub language: &'static str,
+    /// The committed module, if it is small enough to be committed.
+    committed: Option<&'static [u8]>,
+}
+
+/// A guest whose module is committed.
+macro_rules! committed {
+    ($language:literal, $name:literal) => {
+        PrebuiltGuest {
+            name: $name,
+            language: $language,
+            committed: Some(include_bytes!(concat!("../prebuilt/", $name, ".wasm"))),
+        }
+    };
 }
 
 /// `fetch [--count] URL [METHOD [BODY]] [NAME:VALUE]...`: a command on the published `wasi-experimental-http` crate.
-pub const FETCH: PrebuiltGuest = PrebuiltGuest { name: "fetch", wasm: include_bytes!("../prebuilt/fetch.wasm") };
+pub const FETCH: PrebuiltGuest = committed!("rust", "fetch");
 
 /// A reactor on the published crate: `get`, `post`, `headers`, `long_header`, `concurrent`, `large`, `whole`, `denied`.
-pub const PUBLISHED: PrebuiltGuest =
-    PrebuiltGuest { name: "published", wasm: include_bytes!("../prebuilt/published.wasm") };
+pub const PUBLISHED: PrebuiltGuest = committed!("rust", "published");
 
 /// `serve|poll ADDR COUNT` and `send|ask HOST:PORT TEXT`: a command on the published `wasmedge_wasi_socket` crate.
-pub const ECHO_WASMEDGE: PrebuiltGuest =
-    PrebuiltGuest { name: "echo-wasmedge", wasm: include_bytes!("../prebuilt/echo-wasmedge.wasm") };
+pub const ECHO_WASMEDGE: PrebuiltGuest = committed!("rust", "echo-wasmedge");
 
 /// `listener COUNT [FILE]`: a server on Rust's standard library, whose listener is open already.
-pub const LISTENER: PrebuiltGuest =
-    PrebuiltGuest { name: "listener", wasm: include_bytes!("../prebuilt/listener.wasm") };
+pub const LISTENER: PrebuiltGuest = committed!("rust", "listener");
 
 /// `hello-hyper ADDR`: an HTTP server on the published `hyper_wasi` and `tokio_wasi` crates.
-pub const HELLO_HYPER: PrebuiltGuest =
-    PrebuiltGuest { name: "hello-hyper", wasm: include_bytes!("../prebuilt/hello-hyper.wasm") };
+pub const HELLO_HYPER: PrebuiltGuest = committed!("rust", "hello-hyper");
 
 /// A `wasi:http` handler, as its bindings leave it: a core module. Its paths are `/echo`, `/fetch?URL`, `/trap`,
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
-pub const HELLO_HTTP: PrebuiltGuest =
-    PrebuiltGuest { name: "hello-http", wasm: include_bytes!("../prebuilt/hello-http.wasm") };
+pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
 
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP];
@@ -53,8 +63,18 @@ impl PrebuiltGuest {
     ///
     /// # Errors
     /// If that variable is set and the directory does not hold this guest: the committed one would be a silent stand-in.
+    /// If it is not set and the guest is not committed.
     pub fn wasm(&self) -> io::Result<Cow<'static, [u8]>> {
-        let Some(directory) = std::env::var_os(DIRECTORY_VARIABLE) else { return Ok(Cow::Borrowed(self.wasm)) };
+        let Some(directory) = std::env::var_os(DIRECTORY_VARIABLE) else {
+            return self.committed.map(Cow::Borrowed).ok_or_else(|| {
+                let (name, language) = (self.name, self.language);
+                let text = format!(
+                    "the guest `{name}` is not committed: build it with `setup/build-guests.sh DIRECTORY {language}` \
+                     and set {DIRECTORY_VARIABLE}"
+                );
+                io::Error::new(io::ErrorKind::NotFound, text)
+            });
+        };
         let path = Path::new(&directory).join(self.name).with_extension("wasm");
         match std::fs::read(&path) {
             Ok(wasm) => Ok(Cow::Owned(wasm)),
@@ -77,9 +97,10 @@ mod tests {
         let manifest: BTreeSet<&str> = include_str!("../prebuilt/SHA256SUMS").lines().collect();
         let found: Vec<String> = ALL
             .iter()
-            .map(|guest| {
-                let hex: String = Sha256::digest(guest.wasm).iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("{hex}  {}.wasm", guest.name)
+            .filter_map(|guest| {
+                let digest = Sha256::digest(guest.committed?);
+                let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                Some(format!("{hex}  {}.wasm", guest.name))
             })
             .collect();
         assert_eq!(manifest, found.iter().map(String::as_str).collect());
@@ -87,11 +108,18 @@ mod tests {
 
     #[test]
     fn every_source_has_a_guest() {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("rust");
-        let sources: BTreeSet<String> = std::fs::read_dir(sources)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        let directory = |path: &Path| -> Vec<String> {
+            let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
+            let directories = entries.filter(|entry| entry.file_type().unwrap().is_dir());
+            directories.map(|entry| entry.file_name().into_string().unwrap()).collect()
+        };
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let languages = directory(root).into_iter().filter(|name| !matches!(name.as_str(), "prebuilt" | "src"));
+        let sources: BTreeSet<(String, String)> = languages
+            .flat_map(|language| directory(&root.join(&language)).into_iter().map(move |name| (language.clone(), name)))
             .collect();
-        assert_eq!(sources, ALL.iter().map(|guest| guest.name.to_owned()).collect());
+        let listed: BTreeSet<_> = ALL.iter().map(|guest| (guest.language.to_owned(), guest.name.to_owned())).collect();
+        assert_eq!(sources, listed);
+        assert_eq!(listed.iter().map(|(_, name)| name).collect::<BTreeSet<_>>().len(), ALL.len(), "names are unique");
     }
 }

@@ -1,0 +1,1 @@
+//! Runs `wasi:http` components on Wasmtime's own component model, with wharf's policy and transport.
