@@ -58,6 +58,12 @@ pub const LISTENER: PrebuiltGuest = committed!("rust", "listener");
 /// `hello-hyper ADDR`: an HTTP server on the published `hyper_wasi` and `tokio_wasi` crates.
 pub const HELLO_HYPER: PrebuiltGuest = committed!("rust", "hello-hyper");
 
+/// `hello-wasmedge ADDR`: an HTTP server on the published `wasmedge_wasi_socket` crate.
+pub const HELLO_WASMEDGE: PrebuiltGuest = committed!("rust", "hello-wasmedge");
+
+/// An HTTP server on Rust's standard library, whose listener is open already.
+pub const HELLO_STD: PrebuiltGuest = committed!("rust", "hello-std");
+
 /// A `wasi:http` handler, as its bindings leave it: a core module. Its paths are `/echo`, `/fetch?URL`, `/trap`,
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
 pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
@@ -69,8 +75,18 @@ pub const HELLO_GO: PrebuiltGuest = built!("go", "hello-go");
 pub const HELLO_POLL: PrebuiltGuest = committed!("c", "hello-poll");
 
 /// Every guest.
-pub const ALL: &[PrebuiltGuest] =
-    &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP, HELLO_GO, HELLO_POLL];
+pub const ALL: &[PrebuiltGuest] = &[
+    FETCH,
+    PUBLISHED,
+    ECHO_WASMEDGE,
+    LISTENER,
+    HELLO_HYPER,
+    HELLO_WASMEDGE,
+    HELLO_STD,
+    HELLO_HTTP,
+    HELLO_GO,
+    HELLO_POLL,
+];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.
