@@ -36,6 +36,13 @@ macro_rules! committed {
     };
 }
 
+/// A guest whose module is too large to be committed.
+macro_rules! built {
+    ($language:literal, $name:literal) => {
+        PrebuiltGuest { name: $name, language: $language, committed: None }
+    };
+}
+
 /// `fetch [--count] URL [METHOD [BODY]] [NAME:VALUE]...`: a command on the published `wasi-experimental-http` crate.
 pub const FETCH: PrebuiltGuest = committed!("rust", "fetch");
 
@@ -55,8 +62,15 @@ pub const HELLO_HYPER: PrebuiltGuest = committed!("rust", "hello-hyper");
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
 pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
 
+/// An HTTP server on Go's standard library, whose listener is open already.
+pub const HELLO_GO: PrebuiltGuest = built!("go", "hello-go");
+
+/// An HTTP server in C on `poll(2)`, whose listener is open already.
+pub const HELLO_POLL: PrebuiltGuest = committed!("c", "hello-poll");
+
 /// Every guest.
-pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP];
+pub const ALL: &[PrebuiltGuest] =
+    &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP, HELLO_GO, HELLO_POLL];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.
