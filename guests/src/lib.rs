@@ -36,7 +36,7 @@ macro_rules! committed {
     };
 }
 
-/// A guest whose module is too large to be committed.
+/// A guest that is too large to commit.
 macro_rules! built {
     ($language:literal, $name:literal) => {
         PrebuiltGuest { name: $name, language: $language, committed: None }
@@ -68,9 +68,26 @@ pub const HELLO_GO: PrebuiltGuest = built!("go", "hello-go");
 /// An HTTP server in C on `poll(2)`, whose listener is open already.
 pub const HELLO_POLL: PrebuiltGuest = committed!("c", "hello-poll");
 
+/// A `wasi:http` component in JavaScript, made by componentize-js. Its paths are `/echo`, `/fetch?URL` and `/send?URL`;
+/// it greets any other.
+pub const HTTP_JS: PrebuiltGuest = built!("javascript", "http-js");
+
+/// The same in Python, made by componentize-py.
+pub const HTTP_PY: PrebuiltGuest = built!("python", "http-py");
+
 /// Every guest.
-pub const ALL: &[PrebuiltGuest] =
-    &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP, HELLO_GO, HELLO_POLL];
+pub const ALL: &[PrebuiltGuest] = &[
+    FETCH,
+    PUBLISHED,
+    ECHO_WASMEDGE,
+    LISTENER,
+    HELLO_HYPER,
+    HELLO_HTTP,
+    HELLO_GO,
+    HELLO_POLL,
+    HTTP_JS,
+    HTTP_PY,
+];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.
