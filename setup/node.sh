@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Find, or provide, Node and the packages that make components of JavaScript programs.
+# Find, or provide, Node and the packages that guests are built with.
 #
-#     eval "$(setup/node.sh)"     (setup/guests/javascript.sh does this)
+#     eval "$(setup/node.sh [SET])"     (setup/guests/javascript.sh does this)
 #
+# SET is a directory in setup/ with a package.json and its lock: `node`, unless given, makes components of JavaScript
+# programs; `assemblyscript` compiles AssemblyScript.
 # stdout carries `export` lines only; everything meant for people goes to stderr.
 #
 #   WHARF_NODE           the program
-#   WHARF_NODE_PACKAGES  the node_modules that setup/node/package-lock.json describes
+#   WHARF_NODE_PACKAGES  the node_modules that setup/SET/package-lock.json describes
 #
 # A Node that is on the PATH with its npm and new enough wins. Otherwise one comes from the Python package index, which
 # carries the official builds.
@@ -34,15 +36,16 @@ else
     export PATH=$installed/bin:$PATH
 fi
 
-lock=$(sha256sum "$here/node/package-lock.json" "$here/node/package.json" | sha256sum)
+set=$here/${1-node}
+lock=$(sha256sum "$set/package-lock.json" "$set/package.json" | sha256sum)
 packages=$cache/node-packages-${lock:0:16}
 exec 9>"$packages.lock"
 flock 9 # another run may be installing
 if ! [[ -e $packages/complete ]]; then
-    say "installing what $here/node/package-lock.json lists"
+    say "installing what $set/package-lock.json lists"
     rm -rf "$packages"
     mkdir "$packages"
-    cp "$here/node/package.json" "$here/node/package-lock.json" "$packages"
+    cp "$set/package.json" "$set/package-lock.json" "$packages"
     "${npm[@]}" ci --prefix "$packages" --silent --no-audit --no-fund >&2
     touch "$packages/complete" # last: what was interrupted is made anew
 fi

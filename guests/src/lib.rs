@@ -75,6 +75,15 @@ pub const HTTP_JS: PrebuiltGuest = built!("javascript", "http-js");
 /// The same in Python, made by componentize-py.
 pub const HTTP_PY: PrebuiltGuest = built!("python", "http-py");
 
+/// `as-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in AssemblyScript: what [`FETCH`] does, on wharf's own package.
+pub const AS_FETCH: PrebuiltGuest = committed!("assemblyscript", "as-fetch");
+
+/// `as-form URL [NAME=VALUE]...` in AssemblyScript: posts a form.
+pub const AS_FORM: PrebuiltGuest = committed!("assemblyscript", "as-form");
+
+/// `as-download URL` in AssemblyScript: prints the length and the CRC-32 of a body of any size.
+pub const AS_DOWNLOAD: PrebuiltGuest = committed!("assemblyscript", "as-download");
+
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[
     FETCH,
@@ -87,6 +96,9 @@ pub const ALL: &[PrebuiltGuest] = &[
     HELLO_POLL,
     HTTP_JS,
     HTTP_PY,
+    AS_FETCH,
+    AS_FORM,
+    AS_DOWNLOAD,
 ];
 
 impl PrebuiltGuest {
@@ -145,7 +157,7 @@ mod tests {
             directories.map(|entry| entry.file_name().into_string().unwrap()).collect()
         };
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let languages = directory(root).into_iter().filter(|name| !matches!(name.as_str(), "prebuilt" | "src"));
+        let languages = directory(root).into_iter().filter(|name| !matches!(name.as_str(), "prebuilt" | "src" | "sdk" | "templates"));
         let sources: BTreeSet<(String, String)> = languages
             .flat_map(|language| directory(&root.join(&language)).into_iter().map(move |name| (language.clone(), name)))
             .collect();

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Run the guest SDKs' own tests, each in the language of the SDK.
+#
+#     setup/test-sdks.sh [LANGUAGE...]
+#
+# A LANGUAGE is assemblyscript, c or go; without any, all of them. Nothing is written into the source tree.
+set -euo pipefail
+
+say() { printf 'test-sdks.sh: %s\n' "$*" >&2; }
+die() { say "$@"; exit 1; }
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+test_assemblyscript() {
+    local toolchain
+    toolchain=$("$root/setup/node.sh" assemblyscript)
+    eval "$toolchain"
+    # Packages are looked for above the importing file.
+    cp -r "$root/guests/sdk/assemblyscript" "$scratch/assemblyscript"
+    ln -s "$WHARF_NODE_PACKAGES" "$scratch/node_modules"
+    (cd "$scratch/assemblyscript" && "$WHARF_NODE" --test --test-reporter=dot tests/*.test.js)
+}
+
+if [[ $# -eq 0 ]]; then set -- assemblyscript; fi
+for language in "$@"; do
+    [[ $(type -t "test_$language") == function ]] || die "no SDK in '$language'"
+    say "testing the SDK in $language"
+    "test_$language"
+done
+say 'all passed'
