@@ -84,6 +84,15 @@ pub const AS_FORM: PrebuiltGuest = committed!("assemblyscript", "as-form");
 /// `as-download URL` in AssemblyScript: prints the length and the CRC-32 of a body of any size.
 pub const AS_DOWNLOAD: PrebuiltGuest = committed!("assemblyscript", "as-download");
 
+/// `c-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in C: what [`FETCH`] does, on wharf's own SDK.
+pub const C_FETCH: PrebuiltGuest = committed!("c", "c-fetch");
+
+/// `c-form URL [NAME=VALUE]...` in C: posts a form.
+pub const C_FORM: PrebuiltGuest = committed!("c", "c-form");
+
+/// `c-download URL` in C: prints the length and the CRC-32 of a body of any size.
+pub const C_DOWNLOAD: PrebuiltGuest = committed!("c", "c-download");
+
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[
     FETCH,
@@ -99,6 +108,9 @@ pub const ALL: &[PrebuiltGuest] = &[
     AS_FETCH,
     AS_FORM,
     AS_DOWNLOAD,
+    C_FETCH,
+    C_FORM,
+    C_DOWNLOAD,
 ];
 
 impl PrebuiltGuest {
@@ -157,7 +169,8 @@ mod tests {
             directories.map(|entry| entry.file_name().into_string().unwrap()).collect()
         };
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let languages = directory(root).into_iter().filter(|name| !matches!(name.as_str(), "prebuilt" | "src" | "sdk" | "templates"));
+        let no_language = ["prebuilt", "sdk", "src", "templates"];
+        let languages = directory(root).into_iter().filter(|name| !no_language.contains(&name.as_str()));
         let sources: BTreeSet<(String, String)> = languages
             .flat_map(|language| directory(&root.join(&language)).into_iter().map(move |name| (language.clone(), name)))
             .collect();
