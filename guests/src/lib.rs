@@ -93,6 +93,18 @@ pub const C_FORM: PrebuiltGuest = committed!("c", "c-form");
 /// `c-download URL` in C: prints the length and the CRC-32 of a body of any size.
 pub const C_DOWNLOAD: PrebuiltGuest = committed!("c", "c-download");
 
+/// `go-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in Go: what [`FETCH`] does, on wharf's own SDK and `net/http`.
+pub const GO_FETCH: PrebuiltGuest = built!("go", "go-fetch");
+
+/// `go-form URL [NAME=VALUE]...` in Go: posts a form.
+pub const GO_FORM: PrebuiltGuest = built!("go", "go-form");
+
+/// `go-download URL` in Go: prints the length and the CRC-32 of a body of any size.
+pub const GO_DOWNLOAD: PrebuiltGuest = built!("go", "go-download");
+
+/// `go-proxy ORIGIN` in Go: a reverse proxy, whose listener is open already.
+pub const GO_PROXY: PrebuiltGuest = built!("go", "go-proxy");
+
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[
     FETCH,
@@ -111,6 +123,10 @@ pub const ALL: &[PrebuiltGuest] = &[
     C_FETCH,
     C_FORM,
     C_DOWNLOAD,
+    GO_FETCH,
+    GO_FORM,
+    GO_DOWNLOAD,
+    GO_PROXY,
 ];
 
 impl PrebuiltGuest {
