@@ -74,6 +74,43 @@ pub const HELLO_GO: PrebuiltGuest = built!("go", "hello-go");
 /// An HTTP server in C on `poll(2)`, whose listener is open already.
 pub const HELLO_POLL: PrebuiltGuest = committed!("c", "hello-poll");
 
+/// A `wasi:http` component in JavaScript, made by componentize-js. Its paths are `/echo`, `/fetch?URL` and `/send?URL`;
+/// it greets any other.
+pub const HTTP_JS: PrebuiltGuest = built!("javascript", "http-js");
+
+/// The same in Python, made by componentize-py.
+pub const HTTP_PY: PrebuiltGuest = built!("python", "http-py");
+
+/// `as-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in AssemblyScript: what [`FETCH`] does, on wharf's own package.
+pub const AS_FETCH: PrebuiltGuest = committed!("assemblyscript", "as-fetch");
+
+/// `as-form URL [NAME=VALUE]...` in AssemblyScript: posts a form.
+pub const AS_FORM: PrebuiltGuest = committed!("assemblyscript", "as-form");
+
+/// `as-download URL` in AssemblyScript: prints the length and the CRC-32 of a body of any size.
+pub const AS_DOWNLOAD: PrebuiltGuest = committed!("assemblyscript", "as-download");
+
+/// `c-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in C: what [`FETCH`] does, on wharf's own SDK.
+pub const C_FETCH: PrebuiltGuest = committed!("c", "c-fetch");
+
+/// `c-form URL [NAME=VALUE]...` in C: posts a form.
+pub const C_FORM: PrebuiltGuest = committed!("c", "c-form");
+
+/// `c-download URL` in C: prints the length and the CRC-32 of a body of any size.
+pub const C_DOWNLOAD: PrebuiltGuest = committed!("c", "c-download");
+
+/// `go-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in Go: what [`FETCH`] does, on wharf's own SDK and `net/http`.
+pub const GO_FETCH: PrebuiltGuest = built!("go", "go-fetch");
+
+/// `go-form URL [NAME=VALUE]...` in Go: posts a form.
+pub const GO_FORM: PrebuiltGuest = built!("go", "go-form");
+
+/// `go-download URL` in Go: prints the length and the CRC-32 of a body of any size.
+pub const GO_DOWNLOAD: PrebuiltGuest = built!("go", "go-download");
+
+/// `go-proxy ORIGIN` in Go: a reverse proxy, whose listener is open already.
+pub const GO_PROXY: PrebuiltGuest = built!("go", "go-proxy");
+
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[
     FETCH,
@@ -86,6 +123,18 @@ pub const ALL: &[PrebuiltGuest] = &[
     HELLO_HTTP,
     HELLO_GO,
     HELLO_POLL,
+    HTTP_JS,
+    HTTP_PY,
+    AS_FETCH,
+    AS_FORM,
+    AS_DOWNLOAD,
+    C_FETCH,
+    C_FORM,
+    C_DOWNLOAD,
+    GO_FETCH,
+    GO_FORM,
+    GO_DOWNLOAD,
+    GO_PROXY,
 ];
 
 impl PrebuiltGuest {

@@ -4,8 +4,9 @@
 #     setup/guests/c.sh OUT_DIR [GUEST...]
 #
 # A GUEST is the name of a directory in guests/c; without any, all of them are built,
-# each from all of its .c files to OUT_DIR/<its name>.wasm. The same sources and compiler
-# give the same bytes, wherever they lie. Nothing is written into the source tree.
+# each from all of its .c files to OUT_DIR/<its name>.wasm, with the SDK in guests/sdk/c if
+# it includes wharf.h. The same sources and compiler give the same bytes, wherever they lie.
+# Nothing is written into the source tree.
 set -euo pipefail
 export LC_ALL=C # files in the same order everywhere
 
@@ -26,6 +27,7 @@ fi
 
 toolchain=$("$root/setup/c.sh")
 eval "$toolchain"
+sdk=$root/guests/sdk/c
 cc=("$WHARF_WASM_CC" --target=wasm32-wasi ${WHARF_WASM_SYSROOT:+"--sysroot=$WHARF_WASM_SYSROOT"})
 objects=$(mktemp -d)
 trap 'rm -rf "$objects"' EXIT
@@ -36,12 +38,13 @@ for guest in "$@"; do
     say "building $guest"
     mkdir "$objects/$guest"
     # By name from within their directory, so that no path goes in.
-    (
-        cd "$dir"
+    for place in "$dir" "$sdk"; do
+        if [[ $place == "$sdk" ]] && ! grep -q '"wharf.h"' "$dir"/*.c; then continue; fi
+        cd "$place"
         for file in *.c; do
-            "${cc[@]}" -std=c11 -Os -Wall -Wextra -Werror -c "$file" -o "$objects/$guest/$file.o"
+            "${cc[@]}" -std=c11 -Os -Wall -Wextra -Werror -I "$sdk" -c "$file" -o "$objects/$guest/$file.o"
         done
-    )
+    done
     # Without -O here: with it, clang runs a wasm-opt that happens to be on the PATH. The stack lies first and is
     # larger than usual, because poll(2) of the C library keeps there what it polls; too much of it traps.
     "${cc[@]}" -Wl,--strip-all -Wl,-z,stack-size=1048576 -Wl,--stack-first \
