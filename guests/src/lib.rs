@@ -36,6 +36,13 @@ macro_rules! committed {
     };
 }
 
+/// A guest that is too large to commit.
+macro_rules! built {
+    ($language:literal, $name:literal) => {
+        PrebuiltGuest { name: $name, language: $language, committed: None }
+    };
+}
+
 /// `fetch [--count] URL [METHOD [BODY]] [NAME:VALUE]...`: a command on the published `wasi-experimental-http` crate.
 pub const FETCH: PrebuiltGuest = committed!("rust", "fetch");
 
@@ -55,8 +62,16 @@ pub const HELLO_HYPER: PrebuiltGuest = committed!("rust", "hello-hyper");
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
 pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
 
+/// A `wasi:http` component in JavaScript, made by componentize-js. Its paths are `/echo`, `/fetch?URL` and `/send?URL`;
+/// it greets any other.
+pub const HTTP_JS: PrebuiltGuest = built!("javascript", "http-js");
+
+/// The same in Python, made by componentize-py.
+pub const HTTP_PY: PrebuiltGuest = built!("python", "http-py");
+
 /// Every guest.
-pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP];
+pub const ALL: &[PrebuiltGuest] =
+    &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP, HTTP_JS, HTTP_PY];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.
