@@ -42,17 +42,20 @@ pub(super) async fn timed<T>(
     timeouts: &Timeouts,
     send: impl AsyncFnOnce(Watched) -> Result<T, HttpError>,
 ) -> Result<T, HttpError> {
-    let progress = Arc::new(Progress::new());
+    let progress = Arc::new(Progress::new(body.is_end_stream()));
     let watched = Watched { body: Mutex::new(body), progress: progress.clone(), waiting: None };
     let sending = REQUEST.scope((timeouts.connect, progress.clone()), send(watched));
     tokio::select! {
         biased;
         // Over HTTP/2 an error of the request's body reaches the origin but not the response, so it is kept here.
         result = sending => result.map_err(|error| progress.state().body_error.take().unwrap_or(error)),
-        () = progress.stalled(timeouts.first_byte) => Err(HttpError::new(
-            HttpErrorKind::FirstByteTimeout,
-            format!("the response did not begin within {:?}", timeouts.first_byte),
-        )),
+        () = progress.stalled(timeouts.first_byte) => Err(if progress.state().body_ended {
+            let message = format!("the response did not begin within {:?}", timeouts.first_byte);
+            HttpError::new(HttpErrorKind::FirstByteTimeout, message)
+        } else {
+            let message = format!("the origin took nothing more of the request body for {:?}", timeouts.first_byte);
+            HttpError::new(HttpErrorKind::WriteTimeout, message)
+        }),
     }
 }
 
@@ -74,12 +77,14 @@ struct ProgressState {
     /// How many reasons there are not to count.
     pauses: usize,
     since: Instant,
+    /// Whether nothing of the body is left to be taken.
+    body_ended: bool,
     body_error: Option<HttpError>,
 }
 
 impl Progress {
-    fn new() -> Self {
-        let state = ProgressState { pauses: 0, since: Instant::now(), body_error: None };
+    fn new(body_ended: bool) -> Self {
+        let state = ProgressState { pauses: 0, since: Instant::now(), body_ended, body_error: None };
         Progress { state: Mutex::new(state), resumed: Notify::new() }
     }
 
@@ -93,9 +98,10 @@ impl Progress {
     }
 
     /// The body has given something to send, its end, or an error.
-    fn advance(&self, body_error: Option<HttpError>) {
+    fn advance(&self, body_ended: bool, body_error: Option<HttpError>) {
         let mut state = self.state();
         state.since = Instant::now();
+        state.body_ended = body_ended;
         state.body_error = body_error;
     }
 
@@ -144,12 +150,14 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let polled = Pin::new(self.body.get_mut().unwrap_or_else(PoisonError::into_inner)).poll_frame(context);
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        let ended = !matches!(polled, Poll::Ready(Some(Ok(_)))) || body.is_end_stream();
         match &polled {
             Poll::Pending if self.waiting.is_none() => self.waiting = Some(self.progress.pause()),
             Poll::Pending => {}
             Poll::Ready(frame) => {
-                self.progress.advance(frame.as_ref().and_then(|frame| frame.as_ref().err().cloned()));
+                self.progress.advance(ended, frame.as_ref().and_then(|frame| frame.as_ref().err().cloned()));
                 self.waiting = None;
             }
         }

@@ -2,8 +2,13 @@
 //!
 //! The probes are core modules as bindings produce them before they are wrapped as components.
 
+mod children;
+mod codes;
+mod exchange;
+mod faults;
 mod fields;
 mod files;
+mod handler;
 mod inbound;
 mod outbound;
 mod probe;
@@ -12,4 +17,13 @@ mod rules;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[rules::CASES, fields::CASES, outbound::CASES, inbound::CASES, files::CASES];
+pub const CASES: &[&[Case]] = &[
+    rules::CASES,
+    fields::CASES,
+    children::CASES,
+    outbound::CASES,
+    faults::CASES,
+    codes::CASES,
+    inbound::CASES,
+    files::CASES,
+];
