@@ -43,9 +43,11 @@ pub(super) async fn timed<T>(
     send: impl AsyncFnOnce(Watched) -> Result<T, HttpError>,
 ) -> Result<T, HttpError> {
     let progress = Arc::new(Progress::new(body.is_end_stream()));
-    let watched = Watched { body: Mutex::new(body), progress: progress.clone(), waiting: None };
+    let body = SharedBody(Arc::new(Mutex::new(Some(body))));
+    let watched = Watched { body: body.clone(), progress: progress.clone(), waiting: None };
     let sending = REQUEST.scope((timeouts.connect, progress.clone()), send(watched));
-    tokio::select! {
+    let mut unless_answered = GiveUp(Some(body));
+    let result = tokio::select! {
         biased;
         // Over HTTP/2 an error of the request's body reaches the origin but not the response, so it is kept here.
         result = sending => result.map_err(|error| progress.state().body_error.take().unwrap_or(error)),
@@ -56,6 +58,31 @@ pub(super) async fn timed<T>(
             let message = format!("the origin took nothing more of the request body for {:?}", timeouts.first_byte);
             HttpError::new(HttpErrorKind::WriteTimeout, message)
         }),
+    };
+    if result.is_ok() {
+        unless_answered.0 = None;
+    }
+    result
+}
+
+/// A request body that can be taken away from who sends it.
+#[derive(Clone)]
+struct SharedBody(Arc<Mutex<Option<Body>>>);
+
+impl SharedBody {
+    fn lock(&self) -> MutexGuard<'_, Option<Body>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a body away when it goes. A connection whose origin reads nothing keeps what it sends for as long as it
+/// lives, and whoever writes the body would wait as long.
+struct GiveUp(Option<SharedBody>);
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        let body = self.0.take().and_then(|body| body.lock().take());
+        drop(body);
     }
 }
 
@@ -134,10 +161,9 @@ impl Drop for Pause {
     }
 }
 
-/// A request body that reports its progress. The mutex is never contended: it makes the body `Sync`, which reqwest
-/// asks for and does not use.
+/// A request body that reports its progress.
 pub(super) struct Watched {
-    body: Mutex<Body>,
+    body: SharedBody,
     progress: Arc<Progress>,
     waiting: Option<Pause>,
 }
@@ -150,9 +176,17 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let polled = Pin::new(&mut *body).poll_frame(context);
-        let ended = !matches!(polled, Poll::Ready(Some(Ok(_)))) || body.is_end_stream();
+        let (polled, ended) = match &mut *self.body.lock() {
+            Some(body) => {
+                let polled = Pin::new(&mut *body).poll_frame(context);
+                let ended = !matches!(polled, Poll::Ready(Some(Ok(_)))) || body.is_end_stream();
+                (polled, ended)
+            }
+            None => {
+                let message = "the request was given up before its body was sent";
+                (Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Cancelled, message)))), true)
+            }
+        };
         match &polled {
             Poll::Pending if self.waiting.is_none() => self.waiting = Some(self.progress.pause()),
             Poll::Pending => {}
@@ -165,11 +199,11 @@ impl HttpBody for Watched {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+        self.body.lock().as_ref().is_some_and(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+        self.body.lock().as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 

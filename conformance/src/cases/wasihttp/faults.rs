@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wharf_core::http::{HttpError, Limits, Resolver};
 
@@ -15,7 +15,7 @@ use super::exchange::{
 use super::probe::{RET, Wasi02};
 use crate::case::{Case, CaseResult};
 use crate::context::Context;
-use crate::origin::{Certificate, Gate, Origin, Reply, Step, TestCa};
+use crate::origin::{Certificate, Gate, Origin, PATIENCE, Reply, Step, TestCa};
 use crate::{check, check_eq};
 
 const WIT: &str = "wasi:http/types@0.2.12: error-code";
@@ -140,14 +140,15 @@ fn read_timeout(context: &Context) -> CaseResult {
 
 /// The origin reads the head and no more, so that sooner or later what lies between is full.
 fn write_timeout(context: &Context) -> CaseResult {
-    let origin = Origin::raw(vec![Step::ReadHead, Step::Wait(Duration::from_secs(15))])?;
+    let origin = Origin::raw(vec![Step::ReadHead, Step::Wait(PATIENCE)])?;
     let mut probe = limited(context, &origin, |limits| limits.first_byte_timeout = SHORT)?;
     let (future, _, stream) = posting(&mut probe, &origin, &[])?;
-    let mut written = 0;
+    let (mut written, start) = (0, Instant::now());
     while probe.case("[method]output-stream.blocking-write-and-flush", &[stream, 0, 0x10000])? == 0 {
         written += 0x10000;
         check!(written < 60 << 20, "{written} bytes were taken that nobody reads");
     }
+    check!(start.elapsed() < PATIENCE, "the guest was held up until the origin went");
     check_eq!(probe.fails_later(future)?.code, WRITE_TIMEOUT, "the error code");
     Ok(())
 }
@@ -215,9 +216,8 @@ fn request_body(context: &Context) -> CaseResult {
     for headers in [&[("content-length", "20")][..], &[]] {
         let mut probe = limited(context, &origin, |limits| limits.request_body_bytes = 10)?;
         let (future, body, stream) = posting(&mut probe, &origin, headers)?;
-        // Where the length was announced the request is over already, and the stream closed.
+        // The request may be over by now, and the stream closed.
         let written = probe.write(stream, &[b'x'; 20])?;
-        check!(written == 0 || !headers.is_empty(), "a write failed before anybody could know");
         if written == 0 {
             probe.finish(body, stream)?;
         }

@@ -12,7 +12,11 @@ mod handler;
 mod inbound;
 mod outbound;
 mod probe;
+mod requests;
+mod responses;
 mod rules;
+mod serving;
+mod streams;
 
 use crate::case::Case;
 
@@ -22,8 +26,12 @@ pub const CASES: &[&[Case]] = &[
     fields::CASES,
     children::CASES,
     outbound::CASES,
+    requests::CASES,
+    streams::CASES,
     faults::CASES,
     codes::CASES,
     inbound::CASES,
+    serving::CASES,
+    responses::CASES,
     files::CASES,
 ];
