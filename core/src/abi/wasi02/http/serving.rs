@@ -62,6 +62,16 @@ fn empty() -> Body {
     Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
 }
 
+/// What a request that no guest can take is answered with: 400 if it names no authority, in its target or in Host.
+pub fn refusal(request: &Request<Body>) -> Option<Response<Body>> {
+    if request.uri().authority().is_some() || request.headers().contains_key(HOST) {
+        return None;
+    }
+    let mut refusal = Response::new(empty());
+    *refusal.status_mut() = StatusCode::BAD_REQUEST;
+    Some(refusal)
+}
+
 /// No server of wharf's sends them, so it says so; a guest goes on without.
 pub(super) fn send_informational(
     _: &mut Cx<'_>,
@@ -83,9 +93,7 @@ impl Host {
     /// # Errors
     /// [`Kind::Limit`] if the guest has too many handles open.
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
-        if request.uri().authority().is_none() && !request.headers().contains_key(HOST) {
-            let mut refusal = Response::new(empty());
-            *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        if let Some(refusal) = refusal(&request) {
             if reply.send(Ok(refusal)).is_err() {
                 tracing::debug!("a request without an authority was given up");
             }
