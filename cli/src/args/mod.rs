@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(crate) use self::backend::{BackendArgs, WasmEdgeMode};
+pub(crate) use self::backend::{BackendArgs, ComponentHost, HostArgs, WasmEdgeMode};
 pub(crate) use self::conformance::ConformanceArgs;
 #[cfg(test)]
 pub(crate) use self::global::Color;

@@ -8,6 +8,7 @@ use crate::http::{FieldSize, HttpError, HttpErrorKind};
 record! {
     /// What is known of a failed name resolution.
     #[derive(Debug, Clone, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the WIT file names them, and says no more")]
     pub struct DnsErrorPayload {
         rcode: Option<String>,
         info_code: Option<u16>,
@@ -17,6 +18,7 @@ record! {
 record! {
     /// A TLS alert.
     #[derive(Debug, Clone, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the WIT file names them, and says no more")]
     pub struct TlsAlertReceivedPayload {
         alert_id: Option<u8>,
         alert_message: Option<String>,
@@ -26,6 +28,7 @@ record! {
 record! {
     /// A header or trailer that is too large.
     #[derive(Debug, Clone, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the WIT file names them, and says no more")]
     pub struct FieldSizePayload {
         field_name: Option<String>,
         field_size: Option<u32>,

@@ -71,6 +71,18 @@ fn empty() -> Body {
     Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
 }
 
+/// What a request that no guest can take is answered with: 400 if it names no authority, or several, in its target or in
+/// Host.
+pub fn refusal(request: &Request<Body>) -> Option<Response<Body>> {
+    authority(request).is_none().then(bad_request)
+}
+
+fn bad_request() -> Response<Body> {
+    let mut refusal = Response::new(empty());
+    *refusal.status_mut() = StatusCode::BAD_REQUEST;
+    refusal
+}
+
 /// No server of wharf's sends them, so it says so; a guest goes on without.
 pub(super) fn send_informational(
     _: &mut Cx<'_>,
@@ -93,9 +105,7 @@ impl Host {
     /// [`Kind::Limit`] if the guest has too many handles open.
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
         let Some(authority) = authority(&request) else {
-            let mut refusal = Response::new(empty());
-            *refusal.status_mut() = StatusCode::BAD_REQUEST;
-            if reply.send(Ok(refusal)).is_err() {
+            if reply.send(Ok(bad_request())).is_err() {
                 tracing::debug!("a request without an authority was given up");
             }
             return Ok(None);
