@@ -1,6 +1,6 @@
 //! The guests that wharf's suite and demonstration run, compiled.
 //!
-//! Sources are in `guests/LANGUAGE/NAME`; `setup/build-guests.sh` compiles them. Small ones are committed in
+//! Sources are in `guests/LANGUAGE/NAME`, beside the SDK of that language in `guests/LANGUAGE/sdk`; `setup/build-guests.sh` compiles them. Small ones are committed in
 //! `guests/prebuilt` with their digests, so that running the suite on them needs no wasm toolchain. CI compiles all of
 //! them and runs the suite on the result, through [`DIRECTORY_VARIABLE`]. A test with a guest that is not committed
 //! is marked `#[ignore]`, with the reason; CI runs these too.
@@ -36,6 +36,13 @@ macro_rules! committed {
     };
 }
 
+/// A guest that is built by the checks, and not committed.
+macro_rules! built {
+    ($language:literal, $name:literal) => {
+        PrebuiltGuest { name: $name, language: $language, committed: None }
+    };
+}
+
 /// `fetch [--count] URL [METHOD [BODY]] [NAME:VALUE]...`: a command on the published `wasi-experimental-http` crate.
 pub const FETCH: PrebuiltGuest = committed!("rust", "fetch");
 
@@ -55,8 +62,47 @@ pub const HELLO_HYPER: PrebuiltGuest = committed!("rust", "hello-hyper");
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
 pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
 
+/// `rust-fetch URL...` on the SDK: fetches at the same time. For `wasi_experimental_http`.
+pub const RUST_FETCH: PrebuiltGuest = built!("rust", "rust-fetch");
+
+/// The same source, built for `wasi:http`.
+pub const RUST_FETCH_HTTP: PrebuiltGuest = built!("rust", "rust-fetch-http");
+
+/// `rust-form URL NAME=VALUE...` on the SDK: posts a form. For `wasi_experimental_http`.
+pub const RUST_FORM: PrebuiltGuest = built!("rust", "rust-form");
+
+/// The same source, built for `wasi:http`.
+pub const RUST_FORM_HTTP: PrebuiltGuest = built!("rust", "rust-form-http");
+
+/// `rust-download URL [FILE]` on the SDK: streams a download and prints its digest. For `wasi_experimental_http`.
+pub const RUST_DOWNLOAD: PrebuiltGuest = built!("rust", "rust-download");
+
+/// The same source, built for `wasi:http`.
+pub const RUST_DOWNLOAD_HTTP: PrebuiltGuest = built!("rust", "rust-download-http");
+
+/// A `wasi:http` handler on the SDK, which passes requests on to the origin that `UPSTREAM` names.
+pub const RUST_PROXY: PrebuiltGuest = built!("rust", "rust-proxy");
+
+/// The source of [`PUBLISHED`], unchanged, on the SDK instead of the published crate.
+pub const RUST_COMPAT: PrebuiltGuest = built!("rust", "rust-compat");
+
 /// Every guest.
-pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP];
+pub const ALL: &[PrebuiltGuest] = &[
+    FETCH,
+    PUBLISHED,
+    ECHO_WASMEDGE,
+    LISTENER,
+    HELLO_HYPER,
+    HELLO_HTTP,
+    RUST_FETCH,
+    RUST_FETCH_HTTP,
+    RUST_FORM,
+    RUST_FORM_HTTP,
+    RUST_DOWNLOAD,
+    RUST_DOWNLOAD_HTTP,
+    RUST_PROXY,
+    RUST_COMPAT,
+];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.
@@ -114,9 +160,14 @@ mod tests {
             directories.map(|entry| entry.file_name().into_string().unwrap()).collect()
         };
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let languages = directory(root).into_iter().filter(|name| !matches!(name.as_str(), "prebuilt" | "src"));
+        let languages = directory(root)
+            .into_iter()
+            .filter(|name| !matches!(name.as_str(), "prebuilt" | "sdk" | "src" | "templates"));
         let sources: BTreeSet<(String, String)> = languages
-            .flat_map(|language| directory(&root.join(&language)).into_iter().map(move |name| (language.clone(), name)))
+            .flat_map(|language| {
+                let guests = directory(&root.join(&language)).into_iter().filter(|name| name != "sdk");
+                guests.map(move |name| (language.clone(), name))
+            })
             .collect();
         let listed: BTreeSet<_> = ALL.iter().map(|guest| (guest.language.to_owned(), guest.name.to_owned())).collect();
         assert_eq!(sources, listed);
