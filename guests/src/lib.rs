@@ -111,6 +111,30 @@ pub const GO_DOWNLOAD: PrebuiltGuest = built!("go", "go-download");
 /// `go-proxy ORIGIN` in Go: a reverse proxy, whose listener is open already.
 pub const GO_PROXY: PrebuiltGuest = built!("go", "go-proxy");
 
+/// `rust-fetch URL...` on the SDK: fetches at the same time. For `wasi_experimental_http`.
+pub const RUST_FETCH: PrebuiltGuest = built!("rust", "rust-fetch");
+
+/// The same source, built for `wasi:http`.
+pub const RUST_FETCH_HTTP: PrebuiltGuest = built!("rust", "rust-fetch-http");
+
+/// `rust-form URL NAME=VALUE...` on the SDK: posts a form. For `wasi_experimental_http`.
+pub const RUST_FORM: PrebuiltGuest = built!("rust", "rust-form");
+
+/// The same source, built for `wasi:http`.
+pub const RUST_FORM_HTTP: PrebuiltGuest = built!("rust", "rust-form-http");
+
+/// `rust-download URL [FILE]` on the SDK: streams a download and prints its digest. For `wasi_experimental_http`.
+pub const RUST_DOWNLOAD: PrebuiltGuest = built!("rust", "rust-download");
+
+/// The same source, built for `wasi:http`.
+pub const RUST_DOWNLOAD_HTTP: PrebuiltGuest = built!("rust", "rust-download-http");
+
+/// A `wasi:http` handler on the SDK, which passes requests on to the origin that `UPSTREAM` names.
+pub const RUST_PROXY: PrebuiltGuest = built!("rust", "rust-proxy");
+
+/// The source of [`PUBLISHED`], unchanged, on the SDK instead of the published crate.
+pub const RUST_COMPAT: PrebuiltGuest = built!("rust", "rust-compat");
+
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[
     FETCH,
@@ -135,6 +159,14 @@ pub const ALL: &[PrebuiltGuest] = &[
     GO_FORM,
     GO_DOWNLOAD,
     GO_PROXY,
+    RUST_FETCH,
+    RUST_FETCH_HTTP,
+    RUST_FORM,
+    RUST_FORM_HTTP,
+    RUST_DOWNLOAD,
+    RUST_DOWNLOAD_HTTP,
+    RUST_PROXY,
+    RUST_COMPAT,
 ];
 
 impl PrebuiltGuest {

@@ -9,8 +9,9 @@
 # `crate-type = ["cdylib"]` makes a reactor, a program makes a command.
 #
 # The same sources and compiler give the same bytes, wherever they lie, as long as
-# a crate depends on registries and its own directory only: cargo mixes the full
-# path of any other path dependency into symbol names, hence into their order.
+# a crate depends on registries and on what is in its own workspace only: cargo mixes
+# the full path of any other path dependency into symbol names, hence into their
+# order. The SDK and the guests on it are one workspace, guests/rust/Cargo.toml.
 # Nothing is written into the source tree; builds go to WHARF_CACHE/guests-target.
 set -euo pipefail
 
