@@ -62,16 +62,22 @@ pub const HELLO_HYPER: PrebuiltGuest = committed!("rust", "hello-hyper");
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
 pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
 
-/// A `wasi:http` component in JavaScript, made by componentize-js. Its paths are `/echo`, `/fetch?URL` and `/send?URL`;
-/// it greets any other.
+/// A `wasi:http` handler on the `wstd` crate, as a core module. Its paths are `/echo`, `/fetch?URL` and `/send?URL`; it
+/// greets any other.
+pub const HTTP_WSTD: PrebuiltGuest = committed!("rust", "http-wstd");
+
+/// The same on the `waki` crate.
+pub const HTTP_WAKI: PrebuiltGuest = committed!("rust", "http-waki");
+
+/// The same in JavaScript: a component made by componentize-js.
 pub const HTTP_JS: PrebuiltGuest = built!("javascript", "http-js");
 
-/// The same in Python, made by componentize-py.
+/// The same in Python: a component made by componentize-py.
 pub const HTTP_PY: PrebuiltGuest = built!("python", "http-py");
 
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] =
-    &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP, HTTP_JS, HTTP_PY];
+    &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP, HTTP_WSTD, HTTP_WAKI, HTTP_JS, HTTP_PY];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.
