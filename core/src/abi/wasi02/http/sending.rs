@@ -14,7 +14,7 @@ use super::outgoing::{MAX_PART, OutgoingRequest, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{Pollable, unconstrained};
 use crate::abi::wasi02::table::Resource;
-use crate::http::{HttpError, Incoming, Outgoing, Pending};
+use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending};
 
 /// `wasi:http/types.request-options`: durations in nanoseconds.
 #[derive(Default)]
@@ -110,7 +110,7 @@ pub(super) fn handle(
         timeouts.between_bytes = asked(options.between_bytes, timeouts.between_bytes);
     }
     let pending = outbound.send_with(request, timeouts);
-    if let Some(error) = pending.refused() {
+    if let Some(error) = pending.refused().filter(|error| error.kind() == HttpErrorKind::Denied) {
         return Ok(Err(ErrorCode::from(error)));
     }
     cx.push(FutureIncomingResponse(State::Pending(pending))).map(Ok)
