@@ -33,16 +33,17 @@ impl Served {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the command starts");
-        let mut err = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut printed = String::new();
-        loop {
-            let start = printed.len();
-            let read = err.read_line(&mut printed).expect("a line");
-            if let Some(base) = printed[start..].trim().strip_prefix("serving on ") {
-                return Served { child, err, base: base.to_owned(), printed };
+        let err = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut served = Served { child, err, printed: String::new(), base: String::new() };
+        while served.base.is_empty() {
+            let start = served.printed.len();
+            let read = served.err.read_line(&mut served.printed).expect("a line");
+            assert!(read > 0, "it does not serve: {}", served.printed);
+            if let Some(base) = served.printed[start..].trim().strip_prefix("serving on ") {
+                served.base = base.to_owned();
             }
-            assert!(read > 0, "it does not serve: {printed}");
         }
+        served
     }
 
     pub(crate) fn get(&self, path: &str) -> reqwest::Result<(u16, String)> {
