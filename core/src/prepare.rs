@@ -313,7 +313,7 @@ fn memories(section: &wasmparser::MemorySectionReader<'_>, cap: u64) -> Result<M
             return Err(Error::new(
                 Kind::Limit,
                 format!(
-                    "the module starts with {} bytes of memory; at most {cap} are allowed",
+                    "the module starts with {} bytes of memory; at most {cap} are allowed: raise the limit `max-memory`",
                     memory.initial.saturating_mul(PAGE)
                 ),
             ));

@@ -135,6 +135,13 @@ pub const RUST_PROXY: PrebuiltGuest = built!("rust", "rust-proxy");
 /// The source of [`PUBLISHED`], unchanged, on the SDK instead of the published crate.
 pub const RUST_COMPAT: PrebuiltGuest = built!("rust", "rust-compat");
 
+/// A `wasi:http` handler on the `wstd` crate, as a core module. Its paths are `/echo`, `/fetch?URL` and `/send?URL`; it
+/// greets any other.
+pub const HTTP_WSTD: PrebuiltGuest = committed!("rust", "http-wstd");
+
+/// The same on the `waki` crate.
+pub const HTTP_WAKI: PrebuiltGuest = committed!("rust", "http-waki");
+
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[
     FETCH,
@@ -167,6 +174,8 @@ pub const ALL: &[PrebuiltGuest] = &[
     RUST_DOWNLOAD_HTTP,
     RUST_PROXY,
     RUST_COMPAT,
+    HTTP_WSTD,
+    HTTP_WAKI,
 ];
 
 impl PrebuiltGuest {

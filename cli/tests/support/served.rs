@@ -1,19 +1,17 @@
-//! A running `wharf serve`, and a guest for it.
+//! A running `wharf serve`.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
+use reqwest::blocking::Client;
 use wit_component::ComponentEncoder;
 
-use super::wharf;
-
-/// The guest of the suite as a component: what its toolchain makes of the core module.
-pub(crate) fn component() -> Vec<u8> {
-    let core = wharf_guests::HELLO_HTTP.wasm().expect("the guest is there");
+/// A guest as a component: what its toolchain makes of the core module.
+pub(crate) fn encode(core: &[u8]) -> Vec<u8> {
     let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER;
     ComponentEncoder::default()
-        .module(&core)
+        .module(core)
         .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", adapter))
         .and_then(|mut encoder| encoder.encode())
         .expect("the guest is encoded as a component")
@@ -21,22 +19,31 @@ pub(crate) fn component() -> Vec<u8> {
 
 /// A running `wharf serve`, which is killed when dropped.
 pub(crate) struct Served {
-    child: Child,
+    pub(crate) child: Child,
     err: BufReader<ChildStderr>,
+    /// What it printed before it served.
+    printed: String,
     pub(crate) base: String,
 }
 
 impl Served {
+    /// Starts it on a port of its own and waits until it serves.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat())
+        let mut child = super::wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the command starts");
-        let mut err = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut line = String::new();
-        err.read_line(&mut line).expect("a line");
-        let base = line.trim().strip_prefix("serving on ").unwrap_or_else(|| panic!("{line}")).to_owned();
-        Served { child, err, base }
+        let err = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut served = Served { child, err, printed: String::new(), base: String::new() };
+        while served.base.is_empty() {
+            let start = served.printed.len();
+            let read = served.err.read_line(&mut served.printed).expect("a line");
+            assert!(read > 0, "it does not serve: {}", served.printed);
+            if let Some(base) = served.printed[start..].trim().strip_prefix("serving on ") {
+                served.base = base.to_owned();
+            }
+        }
+        served
     }
 
     pub(crate) fn get(&self, path: &str) -> reqwest::Result<(u16, String)> {
@@ -47,8 +54,8 @@ impl Served {
     /// Asks it to stop, and returns its exit code and what it printed.
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        let mut printed = String::new();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let mut printed = std::mem::take(&mut self.printed);
         self.err.read_to_string(&mut printed).unwrap();
         (self.child.wait().unwrap().code(), printed)
     }
@@ -62,8 +69,9 @@ impl Drop for Served {
     }
 }
 
-pub(crate) fn client() -> reqwest::blocking::Client {
+/// Sends requests to it, and waits for an answer as long as a machine that is busy may need.
+pub(crate) fn client() -> Client {
     // An error says that another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::blocking::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap()
+    Client::builder().timeout(Duration::from_secs(120)).no_proxy().build().unwrap()
 }

@@ -211,6 +211,16 @@ struct Waiting {
     exchange: Exchange,
 }
 
+impl Pending {
+    /// Why the request was refused before anything was sent, if it was.
+    pub fn refused(&self) -> Option<&HttpError> {
+        match &self.state {
+            State::Failed(error) => Some(error),
+            State::Waiting(_) | State::Taken => None,
+        }
+    }
+}
+
 impl Future for Pending {
     type Output = Result<Response<Incoming>, HttpError>;
 

@@ -14,7 +14,7 @@ use super::outgoing::{MAX_PART, OutgoingRequest, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{Pollable, unconstrained};
 use crate::abi::wasi02::table::Resource;
-use crate::http::{HttpError, Incoming, Outgoing, Pending};
+use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending};
 
 /// `wasi:http/types.request-options`: durations in nanoseconds.
 #[derive(Default)]
@@ -87,7 +87,11 @@ impl FutureIncomingResponse {
     }
 }
 
-/// Sends a request. What is wrong with it is answered at once; what its sending fails with, by the future.
+/// Sends a request. What is wrong with it, and that it is denied, is answered at once; what its sending fails with, by
+/// the future.
+///
+/// Libraries write the body before they look at the future. A request that is denied has nobody to take its body, so
+/// that all they could tell their user is that it was closed.
 pub(super) fn handle(
     cx: &mut Cx<'_>,
     request: Own<OutgoingRequest>,
@@ -106,6 +110,9 @@ pub(super) fn handle(
         timeouts.between_bytes = asked(options.between_bytes, timeouts.between_bytes);
     }
     let pending = outbound.send_with(request, timeouts);
+    if let Some(error) = pending.refused().filter(|error| error.kind() == HttpErrorKind::Denied) {
+        return Ok(Err(ErrorCode::from(error)));
+    }
     cx.push(FutureIncomingResponse(State::Pending(pending))).map(Ok)
 }
 
