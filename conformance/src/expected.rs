@@ -15,5 +15,8 @@ pub struct Expected {
     pub message: &'static str,
 }
 
+/// The column of wasmtime's own component model.
+pub const NATIVE: &str = "wasmtime-native";
+
 /// The failures known on the backends that wharf ships.
 pub const EXPECTED: &[Expected] = &[];

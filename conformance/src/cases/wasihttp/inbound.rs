@@ -1,6 +1,5 @@
 //! The export `wasi:http/incoming-handler`: requests that reach a guest, and the responses it gives.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -126,7 +125,7 @@ impl Served {
 }
 
 fn serve_with(context: &Context, text: &str, request: Request<Body>, config: GuestConfig) -> CaseResult<Served> {
-    let mut session = context.guest(text)?.start(config)?;
+    let mut session = context.hosted(text)?.start(config)?;
     let (reply, answer) = oneshot::channel::<Reply>();
     let reader = io().spawn(async move {
         match answer.await {
@@ -271,7 +270,7 @@ fn body_length(context: &Context) -> CaseResult {
 }
 
 fn nobody_waits(context: &Context) -> CaseResult {
-    let mut session = context.guest(&handler(&[RESPOND, HELLO, FINISH]))?.start(GuestConfig::default())?;
+    let mut session = context.hosted(&handler(&[RESPOND, HELLO, FINISH]))?.start(GuestConfig::default())?;
     let (reply, answer) = oneshot::channel::<Reply>();
     drop(answer);
     session.handle(request(""), reply)?;
@@ -310,7 +309,8 @@ fn echoes(context: &Context) -> CaseResult {
 
 fn again(context: &Context) -> CaseResult {
     let drop_request = r#"(call $"[resource-drop]incoming-request" (local.get $request))"#;
-    let mut session = context.guest(&handler(&[RESPOND, HELLO, FINISH, drop_request]))?.start(GuestConfig::default())?;
+    let mut session =
+        context.hosted(&handler(&[RESPOND, HELLO, FINISH, drop_request]))?.start(GuestConfig::default())?;
     for _ in 0..3 {
         let (reply, answer) = oneshot::channel::<Reply>();
         session.handle(request(""), reply)?;
@@ -338,7 +338,7 @@ fn informational(context: &Context) -> CaseResult {
 }
 
 fn no_handler(context: &Context) -> CaseResult {
-    let mut session = context.guest(&http_module(""))?.start(GuestConfig::default())?;
+    let mut session = context.hosted(&http_module(""))?.start(GuestConfig::default())?;
     let (reply, _answer) = oneshot::channel::<Reply>();
     match session.handle(request(""), reply) {
         Err(Stop::Error(error)) => {
@@ -351,7 +351,7 @@ fn no_handler(context: &Context) -> CaseResult {
 
 /// Serves one request with hyper over a socket; gives all that came over it.
 fn over_the_wire(context: &Context, text: &str) -> CaseResult<Vec<u8>> {
-    let guest = Arc::new(context.guest(text)?);
+    let guest = context.hosted(text)?;
     let handle = move |request: Request<hyper::body::Incoming>| {
         let guest = guest.clone();
         async move {
