@@ -67,9 +67,9 @@ pub(crate) fn of_module(text: &str) -> CaseResult<(Vec<u8>, HashMap<String, Stri
             let params = ty.params().iter().enumerate().map(|(at, ty)| format!("p{at}: {}", integer(ty)));
             let params = params.collect::<Vec<_>>().join(", ");
             let result = ty.results().first().map_or(String::new(), |ty| format!(" -> {}", integer(ty)));
-            _ = writeln!(wit, "export f{at}: func({params}){result};");
-            _ = writeln!(fields, "(export \"f{at}\" (func {index}))");
-            names.insert(name.clone(), format!("f{at}"));
+            _ = writeln!(wit, "export call{at}: func({params}){result};");
+            _ = writeln!(fields, "(export \"call{at}\" (func {index}))");
+            names.insert(name.clone(), format!("call{at}"));
         }
     }
     if text.contains(MEMORY) {
