@@ -6,7 +6,7 @@
 mod served;
 mod support;
 
-use served::{Served, client, component};
+use served::{Served, client, component, service};
 use support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
 
@@ -194,4 +194,54 @@ fn a_host_that_cannot_is_said_in_one_line() {
     }
     let inspected = end(&mut wharf(&["inspect", &three]));
     assert!(inspected.code == Some(0) && inspected.out.contains("wasi:http/handler@0.3.0"), "{inspected:?}");
+}
+
+/// A service of WASI 0.3 needs no option: it goes to the only host that runs it.
+#[test]
+fn a_service_of_wasi_0_3_serves_and_sends() {
+    let files = Files::new();
+    let guest = files.write("service.wasm", service());
+    let origin = Origin::replying(Reply::ok("from the origin")).unwrap();
+    let served = Served::start(&["--backend", "wasmtime", "-a", &origin.base(), &guest]);
+    assert_eq!(served.get("/a?b=c").unwrap(), (200, "hello from /a?b=c\n".to_owned()));
+    let body: Vec<u8> = (0..1_500_000_u32).map(|n| (n % 251) as u8).collect();
+    let echoed = client().post(format!("{}/echo", served.base)).body(body.clone()).send().unwrap();
+    assert!(echoed.bytes().unwrap() == body, "another body came back");
+    let path = format!("/fetch?{}", origin.url("/x"));
+    assert_eq!(served.get(&path).unwrap(), (200, "from the origin".to_owned()));
+    assert_eq!((origin.requests().len(), &*origin.requests()[0].target), (1, "/x"));
+    assert_eq!(served.get("/fetch?http://127.0.0.1:1/").unwrap().0, 500);
+    let (code, printed) = served.stop();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("HttpRequestDenied"), "{printed}");
+}
+
+#[test]
+fn a_service_that_fails_is_seen_to_fail() {
+    let files = Files::new();
+    let guest = files.write("service.wasm", service());
+    let served = Served::start(&["--backend", "wasmtime", "--timeout", "1s", &guest]);
+    assert_eq!(served.get("/error").unwrap().0, 508);
+    assert_eq!(served.get("/spin").unwrap().0, 504);
+    let error = served.get("/trap").expect_err("a broken body is no body");
+    assert!(error.is_body() || error.is_decode() || error.is_request(), "{error:?}");
+    assert_eq!(served.get("/").unwrap().0, 200);
+    let (code, printed) = served.stop();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("the guest trapped"), "{printed}");
+}
+
+#[test]
+fn a_service_is_explained_and_refused_elsewhere() {
+    let files = Files::new();
+    let guest = files.write("service.wasm", service());
+    let inspected = end(&mut wharf(&["inspect", &guest]));
+    assert!(inspected.code == Some(0) && inspected.out.contains("of WASI 0.3 (wasi:http/types@0.3."), "{inspected:?}");
+    for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
+        let ended = end(&mut wharf(&["serve", "--addr", "127.0.0.1:0", "--backend", backend, &guest]));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains("use --backend wasmtime") && ended.err.lines().count() == 1, "{ended:?}");
+    }
+    let ended = end(&mut wharf(&["run", &guest]));
+    assert!(ended.code == Some(1) && ended.err.contains("exports no `wasi:cli/run`"), "{ended:?}");
 }

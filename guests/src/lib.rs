@@ -55,8 +55,12 @@ pub const HELLO_HYPER: PrebuiltGuest = committed!("rust", "hello-hyper");
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
 pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
 
+/// A `wasi:http` service of WASI 0.3, as its bindings leave it. Its paths are `/echo`, `/fetch?URL`, `/trap`, `/error` and
+/// `/spin`; it greets any other.
+pub const HELLO_SERVICE: PrebuiltGuest = committed!("rust", "hello-service");
+
 /// Every guest.
-pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP];
+pub const ALL: &[PrebuiltGuest] = &[FETCH, PUBLISHED, ECHO_WASMEDGE, LISTENER, HELLO_HYPER, HELLO_HTTP, HELLO_SERVICE];
 
 impl PrebuiltGuest {
     /// The module: the committed one, or the one in the directory that [`DIRECTORY_VARIABLE`] names.

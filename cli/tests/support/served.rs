@@ -10,7 +10,16 @@ use super::wharf;
 
 /// The guest of the suite as a component: what its toolchain makes of the core module.
 pub(crate) fn component() -> Vec<u8> {
-    let core = wharf_guests::HELLO_HTTP.wasm().expect("the guest is there");
+    encode(wharf_guests::HELLO_HTTP)
+}
+
+/// The guest of WASI 0.3.
+pub(crate) fn service() -> Vec<u8> {
+    encode(wharf_guests::HELLO_SERVICE)
+}
+
+fn encode(guest: wharf_guests::PrebuiltGuest) -> Vec<u8> {
+    let core = guest.wasm().expect("the guest is there");
     let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER;
     ComponentEncoder::default()
         .module(&core)

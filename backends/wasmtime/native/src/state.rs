@@ -15,7 +15,7 @@ use wharf_core::http::Outbound;
 use crate::hooks::Hooks;
 
 /// How many handles a guest may have open.
-const HANDLES: usize = 1 << 16;
+const HANDLES: usize = 1 << 13;
 /// How many core instances, memories and tables a component may make.
 const PARTS: usize = 1000;
 

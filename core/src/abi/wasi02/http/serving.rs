@@ -64,7 +64,8 @@ fn empty() -> Body {
 
 /// What a request that no guest can take is answered with: 400 if it names no authority, in its target or in Host.
 pub fn refusal(request: &Request<Body>) -> Option<Response<Body>> {
-    if request.uri().authority().is_some() || request.headers().contains_key(HOST) {
+    let named = request.headers().get(HOST).is_some_and(|host| host.to_str().is_ok());
+    if request.uri().authority().is_some() || named {
         return None;
     }
     let mut refusal = Response::new(empty());
