@@ -6,7 +6,7 @@
 mod served;
 mod support;
 
-use served::{Served, client, component};
+use served::{Served, client, encode};
 use support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
 
@@ -14,6 +14,16 @@ const NATIVE: [&str; 4] = ["--backend", "wasmtime", "--component-host", "native"
 
 fn serve(args: &[&str]) -> Served {
     Served::start(&[&NATIVE, args].concat())
+}
+
+/// The handler of the suite as a component: what its toolchain makes of the core module.
+fn component() -> Vec<u8> {
+    encode(&wharf_guests::HELLO_HTTP.wasm().expect("the guest is there"))
+}
+
+/// The guest of WASI 0.3.
+fn service() -> Vec<u8> {
+    encode(&wharf_guests::HELLO_SERVICE.wasm().expect("the guest is there"))
 }
 
 #[test]
@@ -68,6 +78,65 @@ fn failures_are_visible_and_stay_alone() {
     assert!(!printed.contains("panicked at backends/"), "{printed}");
 }
 
+/// An exchange as the client sees it: the status, the guest's headers, and the body; `None` if it broke off.
+type Seen = Option<(u16, Vec<(String, String)>, Vec<u8>)>;
+
+fn exchange(served: &Served, method: &str, path: &str, body: &[u8]) -> Seen {
+    let method = method.parse().unwrap();
+    let request = client().request(method, format!("{}{path}", served.base)).header("x-own", "1").body(body.to_vec());
+    let response = request.send().ok()?;
+    // How a body is framed depends on whether it was done before it was sent.
+    let of_the_server = ["date", "content-length", "transfer-encoding"];
+    let headers = response.headers().iter().filter(|(name, _)| !of_the_server.contains(&name.as_str()));
+    let mut headers: Vec<_> =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    headers.sort();
+    Some((response.status().as_u16(), headers, response.bytes().ok()?.to_vec()))
+}
+
+/// What a guest does under both hosts, seen by its client and by the origin that it asks, is the same.
+#[test]
+fn exchanges_are_those_of_wharfs_own_host() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    let recorded = ["core", "native"].map(|host| {
+        let origin = Origin::replying(Reply::ok("from the origin")).unwrap();
+        let args = ["--component-host", host, "--timeout", "5s", "-a", &origin.base(), &guest];
+        let served = Served::start(&args);
+        let fetch = format!("/fetch?{}", origin.url("/x?y=z"));
+        let seen: Vec<Seen> = [
+            ("GET", "/a?b", &b""[..]),
+            ("HEAD", "/a", b""),
+            ("PURGE", "/a", b"body"),
+            ("POST", "/echo", b"some body"),
+            ("POST", "/echo", b""),
+            ("GET", &fetch, b""),
+            ("GET", "/fetch?http://127.0.0.1:1/", b""),
+            ("GET", "/fetch?http://no%20host/", b""),
+            ("GET", "/trap", b""),
+            ("GET", "/unfinished", b""),
+            ("GET", "/silent", b""),
+        ]
+        .map(|(method, path, body)| exchange(&served, method, path, body))
+        .into();
+        let asked: Vec<_> = origin
+            .requests()
+            .into_iter()
+            .map(|request| {
+                let host = request.authority == origin.authority();
+                let headers: Vec<_> = request.headers.into_iter().filter(|(name, _)| name != "host").collect();
+                (request.method, request.target, host, request.version, headers, request.body)
+            })
+            .collect();
+        let (code, printed) = served.stop();
+        let printed: Vec<_> = printed.lines().filter(|line| line.starts_with("stdout")).map(str::to_owned).collect();
+        (seen, asked, code, printed)
+    });
+    let [core, native] = recorded;
+    assert!(core.1.len() == 1 && core.0.iter().filter(|seen| seen.is_none()).count() == 2, "{core:?}");
+    assert_eq!(core, native);
+}
+
 /// A component that does this when it is run as a command.
 fn command(steps: &str) -> Vec<u8> {
     wat::parse_str(format!(
@@ -101,14 +170,9 @@ fn a_command_ends_with_the_codes_of_every_backend() {
         ("(i32.ne (memory.grow (i32.const 16)) (i32.const -1))", vec!["--max-memory", "1MiB"], 0, ""),
     ] {
         let file = files.write("command.wasm", command(steps));
-        for host in ["native", "core"] {
-            let ended = end(&mut wharf(&[&["run", "--component-host", host], &args[..], &[&file]].concat()));
-            assert_eq!(ended.code, Some(code), "{host} {steps}: {ended:?}");
-            assert!(
-                ended.err.contains(says) && ended.err.lines().count() == usize::from(!says.is_empty()),
-                "{ended:?}"
-            );
-        }
+        let ended = end(&mut wharf(&[&["run"], &NATIVE[..], &args[..], &[&file]].concat()));
+        assert_eq!(ended.code, Some(code), "{steps}: {ended:?}");
+        assert!(ended.err.contains(says) && ended.err.lines().count() == usize::from(!says.is_empty()), "{ended:?}");
     }
 }
 
@@ -140,4 +204,54 @@ fn a_host_that_cannot_is_said_in_one_line() {
     }
     let inspected = end(&mut wharf(&["inspect", &three]));
     assert!(inspected.code == Some(0) && inspected.out.contains("wasi:http/handler@0.3.0"), "{inspected:?}");
+}
+
+/// A service of WASI 0.3 needs no option: it goes to the only host that runs it.
+#[test]
+fn a_service_of_wasi_0_3_serves_and_sends() {
+    let files = Files::new();
+    let guest = files.write("service.wasm", service());
+    let origin = Origin::replying(Reply::ok("from the origin")).unwrap();
+    let served = Served::start(&["--backend", "wasmtime", "-a", &origin.base(), &guest]);
+    assert_eq!(served.get("/a?b=c").unwrap(), (200, "hello from /a?b=c\n".to_owned()));
+    let body: Vec<u8> = (0..1_500_000_u32).map(|n| (n % 251) as u8).collect();
+    let echoed = client().post(format!("{}/echo", served.base)).body(body.clone()).send().unwrap();
+    assert!(echoed.bytes().unwrap() == body, "another body came back");
+    let path = format!("/fetch?{}", origin.url("/x"));
+    assert_eq!(served.get(&path).unwrap(), (200, "from the origin".to_owned()));
+    assert_eq!((origin.requests().len(), &*origin.requests()[0].target), (1, "/x"));
+    assert_eq!(served.get("/fetch?http://127.0.0.1:1/").unwrap().0, 500);
+    let (code, printed) = served.stop();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("HttpRequestDenied"), "{printed}");
+}
+
+#[test]
+fn a_service_that_fails_is_seen_to_fail() {
+    let files = Files::new();
+    let guest = files.write("service.wasm", service());
+    let served = Served::start(&["--backend", "wasmtime", "--timeout", "1s", &guest]);
+    assert_eq!(served.get("/error").unwrap().0, 508);
+    assert_eq!(served.get("/spin").unwrap().0, 504);
+    let error = served.get("/trap").expect_err("a broken body is no body");
+    assert!(error.is_body() || error.is_decode() || error.is_request(), "{error:?}");
+    assert_eq!(served.get("/").unwrap().0, 200);
+    let (code, printed) = served.stop();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("the guest trapped"), "{printed}");
+}
+
+#[test]
+fn a_service_is_explained_and_refused_elsewhere() {
+    let files = Files::new();
+    let guest = files.write("service.wasm", service());
+    let inspected = end(&mut wharf(&["inspect", &guest]));
+    assert!(inspected.code == Some(0) && inspected.out.contains("of WASI 0.3 (wasi:http/types@0.3."), "{inspected:?}");
+    for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
+        let ended = end(&mut wharf(&["serve", "--addr", "127.0.0.1:0", "--backend", backend, &guest]));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains("use --backend wasmtime") && ended.err.lines().count() == 1, "{ended:?}");
+    }
+    let ended = end(&mut wharf(&["run", &guest]));
+    assert!(ended.code == Some(1) && ended.err.contains("exports no `wasi:cli/run`"), "{ended:?}");
 }

@@ -33,6 +33,7 @@
 
 mod case;
 pub mod cases;
+mod component;
 mod context;
 mod expected;
 mod harness;
@@ -46,8 +47,9 @@ pub mod seam;
 
 pub use case::{Case, CaseResult, Level, Need, Outcome, Unmet};
 pub use cases::cases;
+pub use component::LoadComponent;
 pub use context::Context;
-pub use expected::{EXPECTED, Expected};
+pub use expected::{EXPECTED, Expected, NATIVE};
 pub use harness::{BACKENDS_VARIABLE, REPORT_VARIABLE, main};
 pub use net::Net;
 pub use probe::{HttpProbe, Probe, Req, Wat};

@@ -13,6 +13,7 @@ use wharf_core::http::Transport;
 
 use crate::case::{Case, CaseResult, Outcome, Unmet};
 use crate::cases::cases;
+use crate::component::LoadComponent;
 use crate::context::Context;
 use crate::expected::{EXPECTED, Expected};
 use crate::report::{CaseReport, Column, Report};
@@ -27,12 +28,13 @@ pub struct Subject {
     backend: Arc<dyn Backend>,
     only: Vec<String>,
     transport: Option<WrapTransport>,
+    components: Option<LoadComponent>,
 }
 
 impl Subject {
     /// A backend under its own name.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Subject { name: backend.info().name.to_owned(), backend, only: Vec::new(), transport: None }
+        Subject { name: backend.info().name.to_owned(), backend, only: Vec::new(), transport: None, components: None }
     }
 
     /// Gives the column another name: one backend in two modes makes two columns.
@@ -51,6 +53,18 @@ impl Subject {
     pub fn transport(mut self, wrap: WrapTransport) -> Self {
         self.transport = Some(wrap);
         self
+    }
+
+    /// Puts another host for components to the test, beside the engine's: probes are wrapped as components, and cases that
+    /// are about core modules are skipped.
+    pub fn components(mut self, load: LoadComponent) -> Self {
+        self.components = Some(load);
+        self
+    }
+
+    /// The host for components, if that is what is put to the test.
+    pub fn component_host(&self) -> Option<&LoadComponent> {
+        self.components.as_ref()
     }
 
     /// The name of the column.

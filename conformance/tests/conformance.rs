@@ -17,5 +17,26 @@ fn main() -> ExitCode {
             }
         }
     }
+    #[cfg(feature = "native")]
+    match native() {
+        Ok(subject) => subjects.push(subject),
+        Err(error) => {
+            eprintln!("error: wasmtime's own component host does not start: {}", wharf::core::chain(&error));
+            return Exit::Harness.into();
+        }
+    }
     wharf_conformance::main(subjects)
+}
+
+/// Wasmtime's own component model and `wasi:http`, which wharf's host is compared with: each difference is listed.
+#[cfg(feature = "native")]
+fn native() -> wharf::core::Result<Subject> {
+    use wharf::core::{HostedGuest, LoadOptions};
+
+    let host = wharf::native::Native::new()?;
+    let load = move |component: &[u8]| -> wharf::core::Result<Arc<dyn HostedGuest>> {
+        Ok(Arc::new(host.load(component, &LoadOptions::default())?))
+    };
+    let subject = Subject::new(Arc::from(wharf::backend("wasmtime")?));
+    Ok(subject.named(wharf_conformance::NATIVE).only(["wasihttp/"]).components(Arc::new(load)))
 }

@@ -41,14 +41,52 @@ pub trait HostedSession: Send {
     /// As [`Session::handle`].
     fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop>;
 
-    /// Reads its memory; `None` if the range is not in it, or if it has none that can be seen: a component's is its own.
-    fn read_memory(&mut self, at: u32, len: u32) -> Option<Vec<u8>>;
+    /// Its memory; `None` if it has none that can be seen: a component's is its own.
+    fn memory(&mut self) -> Option<&mut [u8]> {
+        None
+    }
+
+    /// Reads its memory; `None` if the range is not in it, or it has none that can be read.
+    fn read_memory(&mut self, at: u32, len: u32) -> Option<Vec<u8>> {
+        let at = at as usize;
+        Some(self.memory()?.get(at..at.checked_add(len as usize)?)?.to_vec())
+    }
 
     /// Writes its memory; `None` as in [`read_memory`](Self::read_memory).
-    fn write_memory(&mut self, at: u32, bytes: &[u8]) -> Option<()>;
+    fn write_memory(&mut self, at: u32, bytes: &[u8]) -> Option<()> {
+        let at = at as usize;
+        self.memory()?.get_mut(at..at.checked_add(bytes.len())?)?.copy_from_slice(bytes);
+        Some(())
+    }
 
     /// How many handles of WASI 0.2 it has open.
     fn open_handles(&mut self) -> usize;
+}
+
+impl<S: HostedSession + ?Sized> HostedSession for Box<S> {
+    fn call(&mut self, export: &str, params: &[u64]) -> Result<Vec<u64>, Stop> {
+        (**self).call(export, params)
+    }
+
+    fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop> {
+        (**self).handle(request, reply)
+    }
+
+    fn memory(&mut self) -> Option<&mut [u8]> {
+        (**self).memory()
+    }
+
+    fn read_memory(&mut self, at: u32, len: u32) -> Option<Vec<u8>> {
+        (**self).read_memory(at, len)
+    }
+
+    fn write_memory(&mut self, at: u32, bytes: &[u8]) -> Option<()> {
+        (**self).write_memory(at, bytes)
+    }
+
+    fn open_handles(&mut self) -> usize {
+        (**self).open_handles()
+    }
 }
 
 impl HostedGuest for Guest {
@@ -74,15 +112,8 @@ impl HostedSession for Session {
         Session::handle(self, request, reply)
     }
 
-    fn read_memory(&mut self, at: u32, len: u32) -> Option<Vec<u8>> {
-        let at = at as usize;
-        Some(self.memory()?.get(at..at.checked_add(len as usize)?)?.to_vec())
-    }
-
-    fn write_memory(&mut self, at: u32, bytes: &[u8]) -> Option<()> {
-        let at = at as usize;
-        self.memory()?.get_mut(at..at.checked_add(bytes.len())?)?.copy_from_slice(bytes);
-        Some(())
+    fn memory(&mut self) -> Option<&mut [u8]> {
+        Session::memory(self)
     }
 
     fn open_handles(&mut self) -> usize {

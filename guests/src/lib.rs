@@ -142,6 +142,10 @@ pub const HTTP_WSTD: PrebuiltGuest = committed!("rust", "http-wstd");
 /// The same on the `waki` crate.
 pub const HTTP_WAKI: PrebuiltGuest = committed!("rust", "http-waki");
 
+/// A `wasi:http` service of WASI 0.3, as its bindings leave it. Its paths are `/echo`, `/fetch?URL`, `/trap`, `/error` and
+/// `/spin`; it greets any other.
+pub const HELLO_SERVICE: PrebuiltGuest = committed!("rust", "hello-service");
+
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[
     FETCH,
@@ -176,6 +180,7 @@ pub const ALL: &[PrebuiltGuest] = &[
     RUST_COMPAT,
     HTTP_WSTD,
     HTTP_WAKI,
+    HELLO_SERVICE,
 ];
 
 impl PrebuiltGuest {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anstyle::Style;
 use anyhow::Context;
-use wharf_conformance::{Exit, Options, Outcome, Progress, Report, Subject, cases, run_with};
+use wharf_conformance::{Exit, NATIVE, Options, Outcome, Progress, Report, Subject, cases, run_with};
 
 use crate::args::{ConformanceArgs, Usage};
 use crate::console::Console;
@@ -62,14 +62,40 @@ fn run(args: &ConformanceArgs, console: Console) -> anyhow::Result<u8> {
 fn subjects(args: &ConformanceArgs) -> anyhow::Result<Vec<Subject>> {
     let mut names: Vec<&str> = Vec::new();
     for name in &args.backend {
-        let named = if name == ALL { wharf::KNOWN.to_vec() } else { vec![name.as_str()] };
+        let named = if name == ALL { everything() } else { vec![name.as_str()] };
         for name in named {
             if !names.contains(&name) {
                 names.push(name);
             }
         }
     }
-    names.into_iter().map(|name| Ok(Subject::new(Arc::from(backend::named(name)?)))).collect()
+    let subject = |name| match name {
+        NATIVE => native(),
+        name => Ok(Subject::new(Arc::from(backend::named(name)?))),
+    };
+    names.into_iter().map(subject).collect()
+}
+
+fn everything() -> Vec<&'static str> {
+    let native = cfg!(feature = "native").then_some(NATIVE);
+    wharf::KNOWN.into_iter().chain(native).collect()
+}
+
+/// Wasmtime's own component host: a column of what components can express, compared with wharf's own.
+#[cfg(feature = "native")]
+fn native() -> anyhow::Result<Subject> {
+    let host = wharf::native::Native::new()?;
+    let load = move |component: &[u8]| -> wharf::core::Result<Arc<dyn wharf::core::HostedGuest>> {
+        Ok(Arc::new(host.load(component, &wharf::core::LoadOptions::default())?))
+    };
+    let subject = Subject::new(Arc::from(backend::named("wasmtime")?));
+    Ok(subject.named(NATIVE).only(["wasihttp/"]).components(Arc::new(load)))
+}
+
+#[cfg(not(feature = "native"))]
+fn native() -> anyhow::Result<Subject> {
+    let message = "wasmtime's own component host is not compiled in; build with `--features native`";
+    Err(crate::args::Usage(message.to_owned()).into())
 }
 
 fn tell(console: Console, progress: &Progress<'_>) {

@@ -6,10 +6,12 @@
 mod http;
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use wharf_core::{Guest, GuestConfig, LoadOptions, Session, Stop};
+use wharf_core::{Guest, GuestConfig, HostedGuest, HostedSession, LoadOptions, Session, Stop};
 
 use crate::case::{CaseResult, Unmet};
+use crate::component::{self, Component};
 use crate::context::Context;
 use crate::seam::assemble;
 use crate::{check, check_eq};
@@ -83,6 +85,27 @@ impl Context {
         Ok(self.load(&assemble(wat)?)?)
     }
 
+    /// Loads a guest of WAT text on the host that is put to the test: wharf's own, or one for components.
+    ///
+    /// # Errors
+    /// As [`guest`](Self::guest).
+    pub fn hosted(&self, wat: &str) -> CaseResult<Arc<dyn HostedGuest>> {
+        let Some(load) = self.subject().component_host() else { return Ok(Arc::new(self.guest(wat)?)) };
+        let (component, names) = component::of_module(wat)?;
+        Ok(Arc::new(Component { guest: load(&component)?, names }))
+    }
+
+    /// Skips a case that is about core modules where a host for components is put to the test.
+    ///
+    /// # Errors
+    /// [`Unmet::Skipped`], with this reason.
+    pub fn not_for_components(&self, reason: &str) -> CaseResult {
+        match self.subject().component_host() {
+            Some(_) => Err(Unmet::Skipped(format!("not applicable to components: {reason}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Loads a guest, without judging what comes of it.
     ///
     /// # Errors
@@ -101,12 +124,12 @@ impl Context {
 }
 
 /// A running probe.
-pub struct Probe {
+pub struct Probe<S = Session> {
     /// Its instance.
-    pub session: Session,
+    pub session: S,
 }
 
-impl Probe {
+impl<S: HostedSession> Probe<S> {
     /// Calls a function, which must return.
     ///
     /// # Errors
@@ -147,12 +170,9 @@ impl Probe {
     /// # Errors
     /// [`Unmet::Harness`] if the range is not in it.
     pub fn put(&mut self, at: u32, bytes: &[u8]) -> CaseResult {
-        let at = at as usize;
-        self.memory()?
-            .get_mut(at..at + bytes.len())
-            .ok_or_else(|| Unmet::harness("the case writes beyond the probe's memory"))?
-            .copy_from_slice(bytes);
-        Ok(())
+        self.session
+            .write_memory(at, bytes)
+            .ok_or_else(|| Unmet::harness("the case writes beyond the probe's memory, or there is none"))
     }
 
     /// Reads the guest's memory.
@@ -160,11 +180,9 @@ impl Probe {
     /// # Errors
     /// [`Unmet::Harness`] if the range is not in it.
     pub fn bytes(&mut self, at: u32, len: u32) -> CaseResult<Vec<u8>> {
-        let at = at as usize;
-        self.memory()?
-            .get(at..at + len as usize)
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| Unmet::harness("the case reads beyond the probe's memory"))
+        self.session
+            .read_memory(at, len)
+            .ok_or_else(|| Unmet::harness("the case reads beyond the probe's memory, or there is none"))
     }
 
     /// Reads a little-endian `u16`.

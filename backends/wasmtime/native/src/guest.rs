@@ -5,7 +5,9 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi::p2::bindings::CommandIndices;
 use wasmtime_wasi::p3::bindings::CommandIndices as Command3Indices;
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
+use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
+use wasmtime_wasi_http::{WasiHttp, WasiHttpView};
 use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop};
 
 use crate::engine::engine_error;
@@ -101,8 +103,14 @@ impl HostedGuest for NativeGuest {
 
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    // Functions that are marked as unstable are there, as on wharf's own host.
+    let mut wasi = wasmtime_wasi::p2::bindings::LinkOptions::default();
+    wasi.network_error_code(true);
+    wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &wasi)?;
+    let mut http = wasmtime_wasi_http::p2::bindings::LinkOptions::default();
+    http.informational_outbound_responses(true);
+    outgoing_handler::add_to_linker::<_, WasiHttp>(&mut linker, State::http)?;
+    types::add_to_linker::<_, WasiHttp>(&mut linker, &(&http).into(), State::http)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     Ok(linker)

@@ -15,6 +15,10 @@ use crate::message::Guarded;
 /// A future of Wasmtime's interface.
 type Task<T> = Box<dyn Future<Output = Result<T, Error>> + Send>;
 
+/// How much of a body is taken from the guest at once, in bytes. Two such pieces wait for whoever reads, and a guest may
+/// have many bodies.
+const CHUNK: usize = 16 << 10;
+
 /// One guest's way out.
 pub(crate) struct Hooks {
     outbound: Option<Outbound>,
@@ -32,6 +36,14 @@ impl WasiHttpHooks for Hooks {
     /// The transport writes it, once.
     fn set_host_header(&mut self) -> bool {
         false
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
     }
 
     fn send_request(

@@ -14,8 +14,8 @@ use wharf_core::http::Outbound;
 
 use crate::hooks::Hooks;
 
-/// How many handles a guest may have open.
-const HANDLES: usize = 1 << 16;
+/// How many handles a guest may have open; as on wharf's own host.
+const HANDLES: usize = 4096;
 /// How many core instances, memories and tables a component may make.
 const PARTS: usize = 1000;
 

@@ -17,6 +17,8 @@ use wharf_core::{Error, Kind, Result, io as io_threads};
 
 /// How much is read or written at once, in bytes.
 const CHUNK: usize = 64 << 10;
+/// How much all streams of one output may have under way, in bytes.
+const MOST: usize = 1 << 20;
 
 /// What a guest is granted, and the streams that have to be waited for when it has ended.
 pub(crate) fn grant(config: &WasiConfig) -> Result<(WasiCtx, [Writes; 2])> {
@@ -85,7 +87,7 @@ impl Drop for Reads {
     }
 }
 
-/// A guest's output. One write at a time is under way, in a task of wharf's I/O, so that the guest's deadline ends the
+/// A guest's output. What it writes is under way in a task of wharf's I/O, so that the guest's deadline ends the
 /// wait for it; every stream that the guest opens shares it, and so their order is kept.
 #[derive(Clone)]
 pub(crate) struct Writes {
@@ -96,6 +98,8 @@ pub(crate) struct Writes {
 #[derive(Default)]
 struct Writing {
     task: Option<JoinHandle<io::Result<()>>>,
+    /// How many bytes are under way.
+    waiting: usize,
     /// What the last write failed with, until somebody is told.
     failed: Option<io::Error>,
 }
@@ -109,9 +113,18 @@ impl Writes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes behind what is under way already.
     fn start(&self, bytes: Bytes) {
         let output = self.output.clone();
-        self.lock().task = Some(io_threads().spawn(async move { output.write(bytes).await }));
+        let mut state = self.lock();
+        state.waiting += bytes.len();
+        let before = state.task.take();
+        state.task = Some(io_threads().spawn(async move {
+            if let Some(before) = before {
+                before.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+            }
+            output.write(bytes).await
+        }));
     }
 
     /// Waits for what is under way, and leaves what came of it.
@@ -120,6 +133,7 @@ impl Writes {
         if let Some(task) = &mut state.task {
             let written = ready!(Pin::new(task).poll(context));
             state.task = None;
+            state.waiting = 0;
             state.failed = written.unwrap_or_else(|error| Err(io::Error::other(error))).err();
         }
         Poll::Ready(())
@@ -148,7 +162,7 @@ impl StdoutStream for Writes {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
+        Box::new(Permitted { writes: self.clone(), permit: 0 })
     }
 }
 
@@ -176,15 +190,32 @@ fn failed(error: io::Error) -> StreamError {
     }
 }
 
-impl OutputStream for Writes {
+/// A stream of WASI 0.2, which writes no more than `check-write` permitted.
+struct Permitted {
+    writes: Writes,
+    permit: usize,
+}
+
+#[async_trait]
+impl OutputStream for Permitted {
     fn write(&mut self, bytes: Bytes) -> std::result::Result<(), StreamError> {
-        if self.lock().task.is_some() || bytes.len() > CHUNK {
+        // Each of the guest's streams may have a permit at the same time, and there may be many.
+        if bytes.len() > self.permit || self.writes.lock().waiting > MOST {
             return Err(StreamError::Trap(wasmtime::format_err!("more was written than `check-write` permitted")));
         }
         if !bytes.is_empty() {
-            self.start(bytes);
+            self.permit = 0;
+            self.writes.start(bytes);
         }
         Ok(())
+    }
+
+    /// Leaves no permit behind.
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> std::result::Result<(), StreamError> {
+        self.permit = 0;
+        self.writes.done().await.map_err(failed)?;
+        self.writes.start(bytes);
+        self.writes.done().await.map_err(failed)
     }
 
     /// Everything is on its way already; `check-write` gives nothing until it has arrived.
@@ -194,17 +225,18 @@ impl OutputStream for Writes {
 
     fn check_write(&mut self) -> std::result::Result<usize, StreamError> {
         let mut context = Context::from_waker(std::task::Waker::noop());
-        match self.poll_done(&mut context) {
-            Poll::Pending => Ok(0),
-            Poll::Ready(Ok(())) => Ok(CHUNK),
-            Poll::Ready(Err(error)) => Err(failed(error)),
-        }
+        self.permit = match self.writes.poll_done(&mut context) {
+            Poll::Pending => 0,
+            Poll::Ready(Ok(())) => CHUNK,
+            Poll::Ready(Err(error)) => return Err(failed(error)),
+        };
+        Ok(self.permit)
     }
 }
 
 #[async_trait]
-impl Pollable for Writes {
+impl Pollable for Permitted {
     async fn ready(&mut self) {
-        std::future::poll_fn(|context| self.poll_settled(context)).await;
+        std::future::poll_fn(|context| self.writes.poll_settled(context)).await;
     }
 }

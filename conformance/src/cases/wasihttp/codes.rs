@@ -244,7 +244,7 @@ const CODES: [&str; 39] = [
 
 /// The guest answers with the code whose number is the length of the path after its slash.
 fn every_code(context: &Context) -> CaseResult {
-    let guest = context.guest(&handler(&[r#"
+    let guest = context.hosted(&handler(&[r#"
         (call $"[method]incoming-request.path-with-query" (local.get $request) (i32.const 0x140))
         (call $error (local.get $out) (i32.sub (i32.load (i32.const 0x148)) (i32.const 1)))"#]))?;
     let answer = |number: usize| {

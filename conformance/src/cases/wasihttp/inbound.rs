@@ -164,7 +164,7 @@ fn body_length(context: &Context) -> CaseResult {
 }
 
 fn nobody_waits(context: &Context) -> CaseResult {
-    let mut session = context.guest(&handler(&[RESPOND, HELLO, FINISH]))?.start(GuestConfig::default())?;
+    let mut session = context.hosted(&handler(&[RESPOND, HELLO, FINISH]))?.start(GuestConfig::default())?;
     let (reply, answer) = oneshot::channel::<Reply>();
     drop(answer);
     session.handle(request(""), reply)?;
@@ -203,7 +203,8 @@ fn echoes(context: &Context) -> CaseResult {
 
 fn again(context: &Context) -> CaseResult {
     let drop_request = r#"(call $"[resource-drop]incoming-request" (local.get $request))"#;
-    let mut session = context.guest(&handler(&[RESPOND, HELLO, FINISH, drop_request]))?.start(GuestConfig::default())?;
+    let mut session =
+        context.hosted(&handler(&[RESPOND, HELLO, FINISH, drop_request]))?.start(GuestConfig::default())?;
     for _ in 0..3 {
         let (reply, answer) = oneshot::channel::<Reply>();
         session.handle(request(""), reply)?;
@@ -231,7 +232,7 @@ fn informational(context: &Context) -> CaseResult {
 }
 
 fn no_handler(context: &Context) -> CaseResult {
-    let mut session = context.guest(&http_module(""))?.start(GuestConfig::default())?;
+    let mut session = context.hosted(&http_module(""))?.start(GuestConfig::default())?;
     let (reply, _answer) = oneshot::channel::<Reply>();
     match session.handle(request(""), reply) {
         Err(Stop::Error(error)) => {

@@ -203,7 +203,10 @@ fn body_length(context: &Context) -> CaseResult {
     check_eq!(probe.case("http-error-code", &[error])?, 1, "whether the error is one of HTTP");
     check_eq!(probe.byte(8)?, REQUEST_BODY_SIZE, "the error code of writing too much");
     check_eq!(probe.write(stream, b"x")?, 1, "the answer of the next write");
-    check_eq!(probe.byte(4)?, 1, "whether the stream is closed then");
+    // Wasmtime's host closes it once the transport has given the body up, which may be later.
+    if context.subject().component_host().is_none() {
+        check_eq!(probe.byte(4)?, 1, "whether the stream is closed then");
+    }
     check_eq!(origin.requests().len(), 0, "the requests that arrived whole");
     Ok(())
 }
@@ -231,8 +234,9 @@ fn large(context: &Context) -> CaseResult {
     let origin = Origin::replying(Reply::status(200))?;
     let mut probe = reach(context, &origin)?;
     let (future, body, stream) = posting(&mut probe, &origin, &[])?;
-    let chunk = [b'x'; 0x2000];
-    for _ in 0..256 {
+    // What every host takes at once.
+    let chunk = [b'x'; 0x1000];
+    for _ in 0..512 {
         check_eq!(probe.write(stream, &chunk)?, 0, "the answer of a write");
     }
     check_eq!(probe.finish(body, stream)?, None, "the error of `finish`");
@@ -243,7 +247,9 @@ fn large(context: &Context) -> CaseResult {
 
 /// `check-write` comes to 0, and a wait that only the guest itself could end is a trap and no hang.
 fn stuck(context: &Context) -> CaseResult {
-    let mut probe = Wasi02::http(context, GuestConfig::default())?;
+    // Another host may wait all the same, but not for ever.
+    let timeout = context.subject().component_host().map(|_| Duration::from_secs(2));
+    let mut probe = Wasi02::http(context, GuestConfig { timeout, ..GuestConfig::default() })?;
     let request = probe.request("example.com", "/", &[])?;
     let (_, stream) = probe.produce(request)?;
     let mut written = 0;

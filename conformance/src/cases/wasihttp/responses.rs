@@ -247,7 +247,7 @@ const UNTIL_CLOSED: &str = r#"
 
 /// Whoever asked goes in the middle of the body: the guest finds its stream closed, and is not trapped.
 fn gone(context: &Context) -> CaseResult {
-    let mut session = context.guest(&handler(&[RESPOND, UNTIL_CLOSED]))?.start(GuestConfig::default())?;
+    let mut session = context.hosted(&handler(&[RESPOND, UNTIL_CLOSED]))?.start(GuestConfig::default())?;
     let (reply, answer) = oneshot::channel::<Reply>();
     let asking = io().spawn(async move {
         let Ok(Ok(response)) = answer.await else { return false };
@@ -276,7 +276,7 @@ fn nobody_reads(context: &Context) -> CaseResult {
                         (local.get $stream) (i32.const 0x1000) (i32.load (i32.const 0x108)) (i32.const 0x110))
                     (br $more))))
         (if (i32.lt_u (local.get $count) (i32.const 0x1000)) (then (unreachable)))"#;
-    let mut session = context.guest(&handler(&[RESPOND, fill]))?.start(GuestConfig::default())?;
+    let mut session = context.hosted(&handler(&[RESPOND, fill]))?.start(GuestConfig::default())?;
     let (reply, answer) = oneshot::channel::<Reply>();
     session.handle(request(""), reply)?;
     check!(Run::default().wait(answer)?.is_ok(), "the response did not begin");
