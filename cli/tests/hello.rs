@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use support::server::{GO, HYPER, Hello, PATIENCE, POLL, STD, Server, WASMEDGE};
-use support::{Files, backends, end};
+use support::{Files, backends, end, wharf};
 
 /// A response without the header that tells the time.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,6 +136,23 @@ fn listens_only_if_allowed(hello: Hello) {
     }
 }
 
+/// `wharf inspect` says which dialects a server's socket functions are of.
+fn tells_its_dialects(hello: Hello) {
+    let files = Files::new();
+    let ended = end(&mut wharf(&["inspect", "--format", "json", &hello.file(&files)]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    let imports = report["imports"].as_array().unwrap();
+    let dialect = |name: &str| imports.iter().find(|import| import["name"] == name).map(|import| &import["dialect"]);
+    let accepts = if hello.binds { "WasmEdge V1" } else { "standard" };
+    assert_eq!(dialect("sock_accept"), Some(&accepts.into()));
+    assert_eq!(dialect("sock_bind"), hello.binds.then(|| accepts.into()).as_ref());
+    let (sockets, others): (Vec<_>, Vec<_>) =
+        imports.iter().partition(|import| import["name"].as_str().unwrap().starts_with("sock_"));
+    assert!(sockets.iter().all(|import| import["dialect"].is_string()), "{sockets:?}");
+    assert!(others.iter().all(|import| import["dialect"].is_null()), "{others:?}");
+}
+
 /// The tests of each server.
 macro_rules! servers {
     ($($name:ident: $hello:ident, $($test:ident),+;)+) => {$(
@@ -151,10 +168,10 @@ macro_rules! servers {
 }
 
 servers! {
-    hello_hyper: HYPER, answers_everywhere, keeps_connections, listens_only_if_allowed;
-    hello_wasmedge: WASMEDGE, answers_everywhere, keeps_connections, listens_only_if_allowed;
-    hello_std: STD, answers_everywhere, listens_only_if_allowed;
-    hello_poll: POLL, answers_everywhere, keeps_connections, listens_only_if_allowed;
+    hello_hyper: HYPER, answers_everywhere, keeps_connections, listens_only_if_allowed, tells_its_dialects;
+    hello_wasmedge: WASMEDGE, answers_everywhere, keeps_connections, listens_only_if_allowed, tells_its_dialects;
+    hello_std: STD, answers_everywhere, listens_only_if_allowed, tells_its_dialects;
+    hello_poll: POLL, answers_everywhere, keeps_connections, listens_only_if_allowed, tells_its_dialects;
 }
 
 #[test]
@@ -163,4 +180,5 @@ fn hello_go() {
     answers_everywhere(GO);
     keeps_connections(GO);
     listens_only_if_allowed(GO);
+    tells_its_dialects(GO);
 }
