@@ -74,21 +74,6 @@ emit_debian() {
         WHARF_WASM_LINKER "$(linker)" WHARF_WASM_LIBC "$libc"
 }
 
-# apt-get install, refreshing the package lists only when the first try fails.
-# Never at the price of removing something (rustc-web replaces Debian's rustc).
-apt_install() {
-    local -a run=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
-    command -v apt-get >/dev/null || die "no toolchain for $target: please run 'rustup target add $target'"
-    if [[ $EUID -ne 0 ]]; then
-        sudo -n true 2>/dev/null || die "please install (needs root): $*"
-        run=(sudo -n "${run[@]}")
-    fi
-    say "installing $*"
-    "${run[@]}" install -y --no-install-recommends --no-remove "$@" >&2 && return
-    "${run[@]}" update >&2 || say "some package lists could not be refreshed; going on"
-    "${run[@]}" install -y --no-install-recommends --no-remove "$@" >&2
-}
-
 # --- choose ------------------------------------------------------------------
 
 if rust_ready; then emit_rust; exit; fi
@@ -101,9 +86,10 @@ if [[ $choice != debian ]] && command -v rustup >/dev/null; then
 fi
 [[ $choice != rust ]] || die "no $target for the Rust toolchain in use"
 
+command -v apt-get >/dev/null || die "no toolchain for $target: please run 'rustup target add $target'"
 packages=(rustc-web rust-web-src wasi-libc)
 command -v cargo >/dev/null || packages+=(cargo-web)
-apt_install "${packages[@]}"
-if ! package=$(linker); then apt_install "$package"; fi
+setup/apt-install.sh "${packages[@]}"
+if ! package=$(linker); then setup/apt-install.sh "$package"; fi
 debian_ready || die "Debian's packages are installed, but do not make a toolchain for $target"
 emit_debian

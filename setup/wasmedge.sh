@@ -82,20 +82,6 @@ have_libclang() {
     return 1
 }
 
-# apt-get install, refreshing the package lists only when the first try fails.
-apt_install() {
-    local -a run=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
-    command -v apt-get >/dev/null || die "please install: $*"
-    if [[ $EUID -ne 0 ]]; then
-        sudo -n true 2>/dev/null || die "please install (needs root): $*"
-        run=(sudo -n "${run[@]}")
-    fi
-    say "installing $*"
-    "${run[@]}" install -y --no-install-recommends "$@" >&2 && return
-    "${run[@]}" update >&2 || say "some package lists could not be refreshed; going on"
-    "${run[@]}" install -y --no-install-recommends "$@" >&2
-}
-
 # --- the private copy --------------------------------------------------------
 
 # Addresses of the Debian archives this system already uses, one a line. apt
@@ -191,7 +177,7 @@ provide() {
 scratch='' new=''
 trap 'rm -rf ${scratch:+"$scratch"} ${new:+"$new"}' EXIT
 
-have_libclang || apt_install libclang-dev
+have_libclang || "$(dirname "${BASH_SOURCE[0]}")/apt-install.sh" libclang-dev
 
 if ! find_installed; then
     if ! private_ready; then

@@ -9,6 +9,7 @@ mod args;
 mod backend;
 mod commands;
 mod console;
+mod descriptors;
 mod exit;
 mod logging;
 mod output;

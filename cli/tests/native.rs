@@ -2,11 +2,9 @@
 
 #![cfg(feature = "native")]
 
-#[path = "support/served.rs"]
-mod served;
 mod support;
 
-use served::{Served, client, encode};
+use support::served::{Served, client, encode};
 use support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
 

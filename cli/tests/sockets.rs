@@ -330,36 +330,3 @@ fn a_server_on_the_standard_library_runs_everywhere() {
         assert_eq!(child.wait().unwrap().code(), Some(0), "{backend}");
     }
 }
-
-#[test]
-fn an_http_server_on_the_published_crates_runs_everywhere() {
-    let files = Files::new();
-    let guest = files.write("hello-hyper.wasm", wharf_guests::HELLO_HYPER.wasm().unwrap());
-    for backend in backends() {
-        let args = ["run", "--backend", backend, "--allow-listen", "127.0.0.1:0", &guest, "127.0.0.1:0"];
-        let (mut child, address, _out) = serving(&args);
-        let peers: Vec<_> = (0..20)
-            .map(|number| {
-                std::thread::spawn(move || {
-                    let name = format!("Bob Morane {number}");
-                    let head = format!(
-                        "POST /hello HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                        name.len()
-                    );
-                    let mut stream = TcpStream::connect(address).unwrap();
-                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                    stream.write_all((head + &name).as_bytes()).unwrap();
-                    let mut answer = String::new();
-                    stream.read_to_string(&mut answer).unwrap();
-                    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-                    assert!(answer.ends_with(&format!("\r\n\r\nHello, {name}!\n")), "{answer}");
-                })
-            })
-            .collect();
-        for peer in peers {
-            peer.join().unwrap();
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-}

@@ -64,6 +64,12 @@ pub const HELLO_WASMEDGE: PrebuiltGuest = committed!("rust", "hello-wasmedge");
 /// An HTTP server on Rust's standard library, whose listener is open already.
 pub const HELLO_STD: PrebuiltGuest = committed!("rust", "hello-std");
 
+/// `fetch-http-req URL [BODY]`: a command on the published `wasmedge_http_req` crate.
+pub const FETCH_HTTP_REQ: PrebuiltGuest = committed!("rust", "fetch-http-req");
+
+/// `fetch-reqwest URL [BODY]`: a command on the published `reqwest_wasi` and `tokio_wasi` crates.
+pub const FETCH_REQWEST: PrebuiltGuest = built!("rust", "fetch-reqwest");
+
 /// A `wasi:http` handler, as its bindings leave it: a core module. Its paths are `/echo`, `/fetch?URL`, `/trap`,
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
 pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
@@ -155,6 +161,8 @@ pub const ALL: &[PrebuiltGuest] = &[
     HELLO_HYPER,
     HELLO_WASMEDGE,
     HELLO_STD,
+    FETCH_HTTP_REQ,
+    FETCH_REQWEST,
     HELLO_HTTP,
     HELLO_GO,
     HELLO_POLL,

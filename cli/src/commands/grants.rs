@@ -9,6 +9,9 @@ use wharf::core::http::{Limits, Outbound, Policy};
 
 use crate::args::{DirGrant, EnvEntry, GuestArgs, LimitArgs, OutboundArgs, SocketArgs, Usage};
 
+/// How many connections may wait for the guest to accept them; the operating system may let less.
+const BACKLOG: i32 = 4096;
+
 /// Arguments, environment and directories. The guest's name among its arguments is that of its file.
 pub(crate) fn wasi(args: &GuestArgs, module: &Path, guest_args: Vec<String>) -> anyhow::Result<WasiConfig> {
     let program = module.file_name().unwrap_or_default().to_string_lossy();
@@ -38,6 +41,8 @@ pub(crate) fn network(args: &SocketArgs, limits: &LimitArgs, outbound: &Outbound
     }
     for address in &args.tcplisten {
         let listener = TcpListener::bind(address).with_context(|| format!("--tcplisten {address}: cannot listen"))?;
+        // The standard library lets 128 wait to be accepted; more would have to try again, a second later.
+        rustix::net::listen(&listener, BACKLOG).with_context(|| format!("--tcplisten {address}: cannot listen"))?;
         let bound = listener.local_addr().with_context(|| format!("--tcplisten {address}"))?;
         // Nobody can know otherwise which port the system chose.
         if address.port() == 0 {

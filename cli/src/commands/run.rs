@@ -11,10 +11,11 @@ use crate::args::{RunArgs, Usage};
 use crate::commands::{grants, load};
 use crate::console::Console;
 use crate::signals::Signals;
-use crate::{backend, exit};
+use crate::{backend, descriptors, exit};
 
 pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
     let signals = Signals::listen()?;
+    descriptors::raise_limit();
     let (module, guest_args) = split(args)?;
     // What is wrong with the grants is told before a long compilation.
     let outbound = grants::outbound(&args.outbound, &args.limits)?;

@@ -16,7 +16,7 @@ use crate::commands::{grants, load};
 use crate::console::Console;
 use crate::output::printable;
 use crate::signals::Signals;
-use crate::{backend, exit};
+use crate::{backend, descriptors, exit};
 
 /// The longest line of a guest's output that is kept together, in bytes.
 const MAX_LINE: usize = 8 << 10;
@@ -25,6 +25,7 @@ const LAST: Duration = Duration::from_secs(1);
 
 pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let signals = Signals::listen()?;
+    descriptors::raise_limit();
     // What is wrong with the grants is told before a long compilation.
     let outbound = grants::outbound(&args.outbound, &args.limits)?;
     let network = grants::network(&args.sockets, &args.limits, &outbound)?;

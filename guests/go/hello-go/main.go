@@ -11,15 +11,22 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 )
 
 // The longest name that is greeted, in bytes.
 const longestName = 64 * 1024
 
+func say(response http.ResponseWriter, text []byte) {
+	// Without it, a long text would be sent in chunks.
+	response.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	response.Write(text)
+}
+
 func answer(response http.ResponseWriter, request *http.Request) {
 	switch request.Method + " " + request.URL.Path {
 	case "GET /":
-		fmt.Fprint(response, "POST a name to /hello\n")
+		say(response, []byte("POST a name to /hello\n"))
 	case "POST /hello":
 		name, err := io.ReadAll(http.MaxBytesReader(response, request.Body, longestName))
 		if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
@@ -30,7 +37,7 @@ func answer(response http.ResponseWriter, request *http.Request) {
 			response.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		fmt.Fprintf(response, "Hello, %s!\n", name)
+		say(response, fmt.Appendf(nil, "Hello, %s!\n", name))
 	default:
 		response.WriteHeader(http.StatusNotFound)
 	}

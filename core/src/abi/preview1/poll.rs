@@ -21,8 +21,11 @@ use crate::abi::preview1::types::{Event, known, u32_at, u64_at};
 use crate::memory::Memory;
 use crate::run::Waited;
 
-/// The most subscriptions of one call.
+/// The most subscriptions of one call, besides two for each socket that the guest may have open.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
+
+/// The most of one call in any case: what it keeps for each has to stay within bounds.
+const MAX_IN_ANY_CASE: u32 = 1 << 20;
 
 /// The size of the record `subscription`.
 pub(super) const SUBSCRIPTION_SIZE: u32 = 48;
@@ -59,7 +62,9 @@ pub(super) fn oneoff(
     count: u32,
     nevents: u32,
 ) -> Outcome {
-    if count == 0 || count > MAX_SUBSCRIPTIONS {
+    let sockets = u32::try_from(wasi.sockets.network.max_sockets).unwrap_or(u32::MAX);
+    let most = sockets.saturating_mul(2).saturating_add(MAX_SUBSCRIPTIONS).min(MAX_IN_ANY_CASE);
+    if count == 0 || count > most {
         return Err(Errno::Inval.into());
     }
     let list = memory.slice(subscriptions, count * SUBSCRIPTION_SIZE)?;

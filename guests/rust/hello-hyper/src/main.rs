@@ -29,7 +29,7 @@ async fn answer(request: Request<Body>) -> Result<Response<Body>, hyper::Error> 
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address: SocketAddr = std::env::args().nth(1).ok_or("usage: hello-hyper ADDR")?.parse()?;
     let service = make_service_fn(|_| async { Ok::<_, Infallible>(service_fn(answer)) });
-    let server = Server::bind(&address).serve(service);
+    let server = Server::try_bind(&address)?.serve(service);
     println!("listening on {}", server.local_addr());
     Ok(server.await?)
 }
