@@ -30,10 +30,25 @@ test_c() {
     "$scratch/test-c"
 }
 
-if [[ $# -eq 0 ]]; then set -- assemblyscript c; fi
+test_go() {
+    local toolchain cache=${WHARF_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wharf}
+    toolchain=$("$root/setup/go.sh")
+    eval "$toolchain"
+    mkdir -p "$cache"
+    cache=$(cd "$cache" && pwd)
+    unset GOFLAGS GOOS GOARCH
+    export GOENV=off GOWORK=off GOTOOLCHAIN=local CGO_ENABLED=0
+    export GOCACHE=$cache/go-build GOMODCACHE=$cache/go-modules
+    cd "$root/guests/sdk/go"
+    "$WHARF_GO" vet ./...
+    GOOS=wasip1 GOARCH=wasm "$WHARF_GO" vet ./...
+    "$WHARF_GO" test ./...
+}
+
+if [[ $# -eq 0 ]]; then set -- assemblyscript c go; fi
 for language in "$@"; do
     [[ $(type -t "test_$language") == function ]] || die "no SDK in '$language'"
     say "testing the SDK in $language"
-    "test_$language"
+    ("test_$language")
 done
 say 'all passed'

@@ -93,6 +93,10 @@ pub const C_FORM: PrebuiltGuest = committed!("c", "c-form");
 /// `c-download URL` in C: prints the length and the CRC-32 of a body of any size.
 pub const C_DOWNLOAD: PrebuiltGuest = committed!("c", "c-download");
 
+/// `go-http fetch|form|download|proxy URL ...` in Go, on wharf's own SDK and `net/http`: what the guests of these names
+/// do in other languages; and a reverse proxy, whose listener is open already.
+pub const GO_HTTP: PrebuiltGuest = built!("go", "go-http");
+
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[
     FETCH,
@@ -111,6 +115,7 @@ pub const ALL: &[PrebuiltGuest] = &[
     C_FETCH,
     C_FORM,
     C_DOWNLOAD,
+    GO_HTTP,
 ];
 
 impl PrebuiltGuest {
