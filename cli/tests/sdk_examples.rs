@@ -4,10 +4,14 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use support::{Ended, Files, backends, end, wharf};
 use wharf_conformance::origin::{Body, Gate, Origin, Reply};
 use wharf_guests::PrebuiltGuest;
+
+/// How long an answer may take: the guest is compiled meanwhile.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// An example: its module, and the arguments that come before its own.
 type Example = (PrebuiltGuest, &'static [&'static str]);
@@ -178,7 +182,9 @@ impl Drop for Serving {
 fn a_proxy_in_go() {
     let files = Files::new();
     let module = files.write("go-http.wasm", wharf_guests::GO_HTTP.wasm().unwrap());
-    let sender = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    // An error says that another test was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let sender = reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
     for backend in backends() {
         let gate = Gate::new();
         let opened = gate.clone();
