@@ -105,18 +105,6 @@ pub const C_FORM: PrebuiltGuest = committed!("c", "c-form");
 /// `c-download URL` in C: prints the length and the CRC-32 of a body of any size.
 pub const C_DOWNLOAD: PrebuiltGuest = committed!("c", "c-download");
 
-/// `go-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in Go: what [`FETCH`] does, on wharf's own SDK and `net/http`.
-pub const GO_FETCH: PrebuiltGuest = built!("go", "go-fetch");
-
-/// `go-form URL [NAME=VALUE]...` in Go: posts a form.
-pub const GO_FORM: PrebuiltGuest = built!("go", "go-form");
-
-/// `go-download URL` in Go: prints the length and the CRC-32 of a body of any size.
-pub const GO_DOWNLOAD: PrebuiltGuest = built!("go", "go-download");
-
-/// `go-proxy ORIGIN` in Go: a reverse proxy, whose listener is open already.
-pub const GO_PROXY: PrebuiltGuest = built!("go", "go-proxy");
-
 /// `rust-fetch URL...` on the SDK: fetches at the same time. For `wasi_experimental_http`.
 pub const RUST_FETCH: PrebuiltGuest = built!("rust", "rust-fetch");
 
@@ -152,6 +140,10 @@ pub const HTTP_WAKI: PrebuiltGuest = committed!("rust", "http-waki");
 /// `/spin`; it greets any other.
 pub const HELLO_SERVICE: PrebuiltGuest = committed!("rust", "hello-service");
 
+/// `go-http fetch|form|download|proxy URL ...` in Go, on wharf's own SDK and `net/http`: what the guests of these names
+/// do in other languages; and a reverse proxy, whose listener is open already.
+pub const GO_HTTP: PrebuiltGuest = built!("go", "go-http");
+
 /// Every guest.
 pub const ALL: &[PrebuiltGuest] = &[
     FETCH,
@@ -174,10 +166,6 @@ pub const ALL: &[PrebuiltGuest] = &[
     C_FETCH,
     C_FORM,
     C_DOWNLOAD,
-    GO_FETCH,
-    GO_FORM,
-    GO_DOWNLOAD,
-    GO_PROXY,
     RUST_FETCH,
     RUST_FETCH_HTTP,
     RUST_FORM,
@@ -189,6 +177,7 @@ pub const ALL: &[PrebuiltGuest] = &[
     HTTP_WSTD,
     HTTP_WAKI,
     HELLO_SERVICE,
+    GO_HTTP,
 ];
 
 impl PrebuiltGuest {

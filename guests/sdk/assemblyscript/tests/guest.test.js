@@ -158,10 +158,10 @@ describe("headers", () => {
 
 describe("bodies", () => {
   test("are read as they come", () => {
-    answering({ body: ["one", "twothree"] });
+    answering({ body: ["123", "45678901"] });
     const response = wharf.get(URL);
     const texts = Array.from({ length: 5 }, () => Buffer.from(wharf.read(response, 4)).toString());
-    assert.deepEqual(texts, ["one", "twot", "hree", "", ""]);
+    assert.deepEqual(texts, ["123", "4567", "8901", "", ""]);
     assert.equal(wharf.errorCode(response), 0);
     assert.equal(host.open.size, 1);
     assert.equal(wharf.bodyRead(response, 8), 0);

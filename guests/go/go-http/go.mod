@@ -1,4 +1,4 @@
-module wharf/guests/go-proxy
+module wharf/guests/go-http
 
 go 1.21
 

@@ -1,6 +1,3 @@
-// Command go-download reads a body of any size, a piece at a time, and prints its length and its CRC-32.
-//
-//	go-download URL
 package main
 
 import (
@@ -8,14 +5,14 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
-	"os"
 
 	wharf "wharf/guest"
 )
 
-func run(url string) error {
+// download reads a body of any size, a piece at a time, and prints its length and its CRC-32.
+func download(args []string) error {
 	client := http.Client{Transport: wharf.Transport{}}
-	response, err := client.Get(url)
+	response, err := client.Get(args[0])
 	if err != nil {
 		return err
 	}
@@ -30,15 +27,4 @@ func run(url string) error {
 	}
 	fmt.Printf("%d bytes, CRC-32 %08x\n", length, sum.Sum32())
 	return nil
-}
-
-func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: go-download URL")
-		os.Exit(2)
-	}
-	if err := run(os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, "go-download:", err)
-		os.Exit(1)
-	}
 }

@@ -1,6 +1,3 @@
-// Command go-fetch sends one request and prints the status, the headers by name, and the body as it comes.
-//
-//	go-fetch URL [METHOD [BODY]] [NAME:VALUE]...
 package main
 
 import (
@@ -14,6 +11,7 @@ import (
 	wharf "wharf/guest"
 )
 
+// build makes a request of the arguments behind the URL.
 func build(url string, args []string) (*http.Request, error) {
 	header := http.Header{}
 	var method, body string
@@ -36,8 +34,9 @@ func build(url string, args []string) (*http.Request, error) {
 	return request, err
 }
 
-func run(url string, args []string) error {
-	request, err := build(url, args)
+// fetch sends one request and prints the status, the headers by name, and the body as it comes.
+func fetch(args []string) error {
+	request, err := build(args[0], args[1:])
 	if err != nil {
 		return err
 	}
@@ -64,15 +63,4 @@ func run(url string, args []string) error {
 	fmt.Println()
 	_, err = io.Copy(os.Stdout, response.Body)
 	return err
-}
-
-func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: go-fetch URL [METHOD [BODY]] [NAME:VALUE]...")
-		os.Exit(2)
-	}
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
-		fmt.Fprintln(os.Stderr, "go-fetch:", err)
-		os.Exit(1)
-	}
 }

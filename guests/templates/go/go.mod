@@ -1,0 +1,7 @@
+module {{name}}
+
+go 1.21
+
+require wharf/guest v0.0.0
+
+replace wharf/guest => {{sdk}}
