@@ -1,9 +1,10 @@
 //! The guests that wharf's suite and demonstration run, compiled.
 //!
-//! Sources are in `guests/LANGUAGE/NAME`, beside the SDK of that language in `guests/LANGUAGE/sdk`; `setup/build-guests.sh` compiles them. Small ones are committed in
+//! Sources are in `guests/LANGUAGE/NAME`; `setup/build-guests.sh` compiles them. Small ones are committed in
 //! `guests/prebuilt` with their digests, so that running the suite on them needs no wasm toolchain. CI compiles all of
 //! them and runs the suite on the result, through [`DIRECTORY_VARIABLE`]. A test with a guest that is not committed
-//! is marked `#[ignore]`, with the reason; CI runs these too.
+//! is marked `#[ignore]`, with the reason; CI runs these too. The SDK of Rust is in `guests/rust/sdk`, within the
+//! workspace of the guests on it.
 
 #![forbid(unsafe_code)]
 

@@ -1,0 +1,135 @@
+//! `wharf new`: what it writes builds and runs with the commands it prints, and what it refuses.
+
+#[path = "support/served.rs"]
+mod served;
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use served::Served;
+use support::{Ended, Files, backends, end, wharf};
+
+/// `wharf new` in the directory of this test.
+fn new(files: &Files, args: &[&str]) -> Ended {
+    end(wharf(&[&["new"], args].concat()).current_dir(files.path()))
+}
+
+/// The commands that it printed: how to build the project and how to run it.
+fn commands(printed: &str) -> (String, String) {
+    let indented = printed.lines().filter_map(|line| line.strip_prefix("    "));
+    let lines: Vec<&str> = indented.filter(|line| !line.starts_with("cd ")).collect();
+    let [build, run, ..] = lines[..] else { panic!("{printed}") };
+    (build.to_owned(), run.to_owned())
+}
+
+/// Runs a printed command in a shell, as whoever reads it does.
+fn shell(directory: &Path, command: &str) -> Ended {
+    end(Command::new("sh").args(["-c", command]).current_dir(directory).env_remove("CARGO_TARGET_DIR"))
+}
+
+#[test]
+fn what_is_there_is_listed() {
+    let files = Files::new();
+    let listed = new(&files, &["--list"]);
+    assert_eq!((listed.code, listed.err.as_str()), (Some(0), ""));
+    for language in ["rust"] {
+        assert!(listed.out.lines().any(|line| line.split_whitespace().next() == Some(language)), "{}", listed.out);
+    }
+    for line in listed.out.lines() {
+        let language = line.split_whitespace().next().unwrap();
+        let written = new(&files, &["--lang", language, &format!("a-{language}")]);
+        assert_eq!((written.code, written.err.as_str()), (Some(0), ""), "{language}");
+        let (_, run) = commands(&written.out);
+        assert!(run.starts_with("wharf "), "{run}");
+    }
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let files = Files::new();
+    let taken = files.path().join("taken");
+    fs::create_dir(&taken).unwrap();
+    fs::write(taken.join("precious"), "text").unwrap();
+    let refused = new(&files, &["--lang", "rust", "taken"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("`taken` is not empty"), "{}", refused.err);
+    assert_eq!(fs::read_dir(&taken).unwrap().count(), 1);
+
+    files.write("file", "text");
+    let refused = new(&files, &["--lang", "rust", "file"]);
+    assert_eq!(refused.code, Some(1));
+    assert_eq!(fs::read_to_string(files.path().join("file")).unwrap(), "text");
+
+    fs::create_dir(files.path().join("empty")).unwrap();
+    assert_eq!(new(&files, &["--lang", "rust", "empty"]).code, Some(0));
+    assert!(files.path().join("empty/Cargo.toml").exists());
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let files = Files::new();
+    for args in [
+        &["--lang", "rust", "../up"][..],
+        &["--lang", "rust", "Upper"],
+        &["--lang", "rust", "fn"],
+        &["--lang", "rust", ""],
+        &["--lang", "rust"],
+        &["--lang", "cobol", "name"],
+        &["name"],
+        &["--list", "name"],
+        &[],
+    ] {
+        let refused = new(&files, args);
+        assert_eq!(refused.code, Some(2), "{args:?}: {refused:?}");
+    }
+    let refused = new(&files, &["--lang", "rust", "name", "--sdk", "absent"]);
+    assert!(refused.code == Some(1) && refused.err.contains("`absent`"), "{refused:?}");
+    assert_eq!(fs::read_dir(files.path()).unwrap().count(), 0);
+}
+
+#[test]
+#[ignore = "builds with the wasm toolchain and the package registry: ./check has both"]
+fn a_project_in_rust_builds_tests_and_serves() {
+    let files = Files::new();
+    let written = new(&files, &["--lang", "rust", "my-guest"]);
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let (build, run) = commands(&written.out);
+    let project = files.path().join("my-guest");
+    let tested = shell(&project, "cargo test --quiet");
+    assert!(tested.code == Some(0) && tested.out.contains("2 passed"), "{tested:?}");
+    let built = shell(&project, &toolchain(&build));
+    assert_eq!(built.code, Some(0), "{built:?}");
+    serves(&project, &run);
+}
+
+/// A cargo command, with what makes up for a missing target in the toolchain where the set-up says so.
+fn toolchain(command: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let set_up = root.join("setup/wasm-toolchain.sh");
+    let found = end(Command::new(set_up).current_dir(&root));
+    assert_eq!(found.code, Some(0), "{found:?}");
+    let linker = root.join("setup/wasm-link.sh");
+    format!(
+        r#"{found}
+        if [ -n "$WHARF_WASM_BUILD_STD" ]; then
+            export RUSTC="$WHARF_WASM_RUSTC" RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort
+            export CARGO_TARGET_WASM32_WASIP1_LINKER="{linker}"
+            export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-Clink-self-contained=no -Lnative=$WHARF_WASM_LIBC"
+        fi
+        {command}"#,
+        found = found.out,
+        linker = linker.display(),
+    )
+}
+
+/// The printed `wharf serve` greets the same on every backend.
+fn serves(project: &Path, run: &str) {
+    let Some(guest) = run.strip_prefix("wharf serve ") else { panic!("{run}") };
+    let guest = project.join(guest);
+    for backend in backends() {
+        let served = Served::start(&["--backend", backend, guest.to_str().unwrap()]);
+        assert_eq!(served.get("/hello").unwrap(), (200, "hello from /hello\n".to_owned()), "{backend}");
+    }
+}
