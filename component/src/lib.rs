@@ -36,6 +36,7 @@ mod census;
 mod check;
 mod declared;
 mod error;
+mod interfaces;
 mod link;
 mod merge;
 mod module;
@@ -49,6 +50,7 @@ mod shims;
 mod translate;
 
 pub use error::{Feature, FlattenError};
+pub use interfaces::wasi03;
 pub use options::FlattenOptions;
 pub use plan::{INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE};
 

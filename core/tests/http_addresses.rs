@@ -141,7 +141,7 @@ fn names_without_an_address_and_slow_resolvers_have_errors_of_their_own() {
         outbound(Policy::builder().allow("name.example").unwrap(), resolver, limits.clone())
     };
     let url = "http://name.example/";
-    assert_eq!(refused(&outbound(Script::new(&[&[]])), get(url)), HttpErrorKind::DnsNotFound);
+    assert_eq!(refused(&outbound(Script::new(&[&[]])), get(url)), HttpErrorKind::NoAddress);
     for kind in [HttpErrorKind::DnsFailed, HttpErrorKind::DnsNotFound, HttpErrorKind::DnsTimeout] {
         let start = Instant::now();
         assert_eq!(refused(&outbound(Arc::new(Fails(kind))), get(url)), kind);

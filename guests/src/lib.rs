@@ -37,7 +37,7 @@ macro_rules! committed {
     };
 }
 
-/// A guest that is built by the checks, and not committed.
+/// A guest whose module is too large to be committed.
 macro_rules! built {
     ($language:literal, $name:literal) => {
         PrebuiltGuest { name: $name, language: $language, committed: None }
@@ -59,9 +59,58 @@ pub const LISTENER: PrebuiltGuest = committed!("rust", "listener");
 /// `hello-hyper ADDR`: an HTTP server on the published `hyper_wasi` and `tokio_wasi` crates.
 pub const HELLO_HYPER: PrebuiltGuest = committed!("rust", "hello-hyper");
 
+/// `hello-wasmedge ADDR`: an HTTP server on the published `wasmedge_wasi_socket` crate.
+pub const HELLO_WASMEDGE: PrebuiltGuest = committed!("rust", "hello-wasmedge");
+
+/// An HTTP server on Rust's standard library, whose listener is open already.
+pub const HELLO_STD: PrebuiltGuest = committed!("rust", "hello-std");
+
 /// A `wasi:http` handler, as its bindings leave it: a core module. Its paths are `/echo`, `/fetch?URL`, `/trap`,
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
 pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
+
+/// An HTTP server on Go's standard library, whose listener is open already.
+pub const HELLO_GO: PrebuiltGuest = built!("go", "hello-go");
+
+/// An HTTP server in C on `poll(2)`, whose listener is open already.
+pub const HELLO_POLL: PrebuiltGuest = committed!("c", "hello-poll");
+
+/// A `wasi:http` component in JavaScript, made by componentize-js. Its paths are `/echo`, `/fetch?URL` and `/send?URL`;
+/// it greets any other.
+pub const HTTP_JS: PrebuiltGuest = built!("javascript", "http-js");
+
+/// The same in Python, made by componentize-py.
+pub const HTTP_PY: PrebuiltGuest = built!("python", "http-py");
+
+/// `as-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in AssemblyScript: what [`FETCH`] does, on wharf's own package.
+pub const AS_FETCH: PrebuiltGuest = committed!("assemblyscript", "as-fetch");
+
+/// `as-form URL [NAME=VALUE]...` in AssemblyScript: posts a form.
+pub const AS_FORM: PrebuiltGuest = committed!("assemblyscript", "as-form");
+
+/// `as-download URL` in AssemblyScript: prints the length and the CRC-32 of a body of any size.
+pub const AS_DOWNLOAD: PrebuiltGuest = committed!("assemblyscript", "as-download");
+
+/// `c-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in C: what [`FETCH`] does, on wharf's own SDK.
+pub const C_FETCH: PrebuiltGuest = committed!("c", "c-fetch");
+
+/// `c-form URL [NAME=VALUE]...` in C: posts a form.
+pub const C_FORM: PrebuiltGuest = committed!("c", "c-form");
+
+/// `c-download URL` in C: prints the length and the CRC-32 of a body of any size.
+pub const C_DOWNLOAD: PrebuiltGuest = committed!("c", "c-download");
+
+/// `go-fetch URL [METHOD [BODY]] [NAME:VALUE]...` in Go: what [`FETCH`] does, on wharf's own SDK and `net/http`.
+pub const GO_FETCH: PrebuiltGuest = built!("go", "go-fetch");
+
+/// `go-form URL [NAME=VALUE]...` in Go: posts a form.
+pub const GO_FORM: PrebuiltGuest = built!("go", "go-form");
+
+/// `go-download URL` in Go: prints the length and the CRC-32 of a body of any size.
+pub const GO_DOWNLOAD: PrebuiltGuest = built!("go", "go-download");
+
+/// `go-proxy ORIGIN` in Go: a reverse proxy, whose listener is open already.
+pub const GO_PROXY: PrebuiltGuest = built!("go", "go-proxy");
 
 /// `rust-fetch URL...` on the SDK: fetches at the same time. For `wasi_experimental_http`.
 pub const RUST_FETCH: PrebuiltGuest = built!("rust", "rust-fetch");
@@ -94,7 +143,23 @@ pub const ALL: &[PrebuiltGuest] = &[
     ECHO_WASMEDGE,
     LISTENER,
     HELLO_HYPER,
+    HELLO_WASMEDGE,
+    HELLO_STD,
     HELLO_HTTP,
+    HELLO_GO,
+    HELLO_POLL,
+    HTTP_JS,
+    HTTP_PY,
+    AS_FETCH,
+    AS_FORM,
+    AS_DOWNLOAD,
+    C_FETCH,
+    C_FORM,
+    C_DOWNLOAD,
+    GO_FETCH,
+    GO_FORM,
+    GO_DOWNLOAD,
+    GO_PROXY,
     RUST_FETCH,
     RUST_FETCH_HTTP,
     RUST_FORM,
@@ -161,14 +226,9 @@ mod tests {
             directories.map(|entry| entry.file_name().into_string().unwrap()).collect()
         };
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let languages = directory(root)
-            .into_iter()
-            .filter(|name| !matches!(name.as_str(), "prebuilt" | "sdk" | "src" | "templates"));
+        let languages = directory(root).into_iter().filter(|name| !matches!(name.as_str(), "prebuilt" | "src"));
         let sources: BTreeSet<(String, String)> = languages
-            .flat_map(|language| {
-                let guests = directory(&root.join(&language)).into_iter().filter(|name| name != "sdk");
-                guests.map(move |name| (language.clone(), name))
-            })
+            .flat_map(|language| directory(&root.join(&language)).into_iter().map(move |name| (language.clone(), name)))
             .collect();
         let listed: BTreeSet<_> = ALL.iter().map(|guest| (guest.language.to_owned(), guest.name.to_owned())).collect();
         assert_eq!(sources, listed);

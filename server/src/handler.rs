@@ -16,7 +16,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use tokio::sync::oneshot;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
-use wharf_core::{Error, Guest, GuestConfig, Kind, Result, Stop, chain};
+use wharf_core::{Error, GuestConfig, HostedGuest, Kind, Result, Stop, chain};
 
 use crate::admission::Admission;
 
@@ -55,7 +55,7 @@ impl Default for HandlerOptions {
 pub struct Handler(Arc<Inner>);
 
 struct Inner {
-    guest: Arc<Guest>,
+    guest: Arc<dyn HostedGuest>,
     config: Box<dyn Fn(u64) -> Result<GuestConfig> + Send + Sync>,
     admission: Admission,
     options: HandlerOptions,
@@ -70,7 +70,7 @@ impl Handler {
     /// # Errors
     /// [`Kind::Guest`] if the guest does not export `wasi:http/incoming-handler`.
     pub fn new(
-        guest: Arc<Guest>,
+        guest: Arc<dyn HostedGuest>,
         options: HandlerOptions,
         config: impl Fn(u64) -> Result<GuestConfig> + Send + Sync + 'static,
     ) -> Result<Self> {

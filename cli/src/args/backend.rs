@@ -15,6 +15,23 @@ pub(crate) struct BackendArgs {
     pub(crate) wasmedge_mode: Option<WasmEdgeMode>,
 }
 
+/// Which host a component runs on.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Backend")]
+pub(crate) struct HostArgs {
+    /// Which host a component runs on; without the option wharf's own, or for components of WASI 0.3 wasmtime's
+    #[arg(long, value_name = "HOST", value_enum)]
+    pub(crate) component_host: Option<ComponentHost>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ComponentHost {
+    /// Wharf's own, the same on every backend
+    Core,
+    /// Wasmtime's own component model, with WASI 0.2 and 0.3; for the backend wasmtime only
+    Native,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WasmEdgeMode {
     /// Compile ahead of time: fast code, slow first start

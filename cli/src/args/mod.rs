@@ -14,7 +14,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(crate) use self::backend::{BackendArgs, WasmEdgeMode};
+pub(crate) use self::backend::{BackendArgs, ComponentHost, HostArgs, WasmEdgeMode};
 pub(crate) use self::conformance::ConformanceArgs;
 #[cfg(test)]
 pub(crate) use self::global::Color;

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use wharf::core::abi::preview1::Listen;
 use wharf::core::http::Redirects;
 
-use super::backend::BackendArgs;
+use super::backend::{BackendArgs, HostArgs};
 use super::values::{self, AllowEntry, DirGrant, EnvEntry};
 
 const EXAMPLES: &str = "\
@@ -27,6 +27,8 @@ traps, 124 if it runs out of time, 1 if it cannot be run, 2 if the command line 
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
     #[command(flatten)]
     pub(crate) outbound: OutboundArgs,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::backend::BackendArgs;
+use super::backend::{BackendArgs, HostArgs};
 use super::run::{CacheArgs, GuestArgs, LimitArgs, OutboundArgs, SocketArgs};
 use super::values;
 
@@ -24,6 +24,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
     #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
     pub(crate) outbound: OutboundArgs,
     #[command(flatten)]
     pub(crate) sockets: SocketArgs,
@@ -34,7 +36,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
-    /// The guest: a component, or a core module from its bindings, that exports `wasi:http/incoming-handler`
+    /// The guest: a component, or a core module from its bindings, that exports `wasi:http/incoming-handler`, or of
+    /// WASI 0.3 `wasi:http/handler`
     #[arg(value_name = "MODULE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) module: PathBuf,
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use anstyle::Style;
 use serde::Serialize;
 use wharf_component::plan::ImportKind;
-use wharf_component::{FlattenError, FlattenOptions, Plan, flatten};
+use wharf_component::{FlattenError, FlattenOptions, Plan, flatten, wasi03};
 
 use crate::args::Format;
 use crate::output;
@@ -14,14 +14,16 @@ use crate::output::{BAD, GOOD, HEADING, ODD, Table, printable, styled};
 
 /// Prints what a component imports and exports, and what keeps it from being flattened.
 pub(crate) fn inspect(name: &str, component: &[u8], format: Format) -> anyhow::Result<()> {
-    let report = match flatten(component, &FlattenOptions::default()) {
+    let wasi03 = wasi03(component);
+    let mut report = match flatten(component, &FlattenOptions::default()) {
         Ok(flattened) => Report::of_plan(name, &flattened.plan),
         // What a component needs is what this command tells; what is no component has nothing to be told about.
-        Err(error @ FlattenError::Unsupported { .. }) => {
+        Err(error) if wasi03.is_some() || matches!(error, FlattenError::Unsupported { .. }) => {
             Report { file: name, kind: "component", problems: vec![error.to_string()], ..Report::default() }
         }
         Err(error) => return Err(anyhow::Error::from(error).context(format!("`{name}`"))),
     };
+    report.wasi03 = wasi03;
     match format {
         Format::Json => output::print_json(&report),
         Format::Human => output::print(&text(&report)),
@@ -36,6 +38,8 @@ struct Report<'a> {
     kind: &'static str,
     /// Whether it can be made one core module.
     flattens: bool,
+    /// The interface that makes it one of WASI 0.3, which runs on wasmtime's own component host.
+    wasi03: Option<String>,
     /// What keeps it from that.
     problems: Vec<String>,
     /// What only some engines have, and it needs.
@@ -75,6 +79,7 @@ impl<'a> Report<'a> {
             file,
             kind: "component",
             flattens: true,
+            wasi03: None,
             problems: Vec::new(),
             needs: if plan.memory_count > 1 { vec!["multi-memory"] } else { Vec::new() },
             component_imports: plan.component_imports.clone(),
@@ -107,6 +112,10 @@ fn text(report: &Report<'_>) -> String {
     }
     if !report.needs.is_empty() {
         let _ = writeln!(text, "\n{} {}", styled(ODD, "needs an engine with"), report.needs.join(", "));
+    }
+    if let Some(name) = &report.wasi03 {
+        let advice = "`wharf run` and `wharf serve` hand it to the component host of wasmtime";
+        let _ = writeln!(text, "\n{} ({}): {advice}", styled(ODD, "of WASI 0.3"), printable(name));
     }
     if report.flattens {
         let advice = "`wharf compile --emit core` makes it one core module";

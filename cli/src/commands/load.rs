@@ -1,15 +1,15 @@
-//! From a file to a guest: a module as it is, a component flattened.
+//! From a file to a guest: a module as it is, a component flattened or on wasmtime's own host.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use etcetera::BaseStrategy;
-use wharf::core::{Backend, CodeCache, Guest, LoadOptions};
-use wharf_component::{FlattenOptions, flatten, is_component};
+use wharf::core::{Backend, CodeCache, Guest, HostedGuest, LoadOptions};
+use wharf_component::{FlattenOptions, flatten, is_component, wasi03};
 
-use crate::args::CacheArgs;
+use crate::args::{CacheArgs, ComponentHost, HostArgs, Usage};
 use crate::commands::read_module;
 use crate::console::Console;
 use crate::progress::Progress;
@@ -17,16 +17,23 @@ use crate::progress::Progress;
 /// Loads the module or component at `path`.
 pub(crate) fn guest(
     backend: &dyn Backend,
+    host: &HostArgs,
     path: &Path,
     max_memory: ByteSize,
     cache_args: &CacheArgs,
     console: Console,
-) -> anyhow::Result<Guest> {
+) -> anyhow::Result<Arc<dyn HostedGuest>> {
     let options = LoadOptions { max_memory: max_memory.as_u64(), cache: cache(cache_args)?, ..LoadOptions::default() };
     let mut wasm = read_module(path, options.max_module_bytes)?;
     let what = path.file_name().unwrap_or_default().to_string_lossy();
     let named = || format!("`{}`", path.display());
     let progress = Progress::start(console, &format!("compiling {what} with {}", backend.info().name));
+    let host = choose(host.component_host, backend.info().name, path, &wasm)?;
+    if host == ComponentHost::Native {
+        let guest = native(&wasm, &options);
+        drop(progress);
+        return guest.with_context(named);
+    }
     if is_component(&wasm) {
         // Core takes modules with one memory only, whatever the engine can do.
         let portable = FlattenOptions { multi_memory: false, keep_names: true, ..FlattenOptions::default() };
@@ -34,7 +41,53 @@ pub(crate) fn guest(
     }
     let guest = Guest::load(backend, &wasm, &options);
     drop(progress);
-    guest.with_context(named)
+    Ok(Arc::new(guest.with_context(named)?))
+}
+
+/// Which host the guest runs on: the one asked for, or else the one that can.
+fn choose(asked: Option<ComponentHost>, backend: &str, path: &Path, wasm: &[u8]) -> anyhow::Result<ComponentHost> {
+    let path = path.display();
+    if !is_component(wasm) {
+        if asked == Some(ComponentHost::Native) {
+            let message = format!("`{path}` is a core module, and --component-host native is for components only");
+            return Err(Usage(message).into());
+        }
+        return Ok(ComponentHost::Core);
+    }
+    let wasi03 = wasi03(wasm);
+    match (asked, &wasi03) {
+        (Some(ComponentHost::Core), Some(name)) => {
+            let message = format!(
+                "`{path}` is a component of WASI 0.3, by `{name}`, which wharf's own host does not run; leave out \
+                 --component-host core"
+            );
+            return Err(Usage(message).into());
+        }
+        (None | Some(ComponentHost::Core), None) => return Ok(ComponentHost::Core),
+        (Some(ComponentHost::Native), _) | (None, Some(_)) => {}
+    }
+    match wasi03 {
+        _ if backend == "wasmtime" => Ok(ComponentHost::Native),
+        Some(name) => bail!(
+            "`{path}` is a component of WASI 0.3, by `{name}`, which runs on wasmtime only; use --backend wasmtime, not \
+             {backend}"
+        ),
+        None => {
+            let message = format!("--component-host native is for the backend wasmtime, and the backend is {backend}");
+            Err(Usage(message).into())
+        }
+    }
+}
+
+#[cfg(feature = "native")]
+fn native(component: &[u8], options: &LoadOptions) -> wharf::core::Result<Arc<dyn HostedGuest>> {
+    Ok(Arc::new(wharf::native::Native::new()?.load(component, options)?))
+}
+
+#[cfg(not(feature = "native"))]
+fn native(_: &[u8], _: &LoadOptions) -> wharf::core::Result<Arc<dyn HostedGuest>> {
+    let message = "wasmtime's own component host is not compiled in; build with `--features native`";
+    Err(wharf::core::Error::new(wharf::core::Kind::Unsupported, message))
 }
 
 fn cache(args: &CacheArgs) -> anyhow::Result<Option<Arc<CodeCache>>> {

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
         .stderr(Output::Inherit)
         .network(network);
     let backend = backend::make(&args.backend)?;
-    let guest = load::guest(&*backend, module, args.limits.max_memory, &args.cache, console)?;
+    let guest = load::guest(&*backend, &args.host, module, args.limits.max_memory, &args.cache, console)?;
     let config =
         GuestConfig { wasi, outbound: Some(outbound), timeout: args.limits.timeout, cancel: signals.guest_starts() };
     match guest.run(config, args.invoke.as_deref()) {

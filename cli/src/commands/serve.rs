@@ -2,14 +2,13 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wharf::core::GuestConfig;
 use wharf::core::abi::preview1::Output;
-use wharf::core::{Guest, GuestConfig};
 use wharf_server::{Handler, HandlerOptions, Server, ServerOptions};
 
 use crate::args::ServeArgs;
@@ -48,8 +47,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     };
 
     let backend = backend::make(&args.backend)?;
-    let guest: Arc<Guest> =
-        Arc::new(load::guest(&*backend, &args.module, args.limits.max_memory, &args.cache, console)?);
+    let guest = load::guest(&*backend, &args.host, &args.module, args.limits.max_memory, &args.cache, console)?;
     let mut options = HandlerOptions::default();
     options.max_concurrent = args.serving.max_concurrent;
     options.max_waiting = args.serving.max_waiting;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -141,12 +141,12 @@ async fn respond(
 ) -> Result<Response<ScriptedBody>, Infallible> {
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await;
-    let body = match body {
-        Ok(Ok(body)) => body.to_bytes().to_vec(),
-        _ => return Ok(text(400, "the request's body did not arrive")),
+    let Ok(Ok(body)) = body else { return Ok(text(400, "the request's body did not arrive")) };
+    let lines = |headers: &HeaderMap| -> Vec<(String, Vec<u8>)> {
+        headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
     };
-    let headers: Vec<_> =
-        head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let (headers, trailers) = (lines(&head.headers), body.trailers().map(lines).unwrap_or_default());
+    let body = body.to_bytes().to_vec();
     let host = head.headers.get("host").and_then(|value| value.to_str().ok());
     let received = Received {
         connection,
@@ -157,6 +157,7 @@ async fn respond(
         headers,
         head: Vec::new(),
         body,
+        trailers,
     };
     let reply = answer(&received);
     seen.push(received);

@@ -49,6 +49,8 @@ pub struct Received {
     pub head: Vec<u8>,
     /// The body, decoded.
     pub body: Vec<u8>,
+    /// The trailers in order, named as the headers are.
+    pub trailers: Vec<(String, Vec<u8>)>,
 }
 
 impl Received {

@@ -14,6 +14,9 @@ use super::{Gate, MAX_BODY, PATIENCE, Received, Seen, accept};
 /// The most that a raw origin reads of a request's head.
 const MAX_HEAD: usize = 1 << 20;
 
+/// The most trailers that a raw origin reads of a request.
+const MAX_TRAILERS: usize = 1000;
+
 /// One thing that a raw origin does. A script that has ended closes the connection.
 #[derive(Debug, Clone)]
 pub enum Step {
@@ -129,7 +132,7 @@ impl Peer {
             }
             Step::ReadRequest => {
                 let mut request = self.head().await?;
-                request.body = self.body(&request).await?;
+                (request.body, request.trailers) = self.body(&request).await?;
                 seen.push(request);
             }
             Step::Send(bytes) => self.send(&bytes).await?,
@@ -195,19 +198,13 @@ impl Peer {
             version: words.next().unwrap_or_default(),
             ..Received::default()
         };
-        for line in lines.filter(|line| !line.is_empty()) {
-            let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
-            let (name, value) = line.split_at(colon);
-            let value = value.strip_prefix(b":").unwrap_or(value);
-            let value = value.strip_prefix(b" ").unwrap_or(value);
-            request.headers.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
-        }
+        request.headers = lines.filter(|line| !line.is_empty()).map(field).collect();
         request.authority = request.header("host").unwrap_or_default().to_owned();
         request.head = head;
         Some(request)
     }
 
-    async fn body(&mut self, request: &Received) -> Option<Vec<u8>> {
+    async fn body(&mut self, request: &Received) -> Option<(Vec<u8>, Vec<(String, Vec<u8>)>)> {
         if request.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
             let mut body = Vec::new();
             loop {
@@ -216,16 +213,22 @@ impl Peer {
                 if body.len().checked_add(size)? > MAX_BODY {
                     return None;
                 }
-                body.extend(self.take(size).await?);
-                // After the last chunk's size comes the end of the trailers, after any other chunk its line end.
-                self.line().await?;
                 if size == 0 {
-                    return Some(body);
+                    let mut trailers = Vec::new();
+                    loop {
+                        match self.line().await? {
+                            line if line.is_empty() => return Some((body, trailers)),
+                            line if trailers.len() < MAX_TRAILERS => trailers.push(field(&line)),
+                            _ => return None,
+                        }
+                    }
                 }
+                body.extend(self.take(size).await?);
+                self.line().await?;
             }
         }
         let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        if length > MAX_BODY { None } else { self.take(length).await }
+        if length > MAX_BODY { None } else { Some((self.take(length).await?, Vec::new())) }
     }
 
     async fn line(&mut self) -> Option<Vec<u8>> {
@@ -249,6 +252,15 @@ impl Peer {
         }
         Some(self.read.drain(..count).collect())
     }
+}
+
+/// The name and the value of a header line.
+fn field(line: &[u8]) -> (String, Vec<u8>) {
+    let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+    let (name, value) = line.split_at(colon);
+    let value = value.strip_prefix(b":").unwrap_or(value);
+    let value = value.strip_prefix(b" ").unwrap_or(value);
+    (String::from_utf8_lossy(name).into_owned(), value.to_vec())
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

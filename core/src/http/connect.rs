@@ -42,17 +42,47 @@ pub(super) async fn timed<T>(
     timeouts: &Timeouts,
     send: impl AsyncFnOnce(Watched) -> Result<T, HttpError>,
 ) -> Result<T, HttpError> {
-    let progress = Arc::new(Progress::new());
-    let watched = Watched { body: Mutex::new(body), progress: progress.clone(), waiting: None };
+    let progress = Arc::new(Progress::new(body.is_end_stream()));
+    let body = SharedBody(Arc::new(Mutex::new(Some(body))));
+    let watched = Watched { body: body.clone(), progress: progress.clone(), waiting: None };
     let sending = REQUEST.scope((timeouts.connect, progress.clone()), send(watched));
-    tokio::select! {
+    let mut unless_answered = GiveUp(Some(body));
+    let result = tokio::select! {
         biased;
         // Over HTTP/2 an error of the request's body reaches the origin but not the response, so it is kept here.
         result = sending => result.map_err(|error| progress.state().body_error.take().unwrap_or(error)),
-        () = progress.stalled(timeouts.first_byte) => Err(HttpError::new(
-            HttpErrorKind::FirstByteTimeout,
-            format!("the response did not begin within {:?}", timeouts.first_byte),
-        )),
+        () = progress.stalled(timeouts.first_byte) => Err(if progress.state().body_ended {
+            let message = format!("the response did not begin within {:?}", timeouts.first_byte);
+            HttpError::new(HttpErrorKind::FirstByteTimeout, message)
+        } else {
+            let message = format!("the origin took nothing more of the request body for {:?}", timeouts.first_byte);
+            HttpError::new(HttpErrorKind::WriteTimeout, message)
+        }),
+    };
+    if result.is_ok() {
+        unless_answered.0 = None;
+    }
+    result
+}
+
+/// A request body that can be taken away from who sends it.
+#[derive(Clone)]
+struct SharedBody(Arc<Mutex<Option<Body>>>);
+
+impl SharedBody {
+    fn lock(&self) -> MutexGuard<'_, Option<Body>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a body away when it goes. A connection whose origin reads nothing keeps what it sends for as long as it
+/// lives, and whoever writes the body would wait as long.
+struct GiveUp(Option<SharedBody>);
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        let body = self.0.take().and_then(|body| body.lock().take());
+        drop(body);
     }
 }
 
@@ -74,12 +104,14 @@ struct ProgressState {
     /// How many reasons there are not to count.
     pauses: usize,
     since: Instant,
+    /// Whether nothing of the body is left to be taken.
+    body_ended: bool,
     body_error: Option<HttpError>,
 }
 
 impl Progress {
-    fn new() -> Self {
-        let state = ProgressState { pauses: 0, since: Instant::now(), body_error: None };
+    fn new(body_ended: bool) -> Self {
+        let state = ProgressState { pauses: 0, since: Instant::now(), body_ended, body_error: None };
         Progress { state: Mutex::new(state), resumed: Notify::new() }
     }
 
@@ -93,9 +125,10 @@ impl Progress {
     }
 
     /// The body has given something to send, its end, or an error.
-    fn advance(&self, body_error: Option<HttpError>) {
+    fn advance(&self, body_ended: bool, body_error: Option<HttpError>) {
         let mut state = self.state();
         state.since = Instant::now();
+        state.body_ended = body_ended;
         state.body_error = body_error;
     }
 
@@ -128,10 +161,9 @@ impl Drop for Pause {
     }
 }
 
-/// A request body that reports its progress. The mutex is never contended: it makes the body `Sync`, which reqwest
-/// asks for and does not use.
+/// A request body that reports its progress.
 pub(super) struct Watched {
-    body: Mutex<Body>,
+    body: SharedBody,
     progress: Arc<Progress>,
     waiting: Option<Pause>,
 }
@@ -144,12 +176,22 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let polled = Pin::new(self.body.get_mut().unwrap_or_else(PoisonError::into_inner)).poll_frame(context);
+        let (polled, ended) = match &mut *self.body.lock() {
+            Some(body) => {
+                let polled = Pin::new(&mut *body).poll_frame(context);
+                let ended = !matches!(polled, Poll::Ready(Some(Ok(_)))) || body.is_end_stream();
+                (polled, ended)
+            }
+            None => {
+                let message = "the request was given up before its body was sent";
+                (Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Cancelled, message)))), true)
+            }
+        };
         match &polled {
             Poll::Pending if self.waiting.is_none() => self.waiting = Some(self.progress.pause()),
             Poll::Pending => {}
             Poll::Ready(frame) => {
-                self.progress.advance(frame.as_ref().and_then(|frame| frame.as_ref().err().cloned()));
+                self.progress.advance(ended, frame.as_ref().and_then(|frame| frame.as_ref().err().cloned()));
                 self.waiting = None;
             }
         }
@@ -157,11 +199,11 @@ impl HttpBody for Watched {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+        self.body.lock().as_ref().is_some_and(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+        self.body.lock().as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 

@@ -26,6 +26,8 @@ pub enum HttpErrorKind {
     InvalidRequest,
     /// The request's headers exceed the limit on count or bytes.
     RequestHeadersTooLarge,
+    /// The request's trailers exceed the limit on count or bytes.
+    RequestTrailersTooLarge,
     /// The request body is larger than the limit.
     RequestBodyTooLarge,
     /// The request body does not have the length that its Content-Length announces; holds the bytes seen.
@@ -36,8 +38,10 @@ pub enum HttpErrorKind {
     TooManyInFlight,
     /// As many responses as allowed are already open.
     TooManyOpen,
-    /// The name does not exist or has no address.
+    /// The name does not exist.
     DnsNotFound,
+    /// The name exists and has no address.
+    NoAddress,
     /// The name was not resolved within the connect timeout.
     DnsTimeout,
     /// Name resolution failed in another way.
@@ -60,12 +64,16 @@ pub enum HttpErrorKind {
     TlsProtocol,
     /// The origin ended the handshake with this TLS alert.
     TlsAlert(u8),
+    /// The origin took nothing more of the request body for as long as the first-byte timeout.
+    WriteTimeout,
     /// The response did not begin within the first-byte timeout.
     FirstByteTimeout,
     /// The response body made a pause longer than the between-bytes timeout.
     BetweenBytesTimeout,
     /// Request and response together took longer than the total timeout.
     TotalTimeout,
+    /// The origin switches to another protocol, which nobody asked for.
+    Upgraded,
     /// The origin spoke HTTP wrongly.
     Protocol,
     /// The response has a transfer coding other than chunked.
@@ -98,6 +106,7 @@ impl HttpErrorKind {
                 Kind::Guest
             }
             H::RequestHeadersTooLarge
+            | H::RequestTrailersTooLarge
             | H::RequestBodyTooLarge
             | H::TooManyInFlight
             | H::TooManyOpen
@@ -105,10 +114,14 @@ impl HttpErrorKind {
             | H::ResponseTrailersTooLarge
             | H::ResponseBodyTooLarge
             | H::TooManyRedirects => Kind::Limit,
-            H::DnsTimeout | H::ConnectionTimeout | H::FirstByteTimeout | H::BetweenBytesTimeout | H::TotalTimeout => {
-                Kind::Timeout
-            }
+            H::DnsTimeout
+            | H::ConnectionTimeout
+            | H::WriteTimeout
+            | H::FirstByteTimeout
+            | H::BetweenBytesTimeout
+            | H::TotalTimeout => Kind::Timeout,
             H::DnsNotFound
+            | H::NoAddress
             | H::DnsFailed
             | H::ConnectionRefused
             | H::Unroutable
@@ -118,6 +131,7 @@ impl HttpErrorKind {
             | H::TlsCertificate
             | H::TlsProtocol
             | H::TlsAlert(_)
+            | H::Upgraded
             | H::Protocol
             | H::TransferCoding
             | H::IncompleteResponse
@@ -135,19 +149,40 @@ impl HttpErrorKind {
 pub struct HttpError {
     kind: HttpErrorKind,
     message: String,
+    field: Option<FieldSize>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// A header or trailer that is over the limit all by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldSize {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes, as [`Limits::header_bytes`](super::Limits::header_bytes) counts it.
+    pub bytes: u64,
 }
 
 impl HttpError {
     /// Makes an error of `kind`; `message` says what was wrong, where, and what to do.
     pub fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
-        HttpError { kind, message: message.into(), source: None }
+        HttpError { kind, message: message.into(), field: None, source: None }
     }
 
     /// Adds the cause, reported by [`source`](StdError::source).
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
+    }
+
+    /// Adds which header or trailer it was.
+    pub fn with_field(mut self, field: FieldSize) -> Self {
+        self.field = Some(field);
+        self
+    }
+
+    /// The header or trailer that is too large by itself, where it is one and not all of them together.
+    pub fn field(&self) -> Option<&FieldSize> {
+        self.field.as_ref()
     }
 
     /// What went wrong.
@@ -167,6 +202,7 @@ impl fmt::Debug for HttpError {
         f.debug_struct("HttpError")
             .field("kind", &self.kind)
             .field("message", &self.message)
+            .field("field", &self.field)
             .field("source", &self.source)
             .finish()
     }

@@ -5,7 +5,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::error::{HttpError, HttpErrorKind};
+use super::error::{FieldSize, HttpError, HttpErrorKind};
 use super::policy::Policy;
 
 /// Whether a header of this name belongs to the connection.
@@ -51,7 +51,12 @@ pub(super) fn check_size(
     if count > count_limit {
         return Err(HttpError::new(kind, format!("the {what} are {count}, over the limit of {count_limit}")));
     }
-    let bytes: u64 = headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum();
+    let sizes = || headers.iter().map(|(name, value)| (name, (name.as_str().len() + value.len() + 4) as u64));
+    if let Some((name, bytes)) = sizes().find(|(_, bytes)| *bytes > bytes_limit) {
+        let message = format!("{name}, one of the {what}, has {bytes} bytes, over the limit of {bytes_limit} for all");
+        return Err(HttpError::new(kind, message).with_field(FieldSize { name: name.as_str().to_owned(), bytes }));
+    }
+    let bytes: u64 = sizes().map(|(_, bytes)| bytes).sum();
     if bytes > bytes_limit {
         return Err(HttpError::new(kind, format!("the {what} are {bytes} bytes, over the limit of {bytes_limit}")));
     }
@@ -130,6 +135,7 @@ mod tests {
         assert!(!check(&two, 1, 12));
         assert!(!check(&two, 2, 11));
         assert!(!check(&two, 0, 12));
+        assert!(!check(&two, 2, 5));
         assert!(check(&HeaderMap::new(), 0, 0));
     }
 

@@ -1,5 +1,7 @@
 //! One request after another until there is a response for the guest, and then its body.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -54,7 +56,7 @@ impl Hop {
     /// Checks a guest's request.
     pub(super) fn first(
         request: Request<Outgoing>,
-        policy: &Policy,
+        policy: &Arc<Policy>,
         limits: &Limits,
         check: impl Fn(&Url) -> Result<(), HttpError>,
     ) -> Result<Hop, HttpError> {
@@ -89,7 +91,7 @@ impl Hop {
                 if announced.is_some_and(|announced| announced > limits.request_body_bytes) {
                     return Err(too_large(limits.request_body_bytes));
                 }
-                HopBody::Once(Counted::new(body, limits.request_body_bytes, announced).boxed_unsync())
+                HopBody::Once(Counted::new(body, policy.clone(), limits, announced).boxed_unsync())
             }
         };
         move_credentials(&mut url, &mut headers);
@@ -229,6 +231,10 @@ impl Context<'_> {
 
     /// Checks the head of a response and removes what is not for the guest.
     fn accept(&self, mut response: Response<Body>) -> Result<Response<Body>, HttpError> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let message = "the origin switches to another protocol, which nobody asked for";
+            return Err(HttpError::new(HttpErrorKind::Upgraded, message));
+        }
         if response.status().is_informational() {
             let message =
                 format!("the origin answered with status {} and nothing after it", response.status().as_u16());

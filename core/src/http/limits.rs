@@ -66,7 +66,8 @@ pub struct Timeouts {
     /// Resolving the name, connecting and the TLS handshake, all together. Each hop of a redirect has it anew.
     pub connect: Duration,
     /// From the connection, or from the last part of the request body that was sent if that is later, to the head of
-    /// the response. Time in which the request body has nothing to send does not count: that is the guest's own.
+    /// the response. Time in which the request body has nothing to send does not count: that is the guest's own. Where
+    /// it has and the origin does not take it, the error is [`WriteTimeout`](super::HttpErrorKind::WriteTimeout).
     /// Each hop of a redirect has it anew.
     pub first_byte: Duration,
     /// The longest pause of the response body. Time in which the guest does not read does not count.

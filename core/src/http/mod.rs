@@ -31,7 +31,7 @@ mod tls;
 mod transport;
 
 pub use self::address::AddressClass;
-pub use self::error::{HttpError, HttpErrorKind};
+pub use self::error::{FieldSize, HttpError, HttpErrorKind};
 pub(crate) use self::headers::is_forbidden;
 pub use self::incoming::Incoming;
 pub use self::limits::{Limits, Timeouts};

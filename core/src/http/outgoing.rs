@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::timeout;
 
 use super::error::{HttpError, HttpErrorKind};
+use super::headers::{check_size, strip};
+use super::limits::Limits;
+use super::policy::Policy;
 use super::transport::Body;
 
 /// The body of a request.
@@ -83,21 +87,34 @@ pub(super) fn whole(bytes: Bytes) -> Body {
 /// exceeded, so that the message is broken off on the wire and no origin takes the part for the whole.
 pub(super) struct Counted {
     body: Body,
+    policy: Arc<Policy>,
+    limits: Limits,
     sent: u64,
-    limit: u64,
     announced: Option<u64>,
     ended: bool,
 }
 
 impl Counted {
-    pub(super) fn new(body: Body, limit: u64, announced: Option<u64>) -> Self {
-        Counted { body, sent: 0, limit, announced, ended: false }
+    pub(super) fn new(body: Body, policy: Arc<Policy>, limits: &Limits, announced: Option<u64>) -> Self {
+        Counted { body, policy, limits: limits.clone(), sent: 0, announced, ended: false }
+    }
+
+    /// Counts data, and has trailers keep what headers keep.
+    fn check(&mut self, frame: &mut Frame<Bytes>) -> Result<(), HttpError> {
+        if let Some(data) = frame.data_ref() {
+            return self.count(data.len());
+        }
+        let Some(trailers) = frame.trailers_mut() else { return Ok(()) };
+        let kind = HttpErrorKind::RequestTrailersTooLarge;
+        check_size(trailers, self.limits.header_count, self.limits.header_bytes, kind, "request trailers")?;
+        strip(trailers, &self.policy);
+        Ok(())
     }
 
     fn count(&mut self, length: usize) -> Result<(), HttpError> {
         self.sent = self.sent.saturating_add(length as u64);
-        if self.sent > self.limit {
-            Err(too_large(self.limit))
+        if self.sent > self.limits.request_body_bytes {
+            Err(too_large(self.limits.request_body_bytes))
         } else if self.announced.is_some_and(|announced| self.sent > announced) {
             Err(self.wrong_length())
         } else {
@@ -126,10 +143,7 @@ impl HttpBody for Counted {
             Poll::Ready(frame) => frame,
         };
         let result = match frame {
-            Some(Ok(frame)) => match frame.data_ref().map(Bytes::len) {
-                Some(length) => self.count(length).map(|()| Some(frame)),
-                None => Ok(Some(frame)),
-            },
+            Some(Ok(mut frame)) => self.check(&mut frame).map(|()| Some(frame)),
             Some(Err(error)) => Err(error),
             None if self.announced.is_some_and(|announced| self.sent < announced) => Err(self.wrong_length()),
             None => Ok(None),

@@ -18,8 +18,8 @@ pub trait Resolver: Send + Sync {
     /// The addresses of `name`, in the order they are to be tried. Called on [`crate::io`], once for each connection.
     ///
     /// # Errors
-    /// [`HttpErrorKind::DnsNotFound`] if there is no such name or it has no address, else
-    /// [`HttpErrorKind::DnsFailed`].
+    /// [`HttpErrorKind::DnsNotFound`] if there is no such name, else [`HttpErrorKind::DnsFailed`]. No address at all
+    /// becomes [`HttpErrorKind::NoAddress`].
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, HttpError>;
 }
 
@@ -93,7 +93,7 @@ impl Resolve for Checked {
 
 /// Keeps the addresses that may be connected to.
 fn allowed(policy: &Policy, name: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, HttpError> {
-    let mut refused = HttpError::new(HttpErrorKind::DnsNotFound, format!("the name {name} has no address"));
+    let mut refused = HttpError::new(HttpErrorKind::NoAddress, format!("the name {name} has no address"));
     let mut allowed = Vec::with_capacity(found.len());
     for ip in found {
         match policy.check_address(name, ip) {
@@ -117,7 +117,7 @@ mod tests {
         let error = allowed(&policy, "mixed.example", ips(&["10.0.0.1"])).unwrap_err();
         assert_eq!(error.kind(), HttpErrorKind::AddressProhibited);
         let error = allowed(&policy, "mixed.example", Vec::new()).unwrap_err();
-        assert_eq!(error.kind(), HttpErrorKind::DnsNotFound);
+        assert_eq!(error.kind(), HttpErrorKind::NoAddress);
     }
 
     #[test]

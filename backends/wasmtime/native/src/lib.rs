@@ -1,1 +1,33 @@
-//! Runs `wasi:http` components on Wasmtime's own component model, with wharf's policy and transport.
+//! Runs components on Wasmtime's own component model, with wharf's policy, transport, limits and grants.
+//!
+//! This is the second host for `wasi:http`, beside the one in wharf-core that every engine shares. It has three uses:
+//! it runs what only it can, components of WASI 0.3; it is an implementation by other people to compare with; and who
+//! wants Wasmtime's behaviour to the letter gets it.
+//!
+//! What a guest sees is `wasmtime-wasi` and `wasmtime-wasi-http`. What they may do is wharf's:
+//! - Every request goes through [`Outbound`](wharf_core::http::Outbound): the policy, the limits, the timeouts, and
+//!   the transport. Nothing else here sends.
+//! - A guest is granted the arguments, environment, directories and streams of its
+//!   [`WasiConfig`](wharf_core::abi::preview1::WasiConfig), and no sockets at all.
+//! - Its memories together are bounded by [`LoadOptions::max_memory`](wharf_core::LoadOptions::max_memory); it ends
+//!   with its [`Run`](wharf_core::Run), in a loop of its own as well as in a host function.
+//! - A message that it leaves unfinished, whatever the reason, breaks off.
+//!
+//! A guest occupies the thread that calls it, as on wharf's other hosts. Wasmtime's asynchronous functions are driven
+//! there, so that a deadline ends them; what they start runs on [`wharf_core::io`].
+
+#![forbid(unsafe_code)]
+
+mod codes;
+mod ends;
+mod engine;
+mod guest;
+mod hooks;
+mod message;
+mod session;
+mod state;
+mod stdio;
+
+pub use engine::Native;
+pub use guest::NativeGuest;
+pub use session::NativeSession;

@@ -126,7 +126,7 @@ fn no_upgrade(context: &Context) -> CaseResult {
     let url = origin.url("/");
     let req = Req::get(&url).headers("connection:upgrade\nupgrade:websocket\n");
     reach.fails(&req, ErrorCode::RequestFailed)?;
-    reach.because(&req, HttpErrorKind::Protocol)?;
+    reach.because(&req, HttpErrorKind::Upgraded)?;
     check!(origin.requests().iter().all(|request| request.all("upgrade").is_empty()), "the guest's upgrade was sent");
     Ok(())
 }

@@ -1,23 +1,17 @@
 //! The export `wasi:http/incoming-handler`: requests that reach a guest, and the responses it gives.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::ErrorCode;
-use wharf_core::http::{Body, HttpError, HttpErrorKind};
-use wharf_core::{GuestConfig, Kind, Run, Stop, io};
+use wharf_core::{GuestConfig, Kind, Run, Stop};
 
+use super::handler::{
+    FINISH, HELLO, RESPOND, Reply, Served, collect, handler, over_the_wire, request, serve, serve_with,
+};
 use super::probe::http_module;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
-use crate::origin::PATIENCE;
 use crate::{check, check_eq};
 
 const WIT: &str = "wasi:http/incoming-handler@0.2.12";
@@ -43,107 +37,6 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/inbound/no-handler", WIT, no_handler),
     Case::must("wasihttp/inbound/broken-on-the-wire", OUTPARAM, on_the_wire),
 ];
-
-/// Makes the response, sets it and opens its body: the locals `$body` and `$stream` are what follows works on.
-const RESPOND: &str = r#"
-    (local.set $response (call $"[constructor]outgoing-response" (call $"[constructor]fields")))
-    (call $"[method]outgoing-response.body" (local.get $response) (i32.const 0x100))
-    (local.set $body (i32.load (i32.const 0x104)))
-    (call $set (local.get $out) (local.get $response))
-    (call $"[method]outgoing-body.write" (local.get $body) (i32.const 0x100))
-    (local.set $stream (i32.load (i32.const 0x104)))"#;
-
-/// Writes the five bytes at 0x200.
-const HELLO: &str = r#"
-    (call $"[method]output-stream.blocking-write-and-flush"
-        (local.get $stream) (i32.const 0x200) (i32.const 5) (i32.const 0x100))"#;
-
-const FINISH: &str = r#"
-    (call $"[resource-drop]output-stream" (local.get $stream))
-    (call $"[static]outgoing-body.finish" (local.get $body) (i32.const 0) (i32.const 0) (i32.const 0x180))"#;
-
-/// A guest whose handler does this.
-fn handler(steps: &[&str]) -> String {
-    let zeros = "(i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)";
-    let fields = format!(
-        r#"(data (i32.const 0x200) "hello") (data (i32.const 0x220) "content-length") (data (i32.const 0x240) "7")
-        (func $set (param i32 i32)
-            (call $"[static]response-outparam.set" (local.get 0) (i32.const 0) (local.get 1) {zeros}))
-        (func $error (param i32 i32)
-            (call $"[static]response-outparam.set" (local.get 0) (i32.const 1) (local.get 1) {zeros}))
-        (func (export "wasi:http/incoming-handler@0.2.3#handle") (param $request i32) (param $out i32)
-            (local $response i32) (local $body i32) (local $stream i32) (local $input i32) (local $count i32)
-            {})"#,
-        steps.concat()
-    );
-    http_module(&fields)
-}
-
-type Reply = Result<Response<Body>, ErrorCode>;
-
-fn request(body: impl Into<Bytes>) -> Request<Body> {
-    let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
-    let mut request = Request::new(body);
-    *request.uri_mut() = http::Uri::from_static("http://example.com/path?query");
-    request
-}
-
-/// The response as whoever asked gets it: status, body, trailers; the error is what the body broke off with.
-struct Answer {
-    status: u16,
-    body: Vec<u8>,
-    end: Result<(), HttpError>,
-}
-
-async fn collect(response: Response<Body>) -> Answer {
-    let status = response.status().as_u16();
-    let (mut incoming, mut body) = (response.into_body(), Vec::new());
-    let end = loop {
-        match incoming.frame().await {
-            None => break Ok(()),
-            Some(Err(error)) => break Err(error),
-            Some(Ok(frame)) => body.extend(frame.into_data().unwrap_or_default()),
-        }
-    };
-    Answer { status, body, end }
-}
-
-/// What came of a request: how the guest ended, and the answer, if there was one.
-struct Served {
-    ended: Result<(), Stop>,
-    answer: Option<Result<Answer, ErrorCode>>,
-}
-
-impl Served {
-    fn answer(self) -> CaseResult<Answer> {
-        self.ended?;
-        match self.answer {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(code)) => Err(Unmet::failed(format!("the answer is the error {code:?}"))),
-            None => Err(Unmet::failed("there is no answer")),
-        }
-    }
-}
-
-fn serve_with(context: &Context, text: &str, request: Request<Body>, config: GuestConfig) -> CaseResult<Served> {
-    let mut session = context.guest(text)?.start(config)?;
-    let (reply, answer) = oneshot::channel::<Reply>();
-    let reader = io().spawn(async move {
-        match answer.await {
-            Ok(Ok(response)) => Some(Ok(collect(response).await)),
-            Ok(Err(code)) => Some(Err(code)),
-            Err(_) => None,
-        }
-    });
-    let ended = session.handle(request, reply);
-    drop(session);
-    let answer = Run::default().wait(reader)?.map_err(Unmet::harness)?;
-    Ok(Served { ended, answer })
-}
-
-fn serve(context: &Context, steps: &[&str]) -> CaseResult<Served> {
-    serve_with(context, &handler(steps), request(""), GuestConfig::default())
-}
 
 fn hello(context: &Context) -> CaseResult {
     let answer = serve(context, &[RESPOND, HELLO, FINISH])?.answer()?;
@@ -349,46 +242,6 @@ fn no_handler(context: &Context) -> CaseResult {
     }
 }
 
-/// Serves one request with hyper over a socket; gives all that came over it.
-fn over_the_wire(context: &Context, text: &str) -> CaseResult<Vec<u8>> {
-    let guest = Arc::new(context.guest(text)?);
-    let handle = move |request: Request<hyper::body::Incoming>| {
-        let guest = guest.clone();
-        async move {
-            let broken = |error: hyper::Error| HttpError::new(HttpErrorKind::ConnectionClosed, error.to_string());
-            let request = request.map(|body| body.map_err(broken).boxed_unsync());
-            let (reply, answer) = oneshot::channel::<Reply>();
-            tokio::task::spawn_blocking(move || {
-                let mut session = guest.start(GuestConfig::default())?;
-                session.handle(request, reply)
-            });
-            match answer.await {
-                Ok(Ok(response)) => Ok(response),
-                Ok(Err(_)) | Err(_) => Err(std::io::Error::other("the guest gave no response")),
-            }
-        }
-    };
-    let exchange = async move {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let mut asking = TcpStream::connect(listener.local_addr()?).await?;
-        let (stream, _) = listener.accept().await?;
-        let serving = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), hyper::service::service_fn(handle));
-        let ask = async move {
-            asking.write_all(b"GET / HTTP/1.1\r\nhost: example.com\r\nconnection: close\r\n\r\n").await?;
-            let mut seen = Vec::new();
-            // A connection that is reset ends what was seen as one that is closed does.
-            _ = asking.read_to_end(&mut seen).await;
-            Ok::<_, std::io::Error>(seen)
-        };
-        let (_served, seen) = tokio::join!(serving, ask);
-        seen
-    };
-    let exchange = io().spawn(async move { tokio::time::timeout(PATIENCE, exchange).await });
-    let seen = Run::default().wait(exchange)?.map_err(Unmet::harness)?;
-    seen.map_err(|_| Unmet::failed("the exchange did not end"))?.map_err(Unmet::harness)
-}
-
 /// Whether a message is complete by its own framing: hyper knows the length of a body that is finished by the time it
 /// is sent.
 fn is_whole(message: &[u8]) -> bool {
@@ -396,12 +249,14 @@ fn is_whole(message: &[u8]) -> bool {
     text.ends_with("0\r\n\r\n") || text.contains("content-length: 5\r\n") && text.ends_with("\r\n\r\nhello")
 }
 
+const GET: &str = "GET / HTTP/1.1";
+
 /// What hyper makes of a whole body and of a broken one.
 fn on_the_wire(context: &Context) -> CaseResult {
-    let whole = over_the_wire(context, &handler(&[RESPOND, HELLO, FINISH]))?;
+    let whole = over_the_wire(context, &handler(&[RESPOND, HELLO, FINISH]), GET)?;
     check!(is_whole(&whole), "a whole message looks broken: {:?}", String::from_utf8_lossy(&whole));
     for end in ["(unreachable)", ""] {
-        let broken = over_the_wire(context, &handler(&[RESPOND, HELLO, end]))?;
+        let broken = over_the_wire(context, &handler(&[RESPOND, HELLO, end]), GET)?;
         check!(!is_whole(&broken), "a broken message looks whole: {:?}", String::from_utf8_lossy(&broken));
     }
     Ok(())

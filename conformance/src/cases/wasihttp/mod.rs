@@ -2,14 +2,36 @@
 //!
 //! The probes are core modules as bindings produce them before they are wrapped as components.
 
+mod children;
+mod codes;
+mod exchange;
+mod faults;
 mod fields;
 mod files;
+mod handler;
 mod inbound;
 mod outbound;
 mod probe;
+mod requests;
+mod responses;
 mod rules;
+mod serving;
+mod streams;
 
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[rules::CASES, fields::CASES, outbound::CASES, inbound::CASES, files::CASES];
+pub const CASES: &[&[Case]] = &[
+    rules::CASES,
+    fields::CASES,
+    children::CASES,
+    outbound::CASES,
+    requests::CASES,
+    streams::CASES,
+    faults::CASES,
+    codes::CASES,
+    inbound::CASES,
+    serving::CASES,
+    responses::CASES,
+    files::CASES,
+];

@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use wharf_core::GuestConfig;
 
+use super::exchange::{
+    CHUNKED, CONNECTION_REFUSED, METHOD_INVALID, PROTOCOL_ERROR, REQUEST_BODY_SIZE, REQUEST_DENIED,
+    RESPONSE_INCOMPLETE, RESPONSE_TIMEOUT, URI_INVALID, posting, reach, sending, take_trailers,
+};
 use super::probe::{RET, Wasi02};
 use crate::case::{Case, CaseResult};
 use crate::context::Context;
@@ -36,95 +40,6 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/outbound/first-byte-timeout", "wasi:http/types@0.2.12: request-options", first_byte),
     Case::must("wasihttp/outbound/dropped-future-ends-the-request", WIT, dropped),
 ];
-
-// Numbers of `error-code`.
-const CONNECTION_REFUSED: u8 = 6;
-const REQUEST_DENIED: u8 = 15;
-const REQUEST_BODY_SIZE: u8 = 17;
-const METHOD_INVALID: u8 = 18;
-const URI_INVALID: u8 = 19;
-const RESPONSE_INCOMPLETE: u8 = 25;
-const RESPONSE_TIMEOUT: u8 = 33;
-const PROTOCOL_ERROR: u8 = 35;
-
-/// A guest that may reach `origin`.
-fn reach(context: &Context, origin: &Origin) -> CaseResult<Wasi02> {
-    let outbound = context.net().allow(&origin.base()).outbound()?;
-    Wasi02::http(context, GuestConfig { outbound: Some(outbound), ..GuestConfig::default() })
-}
-
-impl Wasi02 {
-    /// A request for `path` at `authority`, over plain HTTP.
-    fn request(&mut self, authority: &str, path: &str, headers: &[(&str, &str)]) -> CaseResult<u64> {
-        let fields = self.fields(headers)?;
-        let request = self.call("[constructor]outgoing-request", &[fields])?;
-        check_eq!(self.call("[method]outgoing-request.set-scheme", &[request, 1, 0, 0, 0])?, 0, "`set-scheme`");
-        check_eq!(self.set(request, "authority", authority)?, 0, "`set-authority` to {authority}");
-        check_eq!(self.set(request, "path-with-query", path)?, 0, "`set-path-with-query` to {path}");
-        Ok(request)
-    }
-
-    /// Sets a part of a request to a text.
-    fn set(&mut self, request: u64, part: &str, value: &str) -> CaseResult<u64> {
-        let [ptr, len] = self.bytes(value)?;
-        self.call(&format!("[method]outgoing-request.set-{part}"), &[request, 1, ptr, len])
-    }
-
-    /// Sends a request, which must be taken.
-    fn send(&mut self, request: u64) -> CaseResult<u64> {
-        check_eq!(self.case("handle", &[request, 0, 0])?, 0, "the answer of `handle`");
-        Ok(self.word(8)?.into())
-    }
-
-    /// Waits for the response; gives its handle, or the number of the error code.
-    fn response(&mut self, future: u64) -> CaseResult<Result<u64, u8>> {
-        self.wait("[method]future-incoming-response.subscribe", future)?;
-        check_eq!(self.case("[method]future-incoming-response.get", &[future])?, 1, "whether there is a response");
-        check_eq!(self.byte(8)?, 0, "whether it was given before");
-        Ok(if self.byte(16)? == 0 { Ok(self.word(24)?.into()) } else { Err(self.byte(24)?) })
-    }
-
-    /// Sends a request and waits for its response, which must come.
-    fn exchange(&mut self, request: u64) -> CaseResult<u64> {
-        let future = self.send(request)?;
-        let response = self.response(future)?;
-        self.call("[resource-drop]future-incoming-response", &[future])?;
-        response.map_err(|code| crate::Unmet::failed(format!("the request failed with error code {code}")))
-    }
-
-    /// Sends a request, which must fail, at once or later.
-    fn fails(&mut self, request: u64) -> CaseResult<u8> {
-        if self.case("handle", &[request, 0, 0])? == 1 {
-            return self.byte(8);
-        }
-        let future = self.word(8)?.into();
-        match self.response(future)? {
-            Ok(_) => Err(crate::Unmet::failed("a request that should fail was answered")),
-            Err(code) => Ok(code),
-        }
-    }
-
-    /// The body of a response and its stream.
-    fn consume(&mut self, response: u64) -> CaseResult<(u64, u64)> {
-        let body = self.ok("[method]incoming-response.consume", &[response])?;
-        Ok((body, self.ok("[method]incoming-body.stream", &[body])?))
-    }
-
-    /// The body of a request and its stream.
-    fn produce(&mut self, request: u64) -> CaseResult<(u64, u64)> {
-        let body = self.ok("[method]outgoing-request.body", &[request])?;
-        Ok((body, self.ok("[method]outgoing-body.write", &[body])?))
-    }
-
-    /// Finishes a body without trailers; gives the number of the error code, if it fails.
-    fn finish(&mut self, body: u64, stream: u64) -> CaseResult<Option<u8>> {
-        self.call("[resource-drop]output-stream", &[stream])?;
-        Ok(match self.case("[static]outgoing-body.finish", &[body, 0, 0])? {
-            0 => None,
-            _ => Some(self.byte(8)?),
-        })
-    }
-}
 
 fn get(context: &Context) -> CaseResult {
     let origin = Origin::replying(Reply::ok("hello"))?;
@@ -257,16 +172,6 @@ fn invalid_requests(context: &Context) -> CaseResult {
     Ok(())
 }
 
-const POST: u64 = 2;
-
-/// A POST with a body under way, whose headers are these.
-fn posting(probe: &mut Wasi02, origin: &Origin, headers: &[(&str, &str)]) -> CaseResult<(u64, u64, u64)> {
-    let request = probe.request(&origin.authority(), "/", headers)?;
-    check_eq!(probe.call("[method]outgoing-request.set-method", &[request, POST, 0, 0])?, 0, "`set-method`");
-    let (body, stream) = probe.produce(request)?;
-    Ok((probe.send(request)?, body, stream))
-}
-
 fn body(context: &Context) -> CaseResult {
     for headers in [&[][..], &[("content-length", "7")]] {
         let origin = Origin::replying(Reply::status(200))?;
@@ -356,35 +261,6 @@ fn stuck(context: &Context) -> CaseResult {
     let name = "[method]output-stream.blocking-write-and-flush";
     probe.traps(name, &[stream, 0, 1, RET.into()], "never end")
 }
-
-/// An origin that sends this once it has read a request.
-fn sending(answer: &str) -> CaseResult<Origin> {
-    Origin::raw(vec![Step::ReadRequest, Step::text(answer), Step::Finish, Step::Hold])
-}
-
-/// Takes the trailers of a body whose stream is gone; gives the entries, or the number of the error code.
-fn take_trailers(probe: &mut Wasi02, body: u64) -> CaseResult<Result<Vec<(String, String)>, u8>> {
-    let future = probe.call("[static]incoming-body.finish", &[body])?;
-    probe.wait("[method]future-trailers.subscribe", future)?;
-    check_eq!(probe.case("[method]future-trailers.get", &[future])?, 1, "whether there are trailers");
-    check_eq!(probe.byte(8)?, 0, "whether they were given before");
-    if probe.byte(16)? == 1 {
-        return Ok(Err(probe.byte(24)?));
-    }
-    let trailers = if probe.byte(24)? == 1 { Some(u64::from(probe.word(28)?)) } else { None };
-    let entries = match trailers {
-        Some(trailers) => {
-            check_eq!(probe.append(trailers, "a", "1")?, Some(2), "the error of `append`");
-            probe.entries(trailers)?
-        }
-        None => Vec::new(),
-    };
-    check_eq!(probe.case("[method]future-trailers.get", &[future])?, 1, "the second `get`");
-    check_eq!(probe.byte(8)?, 1, "whether the second `get` is an error");
-    Ok(Ok(entries))
-}
-
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n4\r\nbody\r\n";
 
 fn trailers(context: &Context) -> CaseResult {
     let origin = sending(&format!("{CHUNKED}0\r\nx-end: 1\r\n\r\n"))?;

@@ -38,6 +38,7 @@ pub struct WasiConfig {
 #[derive(Clone)]
 pub(in crate::abi) struct Preopen {
     pub(in crate::abi) dir: Arc<Dir>,
+    pub(super) path: Arc<Path>,
     pub(in crate::abi) name: Arc<str>,
     pub(in crate::abi) writable: bool,
 }
@@ -190,7 +191,7 @@ impl WasiConfig {
         let dir = Dir::open_ambient_dir(host, ambient_authority()).map_err(unusable)?;
         // Opening asks for less than reading, so a directory that cannot be read would only fail in the guest.
         dir.entries().map_err(unusable)?;
-        self.preopens.push(Preopen { dir: Arc::new(dir), name: guest.into(), writable });
+        self.preopens.push(Preopen { dir: Arc::new(dir), path: host.into(), name: guest.into(), writable });
         Ok(self)
     }
 }

@@ -30,6 +30,7 @@ pub(in crate::abi) mod errno;
 mod fds;
 mod file;
 mod io;
+mod open;
 mod path;
 mod poll;
 mod random;
@@ -54,6 +55,7 @@ use crate::run::Run;
 use crate::seam::{Caller, ValType};
 
 pub use config::{DEFAULT_MAX_FDS, MAX_STRINGS, WasiConfig};
+pub use open::{Directory, OpenInput, OpenOutput};
 pub use sock::{Dialect, Listen, Network};
 pub use stdio::{Capture, Input, Output, Reader, Writer};
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::abi::preview1::errno::{Errno, Outcome};
+use crate::abi::preview1::errno::Outcome;
 use crate::run::{Run, io as io_threads};
 
 /// Where a guest's standard input comes from.
@@ -116,14 +116,13 @@ impl Writer {
         Writer(Arc::new(tokio::sync::Mutex::new(Box::new(writer))))
     }
 
-    /// Writes and flushes all of `bytes`, or ends with `run`; then they may still be written later.
-    fn write(&self, run: &Run, bytes: Vec<u8>) -> Outcome {
+    /// Writes and flushes all of `bytes`; they may still be written when nobody waits any more.
+    async fn write(&self, bytes: impl AsRef<[u8]> + Send + 'static) -> io::Result<()> {
         // The lock is waited for without a thread: only the guest that holds it takes one.
-        let mut writer = run.wait(self.0.clone().lock_owned())?;
-        let written = io_threads().spawn_blocking(move || writer.write_all(&bytes).and_then(|()| writer.flush()));
-        // A join error means that the embedder's writer panicked.
-        run.wait(written)?.map_err(|_| Errno::Io)??;
-        Ok(())
+        let mut writer = self.0.clone().lock_owned().await;
+        let written =
+            io_threads().spawn_blocking(move || writer.write_all(bytes.as_ref()).and_then(|()| writer.flush()));
+        written.await.unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
     }
 }
 
@@ -390,7 +389,19 @@ impl OutputStream {
                 capture.write(bytes);
                 Ok(())
             }
-            Sink::Writer(writer) => writer.write(run, bytes.to_vec()),
+            Sink::Writer(writer) => Ok(run.wait(writer.write(bytes.to_vec()))??),
+        }
+    }
+
+    /// The same, for whoever waits in a task.
+    pub(super) async fn write_async(&self, bytes: Bytes) -> io::Result<()> {
+        match &self.output {
+            Sink::Discard => Ok(()),
+            Sink::Capture(capture) => {
+                capture.write(&bytes);
+                Ok(())
+            }
+            Sink::Writer(writer) => writer.write(bytes).await,
         }
     }
 }

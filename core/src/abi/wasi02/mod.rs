@@ -91,6 +91,8 @@ pub(crate) struct State {
     pub(crate) table: Table,
     pub(crate) run: Run,
     outbound: Option<Outbound>,
+    /// Whether the request that the guest answers is a HEAD, to which no body is sent.
+    answers_head: bool,
     start: Instant,
     args: Vec<String>,
     env: Vec<String>,
@@ -111,6 +113,7 @@ impl Host {
             table: Table::new(),
             run,
             outbound,
+            answers_head: false,
             start: Instant::now(),
             args: config.args.clone(),
             env: config.env.clone(),

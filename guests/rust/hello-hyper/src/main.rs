@@ -1,5 +1,7 @@
-//! `hello-hyper ADDR` is an HTTP server on the published `hyper_wasi` and `tokio_wasi` crates. It answers `POST /hello`
-//! with a greeting that repeats the body, and everything else with 404. It prints `listening on ADDR`.
+//! `hello-hyper ADDR` is an HTTP server on the published `hyper_wasi` and `tokio_wasi` crates.
+//!
+//! It answers `POST /hello` with a greeting that repeats the body, `GET /` with a line of help, and everything else with
+//! 404. It prints `listening on ADDR`.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -12,8 +14,9 @@ async fn answer(request: Request<Body>) -> Result<Response<Body>, hyper::Error> 
     match (request.method(), request.uri().path()) {
         (&Method::POST, "/hello") => {
             let name = hyper::body::to_bytes(request.into_body()).await?;
-            Ok(Response::new(Body::from(format!("Hello, {}!\n", String::from_utf8_lossy(&name)))))
+            Ok(Response::new(Body::from([b"Hello, ", &name[..], b"!\n"].concat())))
         }
+        (&Method::GET, "/") => Ok(Response::new(Body::from("POST a name to /hello\n"))),
         _ => {
             let mut response = Response::default();
             *response.status_mut() = StatusCode::NOT_FOUND;

@@ -7,7 +7,7 @@ use crate::seam::ValType;
 macro_rules! record {
     ($(#[$doc:meta])* $vis:vis struct $name:ident { $($field:ident: $ty:ty,)* }) => {
         $(#[$doc])*
-        $vis struct $name { $(pub(crate) $field: $ty,)* }
+        $vis struct $name { $($vis $field: $ty,)* }
 
         const _: () = {
             use $crate::abi::wasi02::canon::{Cx, Flat, Lift, Lower, Outcome, Type};

@@ -3,11 +3,12 @@
 use http::StatusCode;
 
 use crate::abi::wasi02::canon::{record, variant};
-use crate::http::{HttpError, HttpErrorKind};
+use crate::http::{FieldSize, HttpError, HttpErrorKind};
 
 record! {
     /// What is known of a failed name resolution.
     #[derive(Debug, Clone, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the WIT file names them, and says no more")]
     pub struct DnsErrorPayload {
         rcode: Option<String>,
         info_code: Option<u16>,
@@ -17,6 +18,7 @@ record! {
 record! {
     /// A TLS alert.
     #[derive(Debug, Clone, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the WIT file names them, and says no more")]
     pub struct TlsAlertReceivedPayload {
         alert_id: Option<u8>,
         alert_message: Option<String>,
@@ -26,6 +28,7 @@ record! {
 record! {
     /// A header or trailer that is too large.
     #[derive(Debug, Clone, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "the WIT file names them, and says no more")]
     pub struct FieldSizePayload {
         field_name: Option<String>,
         field_size: Option<u32>,
@@ -79,15 +82,32 @@ variant! {
     }
 }
 
+impl From<&FieldSize> for FieldSizePayload {
+    fn from(field: &FieldSize) -> Self {
+        let field_size = Some(u32::try_from(field.bytes).unwrap_or(u32::MAX));
+        FieldSizePayload { field_name: Some(field.name.clone()), field_size }
+    }
+}
+
 impl From<&HttpError> for ErrorCode {
     fn from(error: &HttpError) -> Self {
         use HttpErrorKind as H;
+        if let Some(field) = error.field().map(FieldSizePayload::from) {
+            match error.kind() {
+                H::RequestHeadersTooLarge => return ErrorCode::HttpRequestHeaderSize(Some(field)),
+                H::RequestTrailersTooLarge => return ErrorCode::HttpRequestTrailerSize(field),
+                H::ResponseHeadersTooLarge => return ErrorCode::HttpResponseHeaderSize(field),
+                H::ResponseTrailersTooLarge => return ErrorCode::HttpResponseTrailerSize(field),
+                _ => {}
+            }
+        }
         match error.kind() {
             H::Denied | H::RedirectDenied => ErrorCode::HttpRequestDenied,
             H::AddressProhibited => ErrorCode::DestinationIpProhibited,
             H::InvalidUrl => ErrorCode::HttpRequestUriInvalid,
             H::InvalidMethod => ErrorCode::HttpRequestMethodInvalid,
             H::RequestHeadersTooLarge => ErrorCode::HttpRequestHeaderSectionSize(None),
+            H::RequestTrailersTooLarge => ErrorCode::HttpRequestTrailerSectionSize(None),
             H::RequestBodyTooLarge => ErrorCode::HttpRequestBodySize(None),
             H::RequestBodyLength(seen) => ErrorCode::HttpRequestBodySize(Some(seen)),
             H::TooManyInFlight | H::TooManyOpen => ErrorCode::ConnectionLimitReached,
@@ -96,6 +116,7 @@ impl From<&HttpError> for ErrorCode {
             }
             H::DnsFailed => ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None }),
             H::DnsTimeout => ErrorCode::DnsTimeout,
+            H::NoAddress => ErrorCode::DestinationNotFound,
             H::ConnectionRefused => ErrorCode::ConnectionRefused,
             H::Unroutable => ErrorCode::DestinationIpUnroutable,
             H::ConnectionTimeout => ErrorCode::ConnectionTimeout,
@@ -107,8 +128,10 @@ impl From<&HttpError> for ErrorCode {
                 let alert_message = Some(format!("{:?}", rustls::AlertDescription::from(alert)));
                 ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload { alert_id: Some(alert), alert_message })
             }
+            H::WriteTimeout => ErrorCode::ConnectionWriteTimeout,
             H::FirstByteTimeout | H::TotalTimeout => ErrorCode::HttpResponseTimeout,
             H::BetweenBytesTimeout => ErrorCode::ConnectionReadTimeout,
+            H::Upgraded => ErrorCode::HttpUpgradeFailed,
             H::Protocol | H::InvalidRedirect => ErrorCode::HttpProtocolError,
             H::TransferCoding => ErrorCode::HttpResponseTransferCoding(None),
             H::ResponseHeadersTooLarge => ErrorCode::HttpResponseHeaderSectionSize(None),
@@ -129,9 +152,11 @@ impl ErrorCode {
     pub fn status(&self) -> StatusCode {
         use ErrorCode as E;
         match self {
-            E::DnsTimeout | E::ConnectionTimeout | E::ConnectionReadTimeout | E::HttpResponseTimeout => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            E::DnsTimeout
+            | E::ConnectionTimeout
+            | E::ConnectionReadTimeout
+            | E::ConnectionWriteTimeout
+            | E::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             E::DnsError(_)
             | E::DestinationNotFound
             | E::DestinationUnavailable

@@ -206,11 +206,10 @@ impl Resource for IncomingRequest {
 }
 
 impl IncomingRequest {
-    /// The authority is that of the URI, or else of Host. What belongs to the connection is not for the guest, and
-    /// neither is what a Connection header names.
-    pub(super) fn new(request: http::Request<Body>) -> Self {
+    /// A request for `authority`. What belongs to the connection is not for the guest, and neither is what a Connection
+    /// header names.
+    pub(super) fn new(request: http::Request<Body>, authority: String) -> Self {
         let (mut parts, body) = request.into_parts();
-        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok().map(str::to_owned));
         let nominated: Vec<http::HeaderName> = parts
             .headers
             .get_all(http::header::CONNECTION)
@@ -232,7 +231,7 @@ impl IncomingRequest {
                 "https" => Scheme::Https,
                 other => Scheme::Other(other.to_owned()),
             })),
-            authority: parts.uri.authority().map(|authority| authority.as_str().to_owned()).or(host),
+            authority: Some(authority),
             headers: Fields::from(&parts.headers),
             body: Some(Arriving::new(body)),
         }

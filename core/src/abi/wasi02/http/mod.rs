@@ -4,7 +4,13 @@
 //! - fields keep the order and the casing that the guest gave them; more than 128 KiB of them end the guest;
 //! - headers, trailers, bodies' streams and pollables are children: dropping the parent first is a trap;
 //! - an outgoing body that is dropped without `finish`, also because the guest ended, breaks its message off;
-//! - what a request fails with at the policy or later is answered by its future.
+//! - what a request fails with at the policy or later is answered by its future;
+//! - a response to HEAD, and one with status 304, may announce the length of a body that it does not have; of what a
+//!   guest writes for one that has none, nothing is sent;
+//! - over HTTP/1.1 a trailer is sent if the header Trailer names it;
+//! - three of the error codes are never this host's own: HTTP-request-length-required, since 411 is an origin's answer
+//!   like any other; HTTP-response-content-coding, since codings are the guest's to undo; and configuration-error, since
+//!   a wrong configuration keeps a guest from starting.
 
 mod code;
 mod fields;
@@ -21,8 +27,8 @@ use self::fields::{Fields, HeaderError};
 use self::incoming::{FutureTrailers, IncomingBody, IncomingRequest, IncomingResponse};
 use self::outgoing::{Method, OutgoingBody, OutgoingRequest, OutgoingResponse, Scheme};
 use self::sending::{FutureIncomingResponse, RequestOptions};
-pub use self::serving::Reply;
 use self::serving::ResponseOutparam;
+pub use self::serving::{Reply, refusal};
 use super::canon::{Borrow, Cx, Handle, Outcome, Own};
 use super::io::{InputStream, IoError, OutputStream, Pollable};
 use super::{drop_resource, interfaces};

@@ -9,13 +9,13 @@ use http::{Method as HttpMethod, StatusCode};
 use super::code::ErrorCode;
 use super::fields::Fields;
 use super::pipe::{Message, Reader, Writer, pipe};
-use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own, limit, variant};
+use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own, variant};
 use crate::abi::wasi02::io::{End, IoError, OutputStream, Sink};
 use crate::abi::wasi02::table::Resource;
 use crate::run::Run;
 
-/// The longest method, scheme, authority or path that a guest may set.
-const MAX_PART: usize = 64 << 10;
+/// The longest method, scheme, authority or path that a guest may set: as long as a URI may be.
+pub(super) const MAX_PART: usize = (u16::MAX - 1) as usize;
 
 variant! {
     /// `wasi:http/types.method`.
@@ -105,11 +105,8 @@ impl OutgoingRequest {
 type Request = Borrow<OutgoingRequest>;
 type Set = Outcome<Result<(), ()>>;
 
-fn short(text: &str) -> Outcome {
-    if text.len() > MAX_PART {
-        return limit(format!("a part of a request has {} bytes; {MAX_PART} are allowed", text.len()));
-    }
-    Ok(())
+fn too_long(text: &str) -> bool {
+    text.len() > MAX_PART
 }
 
 pub(super) fn new_request(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Handle<OutgoingRequest>> {
@@ -130,14 +127,13 @@ pub(super) fn method(cx: &mut Cx<'_>, this: Request) -> Outcome<Method> {
 }
 
 pub(super) fn set_method(cx: &mut Cx<'_>, this: Request, method: Method) -> Set {
-    short(method.name())?;
     let request = cx.get(this)?;
     match HttpMethod::from_bytes(method.name().as_bytes()) {
-        Ok(parsed) => {
+        Ok(parsed) if !too_long(method.name()) => {
             request.method = Method::from(&parsed);
             Ok(Ok(()))
         }
-        Err(_) => Ok(Err(())),
+        _ => Ok(Err(())),
     }
 }
 
@@ -148,9 +144,8 @@ pub(super) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
 pub(super) fn set_path(cx: &mut Cx<'_>, this: Request, path: Option<String>) -> Set {
     let request = cx.get(this)?;
     if let Some(path) = &path {
-        short(path)?;
         // A fragment is no part of a path with query, and the parser would drop it without a word.
-        if path.contains('#') || !path.is_empty() && path.parse::<PathAndQuery>().is_err() {
+        if too_long(path) || path.contains('#') || !path.is_empty() && path.parse::<PathAndQuery>().is_err() {
             return Ok(Err(()));
         }
     }
@@ -165,8 +160,7 @@ pub(super) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> 
 pub(super) fn set_scheme(cx: &mut Cx<'_>, this: Request, scheme: Option<Scheme>) -> Set {
     let request = cx.get(this)?;
     if let Some(Scheme::Other(name)) = &scheme {
-        short(name)?;
-        if name.parse::<http::uri::Scheme>().is_err() {
+        if too_long(name) || name.parse::<http::uri::Scheme>().is_err() {
             return Ok(Err(()));
         }
     }
@@ -185,13 +179,12 @@ pub(super) fn authority(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String
 pub(super) fn set_authority(cx: &mut Cx<'_>, this: Request, authority: Option<String>) -> Set {
     let request = cx.get(this)?;
     if let Some(authority) = &authority {
-        short(authority)?;
         let port_is_number = |parsed: &Authority| {
             // The parser takes any digits for a port, and none after the colon.
             let after = &authority[authority.rfind(parsed.host()).map_or(0, |at| at + parsed.host().len())..];
             after.is_empty() || after.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
         };
-        if !authority.parse::<Authority>().is_ok_and(|parsed| port_is_number(&parsed)) {
+        if too_long(authority) || !authority.parse::<Authority>().is_ok_and(|parsed| port_is_number(&parsed)) {
             return Ok(Err(()));
         }
     }
@@ -206,16 +199,19 @@ pub(super) fn request_headers(cx: &mut Cx<'_>, this: Request) -> Outcome<Handle<
 
 pub(super) fn request_body(cx: &mut Cx<'_>, this: Request) -> Outcome<Result<Handle<OutgoingBody>, ()>> {
     let request = cx.get(this)?;
-    let body = ask(&mut request.body, &request.headers, Message::Request);
+    let body = ask(&mut request.body, &request.headers, Message::Request, false);
     body.map(|body| cx.push(body)).transpose().map(|body| body.ok_or(()))
 }
 
 /// Makes the body on the first call. A length that is none is left for the sending to refuse.
-fn ask(body: &mut Body, headers: &Fields, message: Message) -> Option<OutgoingBody> {
+fn ask(body: &mut Body, headers: &Fields, message: Message, bodiless: bool) -> Option<OutgoingBody> {
     match body {
         Body::Asked(_) => None,
         Body::Unasked => {
             let (writer, reader) = pipe(message, headers.content_length().unwrap_or_default());
+            if bodiless {
+                reader.leave_out();
+            }
             *body = Body::Asked(reader);
             Some(OutgoingBody { writer, asked: false })
         }
@@ -241,6 +237,11 @@ impl OutgoingResponse {
             Body::Asked(reader) => Some(reader),
         }
     }
+}
+
+/// Whether a response of this status has no body, whatever its headers say.
+pub(super) fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 type Response = Borrow<OutgoingResponse>;
@@ -271,8 +272,10 @@ pub(super) fn response_headers(cx: &mut Cx<'_>, this: Response) -> Outcome<Handl
 }
 
 pub(super) fn response_body(cx: &mut Cx<'_>, this: Response) -> Outcome<Result<Handle<OutgoingBody>, ()>> {
+    let head = cx.state.answers_head;
     let response = cx.get(this)?;
-    let body = ask(&mut response.body, &response.headers, Message::Response);
+    let bodiless = head || is_bodiless(response.status);
+    let body = ask(&mut response.body, &response.headers, Message::Response, bodiless);
     body.map(|body| cx.push(body)).transpose().map(|body| body.ok_or(()))
 }
 

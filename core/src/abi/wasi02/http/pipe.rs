@@ -36,6 +36,8 @@ struct State {
     end: Option<Result<(), HttpError>>,
     /// Whether the message is on its way, so that somebody takes what is written.
     sending: bool,
+    /// Whether the message has no body on the wire, whatever the guest writes.
+    left_out: bool,
     /// Whether whoever sent the message is gone.
     gone: bool,
     reader: Option<Waker>,
@@ -59,6 +61,7 @@ pub(super) fn pipe(message: Message, announced: Option<u64>) -> (Writer, Reader)
         trailers: None,
         end: None,
         sending: false,
+        left_out: false,
         gone: false,
         reader: None,
         writer: None,
@@ -95,6 +98,9 @@ impl Writer {
             self.end(Err(error));
             return Err(code);
         }
+        if state.left_out {
+            return Ok(());
+        }
         state.waiting += bytes.len() + CHUNK_COST;
         state.chunks.push_back(bytes);
         let reader = state.reader.take();
@@ -127,7 +133,8 @@ impl Writer {
     /// Fewer bytes than the message announces: it is broken off, and the code says how many were written.
     pub(super) fn finish(&self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
         let mut state = lock(&self.0);
-        if state.end.is_none() && state.announced.is_some_and(|announced| state.written != announced) {
+        let unwritten = state.left_out && state.written == 0;
+        if state.end.is_none() && !unwritten && state.announced.is_some_and(|announced| state.written != announced) {
             let (code, error) = (state.size_error(), state.length_error());
             drop(state);
             self.end(Err(error));
@@ -188,6 +195,19 @@ impl Reader {
         lock(&self.0).sending = true;
         self
     }
+
+    /// Says that the message has no body: what the guest writes is counted and goes nowhere.
+    pub(super) fn leave_out(&self) {
+        let mut state = lock(&self.0);
+        state.left_out = true;
+        state.chunks.clear();
+        state.waiting = 0;
+        let writer = state.writer.take();
+        drop(state);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
 }
 
 impl HttpBody for Reader {
@@ -241,7 +261,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = lock(&self.0);
         // A sender asks for no more once it has all that was announced: nothing is lost then, and the guest has yet to finish.
-        state.gone = state.announced != Some(state.written) || !state.chunks.is_empty();
+        state.gone = !state.left_out && (state.announced != Some(state.written) || !state.chunks.is_empty());
         state.chunks.clear();
         state.waiting = 0;
         let writer = state.writer.take();
@@ -303,6 +323,18 @@ mod tests {
         writer.write(Bytes::from_static(b"ab")).unwrap();
         drop(reader);
         assert_eq!(writer.room(), None, "what waits was lost");
+    }
+
+    #[test]
+    fn a_body_that_is_left_out_may_be_written_or_not() {
+        for (part, ends) in [("", true), ("abc", true), ("ab", false)] {
+            let (writer, reader) = pipe(Message::Response, Some(3));
+            reader.leave_out();
+            drop(reader);
+            writer.write(Bytes::from_static(part.as_bytes())).unwrap();
+            assert_eq!(writer.room(), Some(BUFFER as u64), "{part}");
+            assert_eq!(writer.finish(None).is_ok(), ends, "{part}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use super::code::ErrorCode;
 use super::fields::Fields;
 use super::incoming::{Arriving, IncomingResponse};
-use super::outgoing::{OutgoingRequest, Scheme};
+use super::outgoing::{MAX_PART, OutgoingRequest, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{Pollable, unconstrained};
 use crate::abi::wasi02::table::Resource;
@@ -123,7 +123,11 @@ fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCod
         Some(query) if query.starts_with('?') => format!("/{query}"),
         Some(_) => return Err(ErrorCode::HttpRequestUriInvalid),
     };
-    let uri: Uri = format!("{scheme}://{authority}{path}").parse().map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+    let uri = format!("{scheme}://{authority}{path}");
+    if uri.len() > MAX_PART {
+        return Err(ErrorCode::HttpRequestUriTooLong);
+    }
+    let uri: Uri = uri.parse().map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
     let headers = request.headers.to_map();
     let body = match request.into_body() {
         Some(reader) => Outgoing::Stream(reader.sending().boxed_unsync()),

@@ -1,15 +1,16 @@
 //! The export `wasi:http/incoming-handler`: a request for the guest, and the response that it sets.
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{Request, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::uri::Authority;
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::oneshot;
 
 use super::code::ErrorCode;
 use super::fields::Fields;
 use super::incoming::IncomingRequest;
-use super::outgoing::OutgoingResponse;
+use super::outgoing::{OutgoingResponse, is_bodiless};
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::canon::{Borrow, Cx, Fault, Outcome, Own};
 use crate::abi::wasi02::table::Resource;
@@ -30,26 +31,34 @@ impl Resource for ResponseOutparam {
 
 /// Sets the response. Whether anybody still waits for it is none of the guest's business.
 pub(super) fn set(
-    _: &mut Cx<'_>,
+    cx: &mut Cx<'_>,
     param: Own<ResponseOutparam>,
     response: Result<Own<OutgoingResponse>, ErrorCode>,
 ) -> Outcome {
-    let response = response.and_then(|response| message(response.0));
+    let head = cx.state.answers_head;
+    let response = response.and_then(|response| message(response.0, head));
     if param.0.0.send(response).is_err() {
         tracing::debug!("a response was set that nobody waits for");
     }
     Ok(())
 }
 
-fn message(response: OutgoingResponse) -> Result<Response<Body>, ErrorCode> {
+fn message(response: OutgoingResponse, head: bool) -> Result<Response<Body>, ErrorCode> {
     if response.status.is_informational() {
         return Err(ErrorCode::HttpProtocolError);
     }
     if response.headers.content_length().is_err() {
         return Err(ErrorCode::InternalError(Some("the content-length of the response is no length".to_owned())));
     }
-    let (status, headers) = (response.status, response.headers.to_map());
+    let (status, mut headers) = (response.status, response.headers.to_map());
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
+    }
     let mut message = Response::new(match response.into_body() {
+        Some(reader) if head || is_bodiless(status) => {
+            reader.leave_out();
+            empty()
+        }
         Some(reader) => reader.sending().boxed_unsync(),
         None => empty(),
     });
@@ -60,6 +69,18 @@ fn message(response: OutgoingResponse) -> Result<Response<Body>, ErrorCode> {
 
 fn empty() -> Body {
     Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// What a request that no guest can take is answered with: 400 if it names no authority, or several, in its target or in
+/// Host.
+pub fn refusal(request: &Request<Body>) -> Option<Response<Body>> {
+    authority(request).is_none().then(bad_request)
+}
+
+fn bad_request() -> Response<Body> {
+    let mut refusal = Response::new(empty());
+    *refusal.status_mut() = StatusCode::BAD_REQUEST;
+    refusal
 }
 
 /// No server of wharf's sends them, so it says so; a guest goes on without.
@@ -77,22 +98,21 @@ pub(super) fn send_informational(
 }
 
 impl Host {
-    /// Opens the two handles that a guest's handler gets. A request that names no authority is answered with 400 and
-    /// does not reach the guest: then there are none.
+    /// Opens the two handles that a guest's handler gets. A request that names no authority, or several, is answered
+    /// with 400 and does not reach the guest: then there are none.
     ///
     /// # Errors
     /// [`Kind::Limit`] if the guest has too many handles open.
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
-        if request.uri().authority().is_none() && !request.headers().contains_key(HOST) {
-            let mut refusal = Response::new(empty());
-            *refusal.status_mut() = StatusCode::BAD_REQUEST;
-            if reply.send(Ok(refusal)).is_err() {
+        let Some(authority) = authority(&request) else {
+            if reply.send(Ok(bad_request())).is_err() {
                 tracing::debug!("a request without an authority was given up");
             }
             return Ok(None);
-        }
+        };
         let mut state = self.lock();
-        let request = state.table.push(IncomingRequest::new(request), None).map_err(stop)?;
+        state.answers_head = request.method() == Method::HEAD;
+        let request = state.table.push(IncomingRequest::new(request, authority), None).map_err(stop)?;
         let outparam = state.table.push(ResponseOutparam(reply), None).map_err(stop)?;
         Ok(Some([request.into(), outparam.into()]))
     }
@@ -101,6 +121,17 @@ impl Host {
     pub(crate) fn end(&self) {
         self.lock().table.close_all::<ResponseOutparam>();
     }
+}
+
+/// Whom a request is for: the authority of its target, or else that of its one Host.
+fn authority(request: &Request<Body>) -> Option<String> {
+    if let Some(authority) = request.uri().authority() {
+        return Some(authority.as_str().to_owned());
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next()?.to_str().ok()?;
+    let one = hosts.next().is_none() && host.parse::<Authority>().is_ok();
+    one.then(|| host.to_owned())
 }
 
 fn stop(fault: Fault) -> Stop {

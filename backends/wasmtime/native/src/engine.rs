@@ -1,0 +1,53 @@
+//! The engine's settings.
+
+use wasmtime::{Collector, Config, Engine};
+use wharf_core::{Error, Kind, LoadOptions, Result};
+
+use crate::guest::NativeGuest;
+
+/// How much stack a guest may use, in bytes; as with wharf's own host on Wasmtime.
+const GUEST_STACK: usize = 1 << 20;
+/// The stack that guest and host functions share.
+const WHOLE_STACK: usize = 2 << 20;
+
+/// Wasmtime with its component model, WASI 0.2 and 0.3.
+#[derive(Clone)]
+pub struct Native(Engine);
+
+impl Native {
+    /// Makes an engine that compiles for this machine.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`] if Wasmtime does not support this machine.
+    pub fn new() -> Result<Self> {
+        let mut config = Config::new();
+        config
+            .wasm_component_model(true)
+            .wasm_component_model_async(true)
+            .epoch_interruption(true)
+            .max_wasm_stack(GUEST_STACK)
+            .async_stack_size(WHOLE_STACK)
+            .collector(Collector::Null);
+        Engine::new(&config)
+            .map(Native)
+            .map_err(|error| engine_error("wasmtime cannot make an engine for this machine", error))
+    }
+
+    /// Compiles a component and finds what it imports. Compiled code is not kept: [`LoadOptions::cache`] is not asked.
+    ///
+    /// # Errors
+    /// [`Kind::Limit`] if it is larger than [`LoadOptions::max_module_bytes`], [`Kind::Guest`] if it is no valid
+    /// component, [`Kind::Unsupported`] if it imports what there is not.
+    pub fn load(&self, component: &[u8], options: &LoadOptions) -> Result<NativeGuest> {
+        if component.len() as u64 > options.max_module_bytes {
+            let message = format!("the component is larger than the limit of {} bytes", options.max_module_bytes);
+            return Err(Error::new(Kind::Limit, message));
+        }
+        NativeGuest::new(&self.0, component, options)
+    }
+}
+
+/// An error whose cause the engine reported.
+pub(crate) fn engine_error(message: &str, source: wasmtime::Error) -> Error {
+    Error::new(Kind::Engine, message).with_source(source)
+}

@@ -1,0 +1,109 @@
+//! A component, compiled and linked.
+
+use wasmtime::Engine;
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime_wasi::p2::bindings::CommandIndices;
+use wasmtime_wasi::p3::bindings::CommandIndices as Command3Indices;
+use wasmtime_wasi_http::p2::bindings::ProxyIndices;
+use wasmtime_wasi_http::p3::bindings::ServiceIndices;
+use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop};
+
+use crate::engine::engine_error;
+use crate::session::NativeSession;
+use crate::state::State;
+
+/// How a component answers requests.
+#[derive(Clone)]
+pub(crate) enum Handler {
+    /// `wasi:http/incoming-handler` of WASI 0.2.
+    Proxy(ProxyIndices),
+    /// `wasi:http/handler` of WASI 0.3.
+    Service(ServiceIndices),
+}
+
+/// How a component is run as a command.
+#[derive(Clone)]
+pub(crate) enum Command {
+    /// `wasi:cli/run` of WASI 0.2.
+    Two(CommandIndices),
+    /// `wasi:cli/run` of WASI 0.3.
+    Three(Command3Indices),
+}
+
+/// A component on Wasmtime's own component model, to be started any number of times.
+pub struct NativeGuest {
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) handler: Option<Handler>,
+    pub(crate) command: Option<Command>,
+    pub(crate) options: LoadOptions,
+    /// Whether it has bodies of WASI 0.3.
+    pub(crate) streams: bool,
+}
+
+impl NativeGuest {
+    pub(crate) fn new(engine: &Engine, component: &[u8], options: &LoadOptions) -> Result<Self> {
+        let component = Component::from_binary(engine, component)
+            .map_err(|error| Error::new(Kind::Guest, "wasmtime cannot compile the component").with_source(error))?;
+        let linker = linker(engine).map_err(|error| engine_error("wasmtime cannot link its own host", error))?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| {
+            let message = "the component imports what wasmtime's own host does not have, or not in this form";
+            Error::new(Kind::Unsupported, message).with_source(error)
+        })?;
+        let (mut handler, mut command, mut streams) = (None, None, false);
+        let wrong = |error| Error::new(Kind::Guest, "an export does not have the type of its name").with_source(error);
+        let ty = component.component_type();
+        for (name, _) in ty.exports(engine) {
+            if name.starts_with("wasi:http/incoming-handler@0.2.") {
+                handler = Some(Handler::Proxy(ProxyIndices::new(&pre).map_err(wrong)?));
+            } else if name.starts_with("wasi:http/handler@0.3.") {
+                handler = Some(Handler::Service(ServiceIndices::new(&pre).map_err(wrong)?));
+            } else if name.starts_with("wasi:cli/run@0.2.") {
+                command = Some(Command::Two(CommandIndices::new(&pre).map_err(wrong)?));
+            } else if name.starts_with("wasi:cli/run@0.3.") {
+                command = Some(Command::Three(Command3Indices::new(&pre).map_err(wrong)?));
+            }
+            streams |= name.contains("@0.3.");
+        }
+        streams |= ty.imports(engine).any(|(name, _)| name.contains("@0.3."));
+        Ok(NativeGuest { pre, handler, command, options: options.clone(), streams })
+    }
+
+    /// Makes an instance. The time limit runs from here.
+    ///
+    /// # Errors
+    /// The [`Stop`] that ended its start functions, or why there is no instance.
+    pub fn start(&self, config: GuestConfig) -> Result<NativeSession, Stop> {
+        NativeSession::new(self, config)
+    }
+}
+
+impl HostedGuest for NativeGuest {
+    fn is_handler(&self) -> bool {
+        self.handler.is_some()
+    }
+
+    fn start(&self, config: GuestConfig) -> Result<Box<dyn HostedSession>, Stop> {
+        Ok(Box::new(NativeGuest::start(self, config)?))
+    }
+
+    fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
+        let ended = NativeGuest::start(self, config).and_then(|mut session| match invoke {
+            Some(export) => session.call(export, &[]).map(|_| true),
+            None => session.run(),
+        });
+        match ended {
+            Ok(succeeded) => Ok(i32::from(!succeeded)),
+            Err(Stop::Exit(code)) => Ok(code),
+            Err(Stop::Error(error)) => Err(error),
+        }
+    }
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    Ok(linker)
+}

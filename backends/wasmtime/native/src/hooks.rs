@@ -1,0 +1,69 @@
+//! Where Wasmtime's host asks wharf: a guest's requests go through [`Outbound`], and through nothing else.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wharf_core::http::{Outbound, Outgoing};
+
+use crate::codes;
+use crate::message::Guarded;
+
+/// A future of Wasmtime's interface.
+type Task<T> = Box<dyn Future<Output = Result<T, Error>> + Send>;
+
+/// One guest's way out.
+pub(crate) struct Hooks {
+    outbound: Option<Outbound>,
+    ended: Option<Arc<AtomicBool>>,
+}
+
+impl Hooks {
+    /// Sends through `outbound`; request bodies that are unfinished when `ended` is set break off.
+    pub(crate) fn new(outbound: Option<Outbound>, ended: Option<Arc<AtomicBool>>) -> Self {
+        Hooks { outbound, ended }
+    }
+}
+
+impl WasiHttpHooks for Hooks {
+    /// The transport writes it, once.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Task<()>,
+    ) -> Task<(http::Response<WasiBody>, Task<()>)> {
+        let Some(outbound) = &self.outbound else {
+            return Box::new(async { Err(Error::HttpRequestDenied) });
+        };
+        let mut timeouts = outbound.limits().timeouts();
+        if let Some(options) = options {
+            timeouts.connect = options.connect_timeout.unwrap_or(timeouts.connect);
+            timeouts.first_byte = options.first_byte_timeout.unwrap_or(timeouts.first_byte);
+            timeouts.between_bytes = options.between_bytes_timeout.unwrap_or(timeouts.between_bytes);
+        }
+        let ended = self.ended.clone();
+        let request = request.map(|body| {
+            if body.is_end_stream() {
+                Outgoing::empty()
+            } else if let Some(ended) = ended {
+                Outgoing::Stream(Guarded::new(body, ended).map_err(codes::broken_off).boxed_unsync())
+            } else {
+                Outgoing::Stream(body.map_err(codes::broken_off).boxed_unsync())
+            }
+        });
+        let pending = outbound.send_with(request, timeouts);
+        Box::new(async move {
+            let response = pending.await.map_err(|error| codes::for_guest(&error))?;
+            let response = response.map(|body| body.map_err(|error| codes::for_guest(&error)).boxed_unsync());
+            Ok((response, Box::new(async { Ok(()) }) as Task<()>))
+        })
+    }
+}

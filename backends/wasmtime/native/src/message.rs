@@ -1,0 +1,113 @@
+//! Bodies on their way between the guest and whoever it talks to.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::{Error, WasiBody};
+use wharf_core::abi::wasi02::http::ErrorCode;
+use wharf_core::http::{Body, HttpError};
+
+use crate::codes;
+
+/// A request as Wasmtime takes it: a broken body is an error code.
+pub(crate) fn incoming(request: http::Request<Body>) -> http::Request<WasiBody> {
+    request.map(|body| body.map_err(|error: HttpError| codes::for_guest(&error)).boxed_unsync())
+}
+
+/// A response as core gives it on, with its body; what cannot be sent is an error code.
+pub(crate) fn outgoing(response: Response<WasiBody>) -> Result<Response<Body>, ErrorCode> {
+    if response.status().is_informational() {
+        return Err(ErrorCode::HttpProtocolError);
+    }
+    let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    if !response.headers().get_all(CONTENT_LENGTH).iter().all(digits) {
+        return Err(ErrorCode::InternalError(Some("the content-length of the response is no length".to_owned())));
+    }
+    Ok(response.map(|body| body.map_err(codes::broken_off).boxed_unsync()))
+}
+
+/// A body that the guest must finish before it ends: an end that comes after is none.
+pub(crate) struct Guarded {
+    body: WasiBody,
+    ended: Arc<AtomicBool>,
+}
+
+impl Guarded {
+    pub(crate) fn new(body: WasiBody, ended: Arc<AtomicBool>) -> Self {
+        Guarded { body, ended }
+    }
+}
+
+fn unfinished() -> Error {
+    Error::InternalError(Some("the guest ended before it had finished the body".to_owned()))
+}
+
+impl HttpBody for Guarded {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(None) if self.ended.load(Ordering::SeqCst) => Poll::Ready(Some(Err(unfinished()))),
+            polled => polled,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body whose end the guest's own task has to confirm, so that one that broke down is not taken for one that is done.
+pub(crate) struct Confirmed {
+    body: WasiBody,
+    ask: Option<oneshot::Sender<oneshot::Sender<()>>>,
+    answer: Option<oneshot::Receiver<()>>,
+}
+
+impl Confirmed {
+    /// The body, and where its end is told: with the sender that confirms it, or closed if nobody reads any more.
+    pub(crate) fn new(body: WasiBody) -> (Self, oneshot::Receiver<oneshot::Sender<()>>) {
+        let (ask, asked) = oneshot::channel();
+        (Confirmed { body, ask: Some(ask), answer: None }, asked)
+    }
+}
+
+impl HttpBody for Confirmed {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            if let Some(answer) = &mut self.answer {
+                return Pin::new(answer).poll(context).map(|confirmed| match confirmed {
+                    Ok(()) => None,
+                    Err(_) => Some(Err(unfinished())),
+                });
+            }
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(None) => {
+                    let (confirm, answer) = oneshot::channel();
+                    // If nobody is left to confirm it, the answer is that.
+                    if let Some(ask) = self.ask.take() {
+                        _ = ask.send(confirm);
+                    }
+                    self.answer = Some(answer);
+                }
+                polled => return polled,
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,143 @@
+//! Components on wasmtime's own component model: what they are granted, and how they end, is as on wharf's own host.
+
+#![cfg(feature = "native")]
+
+#[path = "support/served.rs"]
+mod served;
+mod support;
+
+use served::{Served, client, component};
+use support::{Files, backends, end, wharf};
+use wharf_conformance::origin::{Origin, Reply};
+
+const NATIVE: [&str; 4] = ["--backend", "wasmtime", "--component-host", "native"];
+
+fn serve(args: &[&str]) -> Served {
+    Served::start(&[&NATIVE, args].concat())
+}
+
+#[test]
+fn a_component_serves() {
+    let files = Files::new();
+    let served = serve(&[&files.write("component.wasm", component())]);
+    assert_eq!(served.get("/a?b=c").unwrap(), (200, "hello from /a?b=c\n".to_owned()));
+    assert_eq!(served.get("/b").unwrap().0, 200);
+    let body: Vec<u8> = (0..1_500_000_u32).map(|n| (n % 251) as u8).collect();
+    let echoed = client().post(format!("{}/echo", served.base)).body(body.clone()).send().unwrap();
+    assert!(echoed.bytes().unwrap() == body, "another body came back");
+    let (code, printed) = served.stop();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(
+        printed.contains("stdout [0] greeting /a?b=c\n") && printed.contains("stdout [1] greeting /b\n"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn requests_go_through_the_policy() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    let origin = Origin::replying(Reply::ok("from the origin")).unwrap();
+    let path = format!("/fetch?{}", origin.url("/x"));
+    let granted = serve(&["-a", &origin.base(), &guest]);
+    assert_eq!(granted.get(&path).unwrap(), (200, "from the origin".to_owned()));
+    let denied = serve(&[&guest]);
+    let (status, text) = denied.get(&path).unwrap();
+    assert!(status == 502 && text.contains("HttpRequestDenied"), "{status} {text}");
+    let (_, printed) = denied.stop();
+    assert!(printed.contains(&format!("allow {}", origin.base())), "{printed}");
+    assert_eq!(origin.requests().len(), 1);
+    let hosts: Vec<_> = origin.requests()[0].headers.iter().filter(|(name, _)| name == "host").cloned().collect();
+    assert_eq!(hosts.len(), 1, "{hosts:?}");
+}
+
+#[test]
+fn failures_are_visible_and_stay_alone() {
+    let files = Files::new();
+    let served = serve(&["--timeout", "400ms", &files.write("component.wasm", component())]);
+    assert_eq!(served.get("/silent").unwrap().0, 500);
+    assert_eq!(served.get("/spin").unwrap().0, 504);
+    for path in ["/trap", "/unfinished"] {
+        let error = served.get(path).expect_err("a broken body is no body");
+        assert!(error.is_body() || error.is_decode() || error.is_request(), "{path}: {error:?}");
+    }
+    assert_eq!(served.get("/").unwrap().0, 200);
+    let (code, printed) = served.stop();
+    assert_eq!(code, Some(0));
+    assert!(printed.contains("the guest trapped"), "{printed}");
+    assert!(!printed.contains("panicked at backends/"), "{printed}");
+}
+
+/// A component that does this when it is run as a command.
+fn command(steps: &str) -> Vec<u8> {
+    wat::parse_str(format!(
+        r#"(component
+            (import "wasi:cli/exit@0.2.3" (instance $exit (export "exit" (func (param "status" (result))))))
+            (core func $exit (canon lower (func $exit "exit")))
+            (core module $module
+                (import "host" "exit" (func $exit (param i32)))
+                (memory 1)
+                (func (export "run") (result i32) {steps}))
+            (core instance $host (export "exit" (func $exit)))
+            (core instance $instance (instantiate $module (with "host" (instance $host))))
+            (func $run (result (result)) (canon lift (core func $instance "run")))
+            (instance $command (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.3" (instance $command)))"#
+    ))
+    .unwrap()
+}
+
+#[test]
+fn a_command_ends_with_the_codes_of_every_backend() {
+    let files = Files::new();
+    for (steps, args, code, says) in [
+        ("(i32.const 0)", vec![], 0, ""),
+        ("(i32.const 1)", vec![], 1, ""),
+        ("(call $exit (i32.const 1)) (unreachable)", vec![], 1, ""),
+        ("(call $exit (i32.const 0)) (unreachable)", vec![], 0, ""),
+        ("(unreachable)", vec![], 134, "it executed `unreachable`"),
+        ("(loop (br 0)) (unreachable)", vec!["--timeout", "300ms"], 124, "longer than its time limit"),
+        ("(i32.ne (memory.grow (i32.const 15)) (i32.const 1))", vec!["--max-memory", "1MiB"], 0, ""),
+        ("(i32.ne (memory.grow (i32.const 16)) (i32.const -1))", vec!["--max-memory", "1MiB"], 0, ""),
+    ] {
+        let file = files.write("command.wasm", command(steps));
+        for host in ["native", "core"] {
+            let ended = end(&mut wharf(&[&["run", "--component-host", host], &args[..], &[&file]].concat()));
+            assert_eq!(ended.code, Some(code), "{host} {steps}: {ended:?}");
+            assert!(
+                ended.err.contains(says) && ended.err.lines().count() == usize::from(!says.is_empty()),
+                "{ended:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_host_that_cannot_is_said_in_one_line() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    let core = files.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap());
+    let three = r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#;
+    let three = files.wat("three.wasm", three);
+    let truncated = files.write("truncated.wasm", &component()[..1000]);
+    let other =
+        files.wat("other.wasm", r#"(component (import "some:other/host@1.0.0" (instance (export "f" (func)))))"#);
+    let mut cases = vec![
+        (vec![NATIVE[2], NATIVE[3], &core], 2, "is a core module"),
+        (vec!["--component-host", "core", &three], 2, "leave out --component-host core"),
+        (vec![NATIVE[2], NATIVE[3], &truncated], 1, "wasmtime cannot compile the component"),
+        (vec![NATIVE[2], NATIVE[3], &other], 1, "some:other/host@1.0.0"),
+    ];
+    for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
+        cases.push((vec!["--backend", backend, NATIVE[2], NATIVE[3], &guest], 2, "is for the backend wasmtime"));
+        cases.push((vec!["--backend", backend, &three], 1, "use --backend wasmtime"));
+    }
+    for (args, code, part) in cases {
+        let ended = end(&mut wharf(&[&["serve", "--addr", "127.0.0.1:0"], &args[..]].concat()));
+        assert_eq!(ended.code, Some(code), "{args:?}: {ended:?}");
+        assert!(ended.err.starts_with("wharf: error: ") && ended.err.lines().count() == 1, "{args:?}: {ended:?}");
+        assert!(ended.err.contains(part), "{args:?}: {ended:?}");
+    }
+    let inspected = end(&mut wharf(&["inspect", &three]));
+    assert!(inspected.code == Some(0) && inspected.out.contains("wasi:http/handler@0.3.0"), "{inspected:?}");
+}

@@ -1,0 +1,91 @@
+//! A loaded guest, whichever host it runs on: wharf's own, or the one that an engine brings for components.
+
+use crate::abi::wasi02::http::Reply;
+use crate::error::Result;
+use crate::guest::{Guest, GuestConfig, Session};
+use crate::http::Body;
+use crate::imports::Stop;
+
+/// A guest, loaded, to be started any number of times.
+///
+/// [`Guest`] is one, on wharf's own host. An engine with a component model of its own may have another, which keeps the
+/// same policy, limits and deadlines: what serves and runs guests works with either.
+pub trait HostedGuest: Send + Sync {
+    /// Whether it answers requests.
+    fn is_handler(&self) -> bool;
+
+    /// Makes an instance. The configuration's time limit runs from here.
+    ///
+    /// # Errors
+    /// As [`Guest::start`].
+    fn start(&self, config: GuestConfig) -> Result<Box<dyn HostedSession>, Stop>;
+
+    /// Runs it as a command and returns its exit code.
+    ///
+    /// # Errors
+    /// As [`Guest::run`].
+    fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32>;
+}
+
+/// One instance of a [`HostedGuest`].
+pub trait HostedSession: Send {
+    /// Calls an exported function of integers: each parameter takes a slot, and so does the result.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    fn call(&mut self, export: &str, params: &[u64]) -> Result<Vec<u64>, Stop>;
+
+    /// Hands it a request and returns when its handler does.
+    ///
+    /// # Errors
+    /// As [`Session::handle`].
+    fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop>;
+
+    /// Reads its memory; `None` if the range is not in it, or if it has none that can be seen: a component's is its own.
+    fn read_memory(&mut self, at: u32, len: u32) -> Option<Vec<u8>>;
+
+    /// Writes its memory; `None` as in [`read_memory`](Self::read_memory).
+    fn write_memory(&mut self, at: u32, bytes: &[u8]) -> Option<()>;
+
+    /// How many handles of WASI 0.2 it has open.
+    fn open_handles(&mut self) -> usize;
+}
+
+impl HostedGuest for Guest {
+    fn is_handler(&self) -> bool {
+        Guest::is_handler(self)
+    }
+
+    fn start(&self, config: GuestConfig) -> Result<Box<dyn HostedSession>, Stop> {
+        Ok(Box::new(Guest::start(self, config)?))
+    }
+
+    fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
+        Guest::run(self, config, invoke)
+    }
+}
+
+impl HostedSession for Session {
+    fn call(&mut self, export: &str, params: &[u64]) -> Result<Vec<u64>, Stop> {
+        Session::call(self, export, params)
+    }
+
+    fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop> {
+        Session::handle(self, request, reply)
+    }
+
+    fn read_memory(&mut self, at: u32, len: u32) -> Option<Vec<u8>> {
+        let at = at as usize;
+        Some(self.memory()?.get(at..at.checked_add(len as usize)?)?.to_vec())
+    }
+
+    fn write_memory(&mut self, at: u32, bytes: &[u8]) -> Option<()> {
+        let at = at as usize;
+        self.memory()?.get_mut(at..at.checked_add(bytes.len())?)?.copy_from_slice(bytes);
+        Some(())
+    }
+
+    fn open_handles(&mut self) -> usize {
+        Session::open_handles(self)
+    }
+}

@@ -1,0 +1,7 @@
+module wharf/guests/go-form
+
+go 1.21
+
+require wharf/guest v0.0.0
+
+replace wharf/guest => ../../sdk/go

@@ -1,0 +1,3 @@
+module wharf/guests/hello-go
+
+go 1.21

@@ -1,0 +1,3 @@
+module wharf/guest
+
+go 1.21
