@@ -1,5 +1,6 @@
 //! `wharf new`: what it writes builds and runs with the commands it prints, and what it refuses.
 
+#[allow(dead_code, reason = "each test uses a part")]
 #[path = "support/served.rs"]
 mod served;
 mod support;
@@ -26,7 +27,7 @@ fn commands(printed: &str) -> (String, String) {
 
 /// Runs a printed command in a shell, as whoever reads it does.
 fn shell(directory: &Path, command: &str) -> Ended {
-    end(Command::new("sh").args(["-c", command]).current_dir(directory).env_remove("CARGO_TARGET_DIR"))
+    end(Command::new("bash").args(["-euc", command]).current_dir(directory).env_remove("CARGO_TARGET_DIR"))
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn what_is_there_is_listed() {
     let files = Files::new();
     let listed = new(&files, &["--list"]);
     assert_eq!((listed.code, listed.err.as_str()), (Some(0), ""));
-    for language in ["rust"] {
+    for language in ["js", "python", "rust"] {
         assert!(listed.out.lines().any(|line| line.split_whitespace().next() == Some(language)), "{}", listed.out);
     }
     for line in listed.out.lines() {
@@ -92,25 +93,44 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 #[ignore = "builds with the wasm toolchain and the package registry: ./check has both"]
 fn a_project_in_rust_builds_tests_and_serves() {
+    builds_and_serves("rust", |build| format!("cargo test --quiet >&2 && {}", toolchain(build)));
+}
+
+#[test]
+#[ignore = "builds with what setup/node.sh provides and the package registry: ./check has both"]
+fn a_project_in_javascript_builds_and_serves() {
+    let found = set_up("node.sh");
+    // A Node that the set-up brings has its npm, but no program of that name.
+    let npm = r#"PATH=$(dirname "$WHARF_NODE"):$PATH
+        npm_cli=$(dirname "$WHARF_NODE")/../lib/node_modules/npm/bin/npm-cli.js
+        command -v npm >/dev/null || npm() { node "$npm_cli" "$@"; }"#;
+    builds_and_serves("js", |build| format!("{found}\n{npm}\n{build}"));
+}
+
+#[test]
+#[ignore = "builds with the package registry: ./check has it"]
+fn a_project_in_python_builds_and_serves() {
+    // It sees to it that Python has venv.
+    set_up("python.sh");
+    builds_and_serves("python", str::to_owned);
+}
+
+/// A new project builds with the printed command, within what the machine needs for it, and serves.
+fn builds_and_serves(language: &str, around: impl Fn(&str) -> String) {
     let files = Files::new();
-    let written = new(&files, &["--lang", "rust", "my-guest"]);
+    let written = new(&files, &["--lang", language, "my-guest"]);
     assert_eq!(written.code, Some(0), "{written:?}");
     let (build, run) = commands(&written.out);
     let project = files.path().join("my-guest");
-    let tested = shell(&project, "cargo test --quiet");
-    assert!(tested.code == Some(0) && tested.out.contains("2 passed"), "{tested:?}");
-    let built = shell(&project, &toolchain(&build));
+    let built = shell(&project, &around(&build));
     assert_eq!(built.code, Some(0), "{built:?}");
     serves(&project, &run);
 }
 
 /// A cargo command, with what makes up for a missing target in the toolchain where the set-up says so.
 fn toolchain(command: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let set_up = root.join("setup/wasm-toolchain.sh");
-    let found = end(Command::new(set_up).current_dir(&root));
-    assert_eq!(found.code, Some(0), "{found:?}");
-    let linker = root.join("setup/wasm-link.sh");
+    let found = set_up("wasm-toolchain.sh");
+    let linker = Path::new(env!("CARGO_MANIFEST_DIR")).join("../setup/wasm-link.sh");
     format!(
         r#"{found}
         if [ -n "$WHARF_WASM_BUILD_STD" ]; then
@@ -119,9 +139,15 @@ fn toolchain(command: &str) -> String {
             export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-Clink-self-contained=no -Lnative=$WHARF_WASM_LIBC"
         fi
         {command}"#,
-        found = found.out,
         linker = linker.display(),
     )
+}
+
+/// Runs a script of the set-up: the lines that say what it found.
+fn set_up(script: &str) -> String {
+    let found = end(&mut Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../setup").join(script)));
+    assert_eq!(found.code, Some(0), "{found:?}");
+    found.out
 }
 
 /// The printed `wharf serve` greets the same on every backend.
