@@ -26,7 +26,7 @@ fn same(guests: [PrebuiltGuest; 2], origin: &Origin, args: &[&str]) -> Ended {
     for guest in guests {
         let path = write(&files, guest);
         for backend in backends() {
-            let run = ["run", "--no-cache", "--backend", backend, "-a", &origin.base(), &path];
+            let run = ["run", "--backend", backend, "-a", &origin.base(), &path];
             all.push((format!("{} on {backend}", guest.name), end(&mut wharf(&[&run[..], args].concat()))));
         }
     }
