@@ -15,6 +15,7 @@ mod logging;
 mod output;
 mod progress;
 mod signals;
+mod templates;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::inspect(args),
         Command::Compile(args) => commands::compile::compile(args),
         Command::Conformance(args) => commands::conformance::conformance(args, console),
+        Command::New(args) => commands::new::new(args),
         Command::Completions(args) => commands::completions::completions(args),
     }));
     match ended {

@@ -10,6 +10,7 @@ mod values;
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -21,7 +22,8 @@ pub(crate) use self::global::{GlobalArgs, LogFormat};
 pub(crate) use self::run::{CacheArgs, GuestArgs, LimitArgs, OutboundArgs, RunArgs, SocketArgs};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::usage::{Usage, one_line};
-pub(crate) use self::values::{DirGrant, EnvEntry};
+pub(crate) use self::values::{DirGrant, EnvEntry, project_name};
+use crate::templates;
 
 /// HTTP for WebAssembly guests, the same on every engine.
 #[derive(Debug, Parser)]
@@ -49,6 +51,8 @@ pub(crate) enum Command {
     Compile(CompileArgs),
     /// Run the conformance suite
     Conformance(ConformanceArgs),
+    /// Write a project for a guest of your own
+    New(NewArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -94,6 +98,23 @@ pub(crate) struct CompileArgs {
 pub(crate) enum Emit {
     /// One core module whose imports are host functions, with a custom section that explains them
     Core,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewArgs {
+    /// The language the guest is to be written in
+    #[arg(long, value_name = "LANGUAGE", value_parser = PossibleValuesParser::new(templates::languages()))]
+    #[arg(required_unless_present = "list")]
+    pub(crate) lang: Option<String>,
+    /// The project's name, and its directory's: lower-case letters, digits and dashes
+    #[arg(value_name = "NAME", required_unless_present = "list", value_parser = project_name)]
+    pub(crate) name: Option<String>,
+    /// Use the SDK in this directory, instead of a copy in the project
+    #[arg(long, value_name = "DIRECTORY", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) sdk: Option<PathBuf>,
+    /// List the languages
+    #[arg(long, conflicts_with_all = ["lang", "name", "sdk"])]
+    pub(crate) list: bool,
 }
 
 #[derive(Debug, clap::Args)]

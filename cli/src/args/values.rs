@@ -77,6 +77,82 @@ pub(super) fn dir_grant(text: &str) -> Result<DirGrant, String> {
     Ok(DirGrant { host: host.into(), guest: guest.to_owned() })
 }
 
+/// What a project can be called in every language: a name for a directory, a crate, a package and a file.
+pub(crate) fn project_name(text: &str) -> Result<String, String> {
+    if !text.starts_with(|c: char| c.is_ascii_lowercase()) || text.len() > 64 {
+        return Err("a name begins with a lower-case letter and has at most 64 characters".to_owned());
+    }
+    if !text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) || text.ends_with('-') {
+        return Err("a name has lower-case letters, digits, and dashes between them".to_owned());
+    }
+    if NO_PROJECT.contains(&text) {
+        return Err("the name means something to a toolchain already; give another".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Keywords and libraries, which crates, packages or modules cannot be called.
+const NO_PROJECT: &[&str] = &[
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "vendor",
+    "wharf-guest",
+    "wharf-guest-macros",
+    "where",
+    "while",
+    "yield",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +205,16 @@ mod tests {
         assert_eq!(env_entry("A="), Ok(entry("A", Some(""))));
         assert_eq!(env_entry("A"), Ok(entry("A", None)));
         assert!(env_entry("=b").is_err() && env_entry("").is_err());
+    }
+
+    #[test]
+    fn names_of_projects() {
+        for good in ["a", "my-guest", "guest2", &"a".repeat(64)] {
+            assert_eq!(project_name(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "-a", "a-", "2a", "A", "a_b", "a/b", "..", "a b", "fn", "std", "\u{e9}", &"a".repeat(65)] {
+            assert!(project_name(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

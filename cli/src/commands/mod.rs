@@ -9,6 +9,7 @@ pub(crate) mod demo;
 mod grants;
 pub(crate) mod inspect;
 mod load;
+pub(crate) mod new;
 pub(crate) mod run;
 pub(crate) mod serve;
 

@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | `wasm32-wasip1` | `wasi_experimental_http` | yes | no: a build with a handler fails, and says so |
 //! | `wasm32-wasip1` with the feature `wasi-http`, or `wasm32-wasip2` | `wasi:http` 0.2 | yes | yes |
-//! | any that is not WASI | a [mock](mock), for unit tests | yes | yes, called as functions |
+//! | any that is not WASI | a [mock], for unit tests | yes | yes, called as functions |
 //!
 //! [`send`] waits for a response. [`start`] does not, so that several requests can be under way; it returns a future.
 //! [`open`] writes the body of the request. [`block_on`] runs a future, [`spawn`] another beside it; wakers are those of the

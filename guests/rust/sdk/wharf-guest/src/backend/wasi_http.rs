@@ -23,7 +23,8 @@ pub(crate) use self::reactor::wait;
 use self::reactor::{Deadline, ready};
 use crate::{Body, Error, ErrorKind, Result, Timeouts, spawn};
 
-type Response_ = Pin<Box<dyn Future<Output = Result<Response<Body>>>>>;
+/// What both ways to start a request come to.
+type Pending = Pin<Box<dyn Future<Output = Result<Response<Body>>>>>;
 
 /// A request whose body is being written.
 pub(crate) struct Outgoing {
@@ -34,14 +35,13 @@ pub(crate) struct Outgoing {
 /// A response that is yet to come.
 struct Awaited {
     future: FutureIncomingResponse,
-    timeouts: Timeouts,
     deadline: Option<Deadline>,
     /// Why the guest's own body could not be sent: the host knows only that it broke off.
     failed: Rc<RefCell<Option<Error>>>,
 }
 
 /// The request is on its way when this returns; its body goes as futures run.
-pub(crate) fn start(mut request: Request<Body>, timeouts: Timeouts) -> Response_ {
+pub(crate) fn start(mut request: Request<Body>, timeouts: Timeouts) -> Pending {
     let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     if let Some(len) = request.body().known_len()
         && (len > 0 || usual)
@@ -84,10 +84,10 @@ pub(crate) fn open(request: Request<()>, timeouts: Timeouts) -> Result<Outgoing>
     let path = head.uri.path_and_query().map(http::uri::PathAndQuery::as_str);
     outgoing.set_path_with_query(path).map_err(|()| invalid("the path"))?;
 
-    let upload = Upload::new(outgoing.body().expect("the body is taken once"));
-    let future = outgoing_handler::handle(outgoing, options(timeouts)?).map_err(Error::from)?;
     let deadline = timeouts.total.map(Deadline::after);
-    let response = Awaited { future, timeouts, deadline, failed: Rc::default() };
+    let upload = Upload::new(outgoing.body().expect("the body is taken once"), deadline);
+    let future = outgoing_handler::handle(outgoing, options(timeouts)?).map_err(Error::from)?;
+    let response = Awaited { future, deadline, failed: Rc::default() };
     Ok(Outgoing { upload, response })
 }
 
@@ -115,7 +115,7 @@ impl Outgoing {
         self.upload.write(bytes).await
     }
 
-    pub(crate) fn finish(self) -> Response_ {
+    pub(crate) fn finish(self) -> Pending {
         let Outgoing { upload, response } = self;
         let failed = response.failed.clone();
         spawn(async move { upload.end(&failed).await });
@@ -141,8 +141,6 @@ impl Awaited {
             .map_err(|error: http::status::InvalidStatusCode| Error::new(ErrorKind::Internal).with_source(error))?;
         *response.headers_mut() = convert::headers(&incoming.headers())?;
         *response.body_mut() = Body::from_source(Incoming::new(body, self.deadline));
-        // Between bytes it is the host that waits; this says that it was asked to.
-        response.extensions_mut().insert(self.timeouts);
         Ok(response)
     }
 }

@@ -62,11 +62,12 @@ impl Source for Incoming {
 pub(super) struct Upload {
     stream: OutputStream,
     body: OutgoingBody,
+    deadline: Option<Deadline>,
 }
 
 impl Upload {
-    pub(super) fn new(body: OutgoingBody) -> Self {
-        Upload { stream: body.write().expect("the stream is taken once"), body }
+    pub(super) fn new(body: OutgoingBody, deadline: Option<Deadline>) -> Self {
+        Upload { stream: body.write().expect("the stream is taken once"), body, deadline }
     }
 
     /// Writes all of `bytes`, as fast as the other side takes them.
@@ -91,7 +92,7 @@ impl Upload {
     pub(super) async fn finish(mut self) -> Result<()> {
         self.stream.flush().map_err(broken)?;
         self.room().await?;
-        let Upload { stream, body } = self;
+        let Upload { stream, body, .. } = self;
         drop(stream);
         OutgoingBody::finish(body, None).map_err(Error::from)
     }
@@ -100,7 +101,7 @@ impl Upload {
     async fn room(&mut self) -> Result<u64> {
         loop {
             match self.stream.check_write().map_err(broken)? {
-                0 => reactor::ready(self.stream.subscribe(), None).await?,
+                0 => reactor::ready(self.stream.subscribe(), self.deadline.as_ref()).await?,
                 room => return Ok(room),
             }
         }

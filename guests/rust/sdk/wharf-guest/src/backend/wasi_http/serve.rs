@@ -68,7 +68,7 @@ async fn respond(response: Response<Body>, out: ResponseOutparam) -> Result<()> 
         return Err(crate::Error::new(ErrorKind::Invalid).with_source(format!("the status {}", head.status)));
     }
     ResponseOutparam::set(out, Ok(outgoing));
-    let mut upload = Upload::new(to);
+    let mut upload = Upload::new(to, None);
     while let Some(chunk) = body.chunk().await {
         upload.write(&chunk?).await?;
     }

@@ -1,0 +1,200 @@
+//! The templates of `wharf new`, compiled in from `guests/templates`, and the SDKs that they bring along.
+//!
+//! A template is a directory named as its language. Its `template.toml` says how its project is built and run; every other
+//! file is written to the project, with what stands in double braces replaced.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+/// Every file: its path, as `template.toml` speaks of it, and its content.
+static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// What describes a template.
+const DESCRIPTION: &str = "template.toml";
+
+/// What `template.toml` says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Template {
+    /// What the project is, in one line.
+    pub(crate) summary: String,
+    /// What has to be installed.
+    pub(crate) needs: Option<String>,
+    /// The command that builds the project, in its directory.
+    pub(crate) build: String,
+    /// The command that runs what was built.
+    pub(crate) run: String,
+    /// What shows that it runs, from another terminal.
+    #[serde(rename = "try")]
+    pub(crate) attempt: Option<String>,
+    /// What is written to the project besides the template's own files.
+    #[serde(default, rename = "copy")]
+    copies: Vec<Copied>,
+}
+
+/// A directory that is copied into a project.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Copied {
+    /// The directory: `sdk/...`, `rust/sdk` or `wit`.
+    from: String,
+    /// Where to, in the project.
+    to: String,
+    /// Whether this is the SDK, which `--sdk` takes from elsewhere instead.
+    #[serde(default)]
+    sdk: bool,
+    /// What is replaced in its files, and by what.
+    #[serde(default)]
+    replace: BTreeMap<String, String>,
+}
+
+/// A project that is to be written.
+pub(crate) struct Project {
+    /// The files: their path in the project, and their content.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    pub(crate) build: String,
+    pub(crate) run: String,
+    pub(crate) attempt: Option<String>,
+}
+
+/// The languages that there is a template for.
+pub(crate) fn languages() -> impl Iterator<Item = &'static str> {
+    EMBEDDED
+        .iter()
+        .filter_map(|(path, _)| path.strip_prefix("templates/")?.strip_suffix(DESCRIPTION)?.strip_suffix('/'))
+}
+
+impl Template {
+    /// The template of a language.
+    ///
+    /// # Errors
+    /// If there is none, or it is not well-formed: a test sees to that.
+    pub(crate) fn of(language: &str) -> anyhow::Result<Self> {
+        let path = format!("templates/{language}/{DESCRIPTION}");
+        let (_, text) =
+            EMBEDDED.iter().find(|(of, _)| *of == path).with_context(|| format!("no template `{language}`"))?;
+        let template: Template = toml::from_str(str::from_utf8(text)?).with_context(|| path.clone())?;
+        for copied in &template.copies {
+            if below(&copied.from).next().is_none() {
+                bail!("{path}: there is nothing in `{}`", copied.from);
+            }
+        }
+        Ok(template)
+    }
+
+    /// The project of this name. `sdk` is a directory that has the SDK; without it, the project brings a copy along.
+    ///
+    /// # Errors
+    /// If `sdk` is given and the template has no SDK; if a file of the template names what there is nothing for.
+    pub(crate) fn project(&self, language: &str, name: &str, sdk: Option<&str>) -> anyhow::Result<Project> {
+        let own = self.copies.iter().find(|copied| copied.sdk);
+        if sdk.is_some() && own.is_none() {
+            bail!("a project in `{language}` has no SDK: leave --sdk out");
+        }
+        let ident = name.replace('-', "_");
+        let mut values = BTreeMap::from([("name", name.to_owned()), ("ident", ident)]);
+        if let Some(sdk) = sdk.or(own.map(|copied| copied.to.as_str())) {
+            values.insert("sdk", sdk.to_owned());
+        }
+        let build = fill(&self.build, &values)?;
+        let run = fill(&self.run, &values)?;
+        let attempt = self.attempt.as_deref().map(|attempt| fill(attempt, &values)).transpose()?;
+        values.extend([("build", build.clone()), ("run", run.clone())]);
+        values.extend(attempt.clone().map(|attempt| ("try", attempt)));
+
+        let mut files = Vec::new();
+        for (path, content) in below(&format!("templates/{language}")).filter(|(path, _)| *path != DESCRIPTION) {
+            let content = match str::from_utf8(content) {
+                Ok(text) => fill(text, &values).with_context(|| format!("templates/{language}/{path}"))?.into_bytes(),
+                Err(_) => content.to_vec(),
+            };
+            files.push((path.to_owned(), content));
+        }
+        for copied in self.copies.iter().filter(|copied| !(copied.sdk && sdk.is_some())) {
+            for (path, content) in below(&copied.from) {
+                let mut content = content.to_vec();
+                if !copied.replace.is_empty() {
+                    let mut text = String::from_utf8(content).with_context(|| format!("{}/{path}", copied.from))?;
+                    for (what, by) in &copied.replace {
+                        text = text.replace(what, by);
+                    }
+                    content = text.into_bytes();
+                }
+                files.push((format!("{}/{path}", copied.to), content));
+            }
+        }
+        Ok(Project { files, build, run, attempt })
+    }
+}
+
+/// The files below a directory, by their path from there.
+fn below(directory: &str) -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    EMBEDDED
+        .iter()
+        .filter_map(move |(path, content)| Some((path.strip_prefix(directory)?.strip_prefix('/')?, *content)))
+}
+
+/// The text with `{{key}}` replaced by what `values` has for it. Double braces around anything but a word stay.
+fn fill(text: &str, values: &BTreeMap<&str, String>) -> anyhow::Result<String> {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("{{") {
+        let (before, after) = rest.split_at(start);
+        filled.push_str(before);
+        let key = after[2..].split_once("}}").map(|(key, _)| key).filter(|key| is_word(key));
+        let Some(key) = key else {
+            filled.push_str("{{");
+            rest = &after[2..];
+            continue;
+        };
+        filled.push_str(values.get(key).with_context(|| format!("there is nothing for `{{{{{key}}}}}`"))?);
+        rest = &after[key.len() + 4..];
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+fn is_word(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_makes_a_project() {
+        assert!(languages().count() > 0);
+        for language in languages() {
+            let template = Template::of(language).unwrap_or_else(|error| panic!("{language}: {error:#}"));
+            let project =
+                template.project(language, "my-guest", None).unwrap_or_else(|error| panic!("{language}: {error:#}"));
+            assert!(project.run.starts_with("wharf "), "{language}: {}", project.run);
+            let mut paths: Vec<&str> = project.files.iter().map(|(path, _)| path.as_str()).collect();
+            paths.sort_unstable();
+            paths.dedup();
+            assert_eq!(paths.len(), project.files.len(), "{language}: a file is written twice");
+            assert!(!paths.contains(&DESCRIPTION));
+        }
+    }
+
+    #[test]
+    fn an_sdk_from_elsewhere_is_not_copied() {
+        let template = Template::of("rust").unwrap();
+        let own = template.project("rust", "guest", None).unwrap();
+        let elsewhere = template.project("rust", "guest", Some("/sdk")).unwrap();
+        assert!(own.files.iter().any(|(path, _)| path.starts_with("vendor/")));
+        assert!(!elsewhere.files.iter().any(|(path, _)| path.starts_with("vendor/")));
+        let (_, manifest) = elsewhere.files.iter().find(|(path, _)| path == "Cargo.toml").unwrap();
+        assert!(str::from_utf8(manifest).unwrap().contains(r#"path = "/sdk/wharf-guest""#));
+    }
+
+    #[test]
+    fn braces_of_the_language_stay() {
+        let values = BTreeMap::from([("name", "x".to_owned())]);
+        assert_eq!(fill("{{name}} {{ name }} {{{name}}} {{", &values).unwrap(), "x {{ name }} {{{name}}} {{");
+        assert!(fill("{{other}}", &values).is_err());
+    }
+}
