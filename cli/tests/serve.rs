@@ -1,75 +1,14 @@
 //! `wharf serve`: an unmodified `wasi:http` guest, as a component and as a core module, on every backend.
 
+mod served;
 mod support;
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStderr, Stdio};
 use std::time::Duration;
 
+use served::{Served, client, component};
 use support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
-use wit_component::ComponentEncoder;
-
-/// The guest as a component: what its toolchain makes of the core module.
-fn component() -> Vec<u8> {
-    let core = wharf_guests::HELLO_HTTP.wasm().expect("the guest is there");
-    let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER;
-    ComponentEncoder::default()
-        .module(&core)
-        .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", adapter))
-        .and_then(|mut encoder| encoder.encode())
-        .expect("the guest is encoded as a component")
-}
-
-/// A running `wharf serve`, which is killed when dropped.
-struct Served {
-    child: Child,
-    err: BufReader<ChildStderr>,
-    base: String,
-}
-
-impl Served {
-    fn start(args: &[&str]) -> Self {
-        let mut child = wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
-        let mut err = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut line = String::new();
-        err.read_line(&mut line).expect("a line");
-        let base = line.trim().strip_prefix("serving on ").unwrap_or_else(|| panic!("{line}")).to_owned();
-        Served { child, err, base }
-    }
-
-    fn get(&self, path: &str) -> reqwest::Result<(u16, String)> {
-        let response = client().get(format!("{}{path}", self.base)).send()?;
-        Ok((response.status().as_u16(), response.text()?))
-    }
-
-    /// Asks it to stop, and returns its exit code and what it printed.
-    fn stop(mut self) -> (Option<i32>, String) {
-        let id = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        let mut printed = String::new();
-        self.err.read_to_string(&mut printed).unwrap();
-        (self.child.wait().unwrap().code(), printed)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn client() -> reqwest::blocking::Client {
-    // An error says that another test was first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::blocking::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build().unwrap()
-}
 
 #[test]
 fn a_component_and_its_core_module_serve_on_every_backend() {
