@@ -62,7 +62,6 @@ struct Args {
 /// Guests, as the servers want them.
 struct Guests {
     directory: TempDir,
-    core: PathBuf,
     component: PathBuf,
     sockets: PathBuf,
 }
@@ -81,7 +80,7 @@ impl Guests {
             ComponentEncoder::default().module(&core)?.adapter("wasi_snapshot_preview1", adapter)?.encode()?;
         let component = write("hello.component.wasm", &component)?;
         let sockets = write("hello-hyper.wasm", &wharf_guests::HELLO_HYPER.wasm()?)?;
-        Ok(Guests { core: write("hello.wasm", &core)?, component, sockets, directory })
+        Ok(Guests { component, sockets, directory })
     }
 }
 

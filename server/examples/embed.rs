@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::Body;
 use wharf_core::{Guest, GuestConfig, LoadOptions, Stop};
 use wharf_server::{Handler, HandlerOptions};
@@ -52,7 +53,7 @@ fn synchronous(guest: &Guest) -> Result<String, Failed> {
         Stop::Error(error) => Failed::from(error),
         Stop::Exit(code) => format!("the guest exited with {code}").into(),
     };
-    let (reply, response) = tokio::sync::oneshot::channel();
+    let (reply, response): (Reply, _) = tokio::sync::oneshot::channel();
     let taking = thread::spawn(move || -> Result<String, Failed> {
         let response: Response<Body> = response.blocking_recv()?.map_err(|code| format!("{code:?}"))?;
         // A future that needs no runtime of its own can be waited for as core waits.
