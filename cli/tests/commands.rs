@@ -5,11 +5,14 @@ mod support;
 use support::{Files, backends, end, wharf};
 
 #[test]
-fn demo_shows_an_exchange_and_a_denial() {
+fn demo_serves_and_asks_and_is_denied() {
     for backend in backends() {
         let ended = end(&mut wharf(&["demo", "--backend", backend]));
         assert_eq!(ended.code, Some(0), "{backend}: {ended:?}");
         for part in ["POST /greet HTTP/1.1", "200 OK", "Hello, wharf!", "the server saw nothing", "Wasi error 7"] {
+            assert!(ended.out.contains(part), "{backend} should show {part:?}: {ended:?}");
+        }
+        for part in ["$ wharf serve", "hello from /wharf", "greeting /wharf", "HTTP/1.1 502", "HttpRequestDenied"] {
             assert!(ended.out.contains(part), "{backend} should show {part:?}: {ended:?}");
         }
     }

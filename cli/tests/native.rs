@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::served::{Served, client, encode};
+use support::served::{Served, client, component, encode};
 use support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
 
@@ -12,11 +12,6 @@ const NATIVE: [&str; 4] = ["--backend", "wasmtime", "--component-host", "native"
 
 fn serve(args: &[&str]) -> Served {
     Served::start(&[&NATIVE, args].concat())
-}
-
-/// The handler of the suite as a component: what its toolchain makes of the core module.
-fn component() -> Vec<u8> {
-    encode(&wharf_guests::HELLO_HTTP.wasm().expect("the guest is there"))
 }
 
 /// The guest of WASI 0.3.

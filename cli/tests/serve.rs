@@ -2,17 +2,13 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use support::served::{Served, client, encode};
+use support::served::{Served, client, component};
 use support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
-
-/// The guest as a component.
-fn component() -> Vec<u8> {
-    encode(&wharf_guests::HELLO_HTTP.wasm().expect("the guest is there"))
-}
 
 #[test]
 fn a_component_and_its_core_module_serve_on_every_backend() {
@@ -45,6 +41,51 @@ fn bodies_stream_both_ways() {
         let response = client().post(format!("{}/echo", served.base)).body(body.clone()).send().unwrap();
         assert_eq!(response.status(), 200, "{backend}");
         assert!(response.bytes().unwrap() == body, "{backend}: another body came back");
+    }
+}
+
+/// Sends so many bytes to `/echo` while it takes what comes back.
+fn echo(served: &Served, size: usize) {
+    let mut stream = TcpStream::connect(served.base.strip_prefix("http://").unwrap()).unwrap();
+    let mut sending = stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        let head =
+            format!("POST /echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n");
+        sending.write_all(head.as_bytes()).unwrap();
+        let piece = [0xee; 1 << 16];
+        for _ in 0..size / piece.len() {
+            sending.write_all(&piece).unwrap();
+        }
+    });
+    let (mut buffer, mut back) = (vec![0; 1 << 18], 0);
+    loop {
+        match stream.read(&mut buffer).unwrap() {
+            0 => break,
+            // No byte of a head or of a chunk's size is this one.
+            read => back += buffer[..read].iter().filter(|byte| **byte == 0xee).count(),
+        }
+    }
+    sender.join().unwrap();
+    assert_eq!(back, size);
+}
+
+/// However long a body is, the server's memory stays as it is.
+#[test]
+fn long_bodies_pass_through() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    for backend in backends() {
+        let served = Served::start(&["--backend", backend, "--timeout", "10m", &guest]);
+        let most = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", served.child.id())).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+        };
+        echo(&served, 1 << 20);
+        let before = most();
+        echo(&served, 48 << 20);
+        let grown = most() - before;
+        assert!(grown < 12 << 10, "{backend}: 48 MiB were echoed, and {grown} KiB of memory more were used");
     }
 }
 

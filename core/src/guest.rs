@@ -1,11 +1,10 @@
 //! Loads a guest on a backend and runs it: the whole journey for an embedder who lets wharf own the instance.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::abi::experimental::Http;
 use crate::abi::preview1::{Wasi, WasiConfig};
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::http::Reply;
@@ -14,10 +13,11 @@ use crate::http::{Body, Outbound};
 use crate::imports::{Import, Imports, Stop};
 use crate::inspect::{self, COMMAND_EXPORT, INITIALIZE_EXPORT, Inspection};
 use crate::limits::LoadOptions;
-use crate::link::{self, Binding, Linked};
+use crate::link::{self, Binding, Linked, read};
 use crate::prepare::{Export, ExportType, Prepared};
-use crate::run::{Run, io};
+use crate::run::Run;
 use crate::seam::{Backend, Capability, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode, ValType};
+use crate::watch::Watch;
 
 /// What one run of a guest is granted. The default grants nothing and sets no time limit.
 #[derive(Default)]
@@ -38,6 +38,8 @@ pub struct Guest {
     imports: Arc<[Import]>,
     bindings: Arc<[Binding]>,
     exports: Arc<[Export]>,
+    /// The export that requests are handed to, if it answers any.
+    handler: Option<Arc<str>>,
     has_start: bool,
     /// Whether it is a reactor of WASI 0.2 with an initialiser.
     initializes: bool,
@@ -75,6 +77,7 @@ impl Guest {
             imports: prepared.imports().clone(),
             bindings,
             exports: prepared.exports().clone(),
+            handler: inspect::handler(prepared.exports()).map(Arc::from),
             has_start: prepared.has_start(),
             initializes: inspect::initializes(prepared.exports()),
             uninterruptible: (!backend.info().can(Capability::Interrupt)).then_some(backend.info().name),
@@ -88,7 +91,7 @@ impl Guest {
 
     /// Whether it answers requests: it exports `wasi:http/incoming-handler` of WASI 0.2. [`Session::handle`] hands it one.
     pub fn is_handler(&self) -> bool {
-        inspect::handler(&self.exports).is_some()
+        self.handler.is_some()
     }
 
     /// Makes an instance and runs its start function, if it has one. The time limit runs from here.
@@ -97,28 +100,32 @@ impl Guest {
     /// The [`Stop`] that ended the start function, or why there is no instance: [`Kind::Unsupported`] for a time limit
     /// on a backend without [`Capability::Interrupt`].
     pub fn start(&self, config: GuestConfig) -> Result<Session, Stop> {
-        if let (Some(backend), Some(_)) = (self.uninterruptible, config.timeout) {
-            let message =
-                format!("the backend {backend} cannot interrupt a guest; run this guest without a time limit");
-            return Err(Error::new(Kind::Unsupported, message).into());
-        }
+        check_timeout(self.uninterruptible, config.timeout)?;
         let run = Run::new(config.cancel);
-        // A limit beyond what the clock can count to is none.
-        run.set_deadline(config.timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+        run.set_deadline(deadline(config.timeout));
         // Limits count for each guest, whatever the embedder's other guests do with the same configuration.
         let outbound = config.outbound.map(|outbound| outbound.for_guest());
-        let host = Host::new(&config.wasi, outbound.clone(), run.clone());
-        let http = match outbound {
-            Some(outbound) => Http::new(outbound, run.clone()),
-            None => Http::deny_all(run.clone()),
-        };
-        let wasi = Wasi::new(config.wasi, run.clone());
-        let linked = Linked { bindings: self.bindings.clone(), http: http.clone(), wasi, host: host.clone() };
-        let imports = Arc::new(Imports::new(self.imports.clone(), linked));
+        let linked = Arc::new(Linked {
+            bindings: self.bindings.clone(),
+            host: Host::new(&config.wasi, outbound.clone(), run.clone()),
+            http: RwLock::new(link::http(outbound, &run)),
+            wasi: RwLock::new(Wasi::new(config.wasi.clone(), run.clone())),
+        });
+        let imports = Arc::new(Imports::new(self.imports.clone(), linked.clone()));
         let instance = self.module.instantiate(imports.clone())?;
-        let watchdog = Watchdog::start(&run, &*instance);
-        let exports = self.exports.clone();
-        let mut session = Session { instance, imports, exports, http, host, run, _watchdog: watchdog };
+        let watch = Some(Watch::start(&run, instance.interrupt()));
+        let mut session = Session {
+            instance,
+            imports,
+            linked,
+            exports: self.exports.clone(),
+            handler: self.handler.clone(),
+            uninterruptible: self.uninterruptible,
+            granted: config.wasi,
+            run,
+            watch,
+            spent: false,
+        };
         if self.has_start {
             session.enter(START_EXPORT, &mut [])?;
         }
@@ -182,11 +189,17 @@ impl Guest {
 pub struct Session {
     instance: Box<dyn Instance>,
     imports: Arc<Imports>,
+    linked: Arc<Linked>,
     exports: Arc<[Export]>,
-    http: Http,
-    host: Host,
+    handler: Option<Arc<str>>,
+    uninterruptible: Option<&'static str>,
+    /// What it was started with, of which it may have kept anything.
+    granted: WasiConfig,
     run: Run,
-    _watchdog: Watchdog,
+    /// While its time runs.
+    watch: Option<Watch>,
+    /// Whether it trapped, exited or was interrupted, and is not to be used again.
+    spent: bool,
 }
 
 impl Session {
@@ -219,19 +232,51 @@ impl Session {
     /// # Errors
     /// As [`call`](Session::call); [`Kind::Guest`] if there is no such export.
     pub fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop> {
-        let Some(handler) = inspect::handler(&self.exports).map(str::to_owned) else {
+        let Some(handler) = self.handler.clone() else {
             let message = "the guest exports no `wasi:http/incoming-handler@0.2` and cannot be handed a request";
             return Err(Error::new(Kind::Guest, message).into());
         };
-        let Some(mut slots) = self.host.begin(request, reply)? else { return Ok(()) };
+        let Some(mut slots) = self.linked.host.begin(request, reply)? else { return Ok(()) };
         let ended = self.enter(&handler, &mut slots);
-        self.host.end();
+        self.linked.host.end();
         ended
+    }
+
+    /// Stops the guest's time and closes what belongs to the HTTP messages it has open, as when it has answered a
+    /// request. Its memory, its files and its other handles stay. Returns whether it is fit for more: not if it trapped,
+    /// exited, or was interrupted.
+    pub fn rest(&mut self) -> bool {
+        self.spent |= self.watch.take().is_some_and(|watch| !watch.end());
+        self.linked.rest(&self.run);
+        !self.spent
+    }
+
+    /// Whether the guest may go on under `config`: it is fit for more, and was started with the same arguments,
+    /// environment, directories and use of sockets, of which it may have kept anything.
+    pub fn may_renew(&self, config: &GuestConfig) -> bool {
+        !self.spent && self.granted.grants_the_same(&config.wasi)
+    }
+
+    /// Lets the guest go on under another configuration: its time limit runs from here, its limits count anew, its
+    /// standard streams and its requests go where `config` says. Files it opened by preview 1 are closed.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if it [may not](Session::may_renew); [`Kind::Unsupported`] as [`Guest::start`].
+    pub fn renew(&mut self, config: GuestConfig) -> Result<()> {
+        check_timeout(self.uninterruptible, config.timeout)?;
+        if !self.may_renew(&config) {
+            let message = "the instance ended, or was granted something else; start another one";
+            return Err(Error::new(Kind::Config, message));
+        }
+        self.run.renew(deadline(config.timeout), config.cancel);
+        self.linked.renew(config.wasi, config.outbound.map(|outbound| outbound.for_guest()), &self.run);
+        self.watch = Some(Watch::start(&self.run, self.instance.interrupt()));
+        Ok(())
     }
 
     /// How many handles of WASI 0.2 the guest has open.
     pub fn open_handles(&self) -> usize {
-        self.host.open_handles()
+        self.linked.host.open_handles()
     }
 
     /// The guest's memory, if it exports one.
@@ -241,7 +286,7 @@ impl Session {
 
     /// How many HTTP responses the guest holds open.
     pub fn open_responses(&self) -> usize {
-        self.http.open_responses()
+        read(&self.linked.http).open_responses()
     }
 
     fn enter(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Stop> {
@@ -250,7 +295,8 @@ impl Session {
         }
         let Err(trap) = self.instance.call(export, slots) else { return Ok(()) };
         // It is not called again, and whoever waits for it has to know now.
-        self.host.close();
+        self.spent = true;
+        self.linked.host.close();
         Err(match self.imports.take_stop() {
             Some(stop) => stop,
             None => self.stop_for(trap),
@@ -267,6 +313,23 @@ impl Session {
             _ => Error::new(Kind::Trap, "the guest trapped").with_source(trap).into(),
         }
     }
+}
+
+/// Refuses a time limit that nothing would enforce.
+fn check_timeout(uninterruptible: Option<&str>, timeout: Option<Duration>) -> Result<()> {
+    match (uninterruptible, timeout) {
+        (Some(backend), Some(_)) => {
+            let message =
+                format!("the backend {backend} cannot interrupt a guest; run this guest without a time limit");
+            Err(Error::new(Kind::Unsupported, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// When the time is over. A limit beyond what the clock can count to is none.
+fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }
 
 /// Checks that the guest exports the allocators that its imports need.
@@ -299,34 +362,5 @@ fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {
             };
             Err(Error::new(Kind::Guest, format!("the guest exports no function `{name}`; {advice}")))
         }
-    }
-}
-
-/// Interrupts an instance when its run is over. Stops watching when dropped.
-struct Watchdog(tokio::task::AbortHandle);
-
-impl Watchdog {
-    fn start(run: &Run, instance: &dyn Instance) -> Self {
-        let interrupt = instance.interrupt();
-        let run = run.clone();
-        let watch = async move {
-            match run.deadline() {
-                Some(deadline) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(deadline.into()) => {}
-                        () = run.cancel_token().cancelled() => {}
-                    }
-                }
-                None => run.cancel_token().cancelled().await,
-            }
-            interrupt.interrupt();
-        };
-        Watchdog(io().spawn(watch).abort_handle())
-    }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

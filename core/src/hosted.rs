@@ -1,7 +1,7 @@
 //! A loaded guest, whichever host it runs on: wharf's own, or the one that an engine brings for components.
 
 use crate::abi::wasi02::http::Reply;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::guest::{Guest, GuestConfig, Session};
 use crate::http::Body;
 use crate::imports::Stop;
@@ -41,6 +41,27 @@ pub trait HostedSession: Send {
     /// As [`Session::handle`].
     fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop>;
 
+    /// Ends its work on a request. Returns whether it is fit for more, under another configuration: a host that keeps no
+    /// instances says no.
+    fn rest(&mut self) -> bool {
+        false
+    }
+
+    /// Whether it may go on under `config`, as [`Session::may_renew`] says.
+    fn may_renew(&self, config: &GuestConfig) -> bool {
+        _ = config;
+        false
+    }
+
+    /// Goes on under another configuration.
+    ///
+    /// # Errors
+    /// As [`Session::renew`].
+    fn renew(&mut self, config: GuestConfig) -> Result<()> {
+        _ = config;
+        Err(Error::new(Kind::Config, "an instance of this host serves one request; start another one"))
+    }
+
     /// Its memory; `None` if it has none that can be seen: a component's is its own.
     fn memory(&mut self) -> Option<&mut [u8]> {
         None
@@ -70,6 +91,18 @@ impl<S: HostedSession + ?Sized> HostedSession for Box<S> {
 
     fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop> {
         (**self).handle(request, reply)
+    }
+
+    fn rest(&mut self) -> bool {
+        (**self).rest()
+    }
+
+    fn may_renew(&self, config: &GuestConfig) -> bool {
+        (**self).may_renew(config)
+    }
+
+    fn renew(&mut self, config: GuestConfig) -> Result<()> {
+        (**self).renew(config)
     }
 
     fn memory(&mut self) -> Option<&mut [u8]> {
@@ -110,6 +143,18 @@ impl HostedSession for Session {
 
     fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop> {
         Session::handle(self, request, reply)
+    }
+
+    fn rest(&mut self) -> bool {
+        Session::rest(self)
+    }
+
+    fn may_renew(&self, config: &GuestConfig) -> bool {
+        Session::may_renew(self, config)
+    }
+
+    fn renew(&mut self, config: GuestConfig) -> Result<()> {
+        Session::renew(self, config)
     }
 
     fn memory(&mut self) -> Option<&mut [u8]> {

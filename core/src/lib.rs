@@ -19,6 +19,8 @@ mod prepare;
 mod run;
 mod seam;
 mod slots;
+mod watch;
+mod worker;
 
 pub use cache::CodeCache;
 pub use cpu::cpu;
@@ -37,3 +39,4 @@ pub use seam::{
     ValType,
 };
 pub use slots::with_buffer;
+pub use worker::{breathe, on_worker};

@@ -1,11 +1,14 @@
 //! Finds, for each import of a module, the host function that satisfies it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use crate::abi::preview1::WasiConfig;
 use crate::abi::wasi02::options::{self, Options};
 use crate::abi::{Function, experimental, preview1, wasi02};
+use crate::http::Outbound;
 use crate::imports::{Calls, Import, Stop};
+use crate::run::Run;
 use crate::seam::{Caller, FuncType, ValType};
 
 /// An ABI that wharf hosts.
@@ -193,16 +196,44 @@ fn nearest(import: &Import) -> Option<String> {
 /// The host functions of one instance.
 pub(crate) struct Linked {
     pub(crate) bindings: Arc<[Binding]>,
-    pub(crate) http: experimental::Http,
-    pub(crate) wasi: preview1::Wasi,
+    pub(crate) http: RwLock<experimental::Http>,
+    pub(crate) wasi: RwLock<preview1::Wasi>,
     pub(crate) host: wasi02::Host,
 }
 
-impl Calls for Linked {
+/// What stands behind a lock that is only ever written to between calls of the guest.
+pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Linked {
+    /// Lets go of what the guest was granted for a request, and closes what belongs to it.
+    pub(crate) fn rest(&self, run: &Run) {
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = experimental::Http::deny_all(run.clone());
+        self.host.rest();
+    }
+
+    /// Grants the guest something else.
+    pub(crate) fn renew(&self, wasi: WasiConfig, outbound: Option<Outbound>, run: &Run) {
+        self.host.renew(&wasi, outbound.clone());
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http(outbound, run);
+        self.wasi.write().unwrap_or_else(PoisonError::into_inner).renew(wasi);
+    }
+}
+
+/// `wasi_experimental_http` for a guest with these grants.
+pub(crate) fn http(outbound: Option<Outbound>, run: &Run) -> experimental::Http {
+    match outbound {
+        Some(outbound) => experimental::Http::new(outbound, run.clone()),
+        None => experimental::Http::deny_all(run.clone()),
+    }
+}
+
+impl Calls for Arc<Linked> {
     fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Stop> {
         match &self.bindings[index] {
-            Binding::Experimental(function) => (function.call)(&self.http, caller, slots),
-            Binding::Preview1(function) => (function.call)(&self.wasi, caller, slots),
+            Binding::Experimental(function) => (function.call)(&read(&self.http), caller, slots),
+            Binding::Preview1(function) => (function.call)(&read(&self.wasi), caller, slots),
             Binding::Wasi02(function, options) => function.call(&self.host, options, caller, slots),
         }
     }

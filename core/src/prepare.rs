@@ -1,14 +1,16 @@
 //! Makes a guest's module ready for any engine: validated, capped, and rewritten so that core stays in charge.
 //!
-//! Three rewrites, each of which would otherwise be work for every adapter:
+//! Four rewrites, each of which would otherwise be work for every adapter:
 //! - the memory's maximum is lowered to the embedder's cap, so `memory.grow` fails there on every engine;
 //! - the same for tables;
-//! - the start section becomes the export [`START_EXPORT`], so that it runs under the deadline and finds its memory.
+//! - the start section becomes the export [`START_EXPORT`], so that it runs under the deadline and finds its memory;
+//! - imports that have the same name, and differ in their signatures, get names of their own.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
-use wasm_encoder::{ExportKind, ExportSection, MemorySection, RawSection, TableSection, TableType};
+use wasm_encoder::{ExportKind, ExportSection, ImportSection, MemorySection, RawSection, TableSection, TableType};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
 use crate::error::{Error, Kind, Result};
@@ -266,6 +268,9 @@ fn rewrite(wasm: &[u8], options: &LoadOptions) -> Result<(Vec<u8>, bool)> {
                 exports_seen = true;
                 module.section(&exports(Some(section), start)?);
             }
+            Payload::ImportSection(section) => {
+                module.section(&imports(section)?);
+            }
             Payload::MemorySection(section) => {
                 module.section(&memories(section, options.max_memory)?);
             }
@@ -281,6 +286,23 @@ fn rewrite(wasm: &[u8], options: &LoadOptions) -> Result<(Vec<u8>, bool)> {
         }
     }
     Ok((module.finish(), start.is_some()))
+}
+
+/// An import of the same name as an earlier one, such as a function that exists with several signatures, gets a name of
+/// its own, as engines that link by name need it.
+fn imports(section: &wasmparser::ImportSectionReader<'_>) -> Result<ImportSection> {
+    let mut out = ImportSection::new();
+    let mut seen = HashSet::new();
+    for import in section.clone().into_imports() {
+        let import = import.map_err(malformed)?;
+        let mut name = import.name.to_owned();
+        while !seen.insert((import.module, name.clone())) {
+            name.push('\'');
+        }
+        let ty = RoundtripReencoder.entity_type(import.ty).map_err(|e| internal(&e.to_string()))?;
+        out.import(import.module, &name, ty);
+    }
+    Ok(out)
 }
 
 fn exports(section: Option<&wasmparser::ExportSectionReader<'_>>, start: Option<u32>) -> Result<ExportSection> {

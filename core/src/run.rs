@@ -2,7 +2,8 @@
 //!
 //! No engine can interrupt a blocked host function, so every wait of core goes through [`Run::wait`], which ends at
 //! the run's deadline or when the embedder cancels. Waiting parks the calling thread and never enters a runtime:
-//! it works from a plain thread, a multi-thread tokio and a current-thread tokio alike. The I/O itself is driven by
+//! it works from a plain thread, a multi-thread tokio and a current-thread tokio alike. On a thread whose other tasks
+//! must go on meanwhile, another one takes them over first ([`on_worker`](crate::on_worker)). The I/O itself is driven by
 //! threads of wharf's own ([`io`]). Sockets of a guest are the exception: the guest's thread waits for them itself, in
 //! the operating system ([`Run::wait_fds`]), so that no other thread has to wake up for each of their events.
 
@@ -10,7 +11,7 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind};
 use crate::imports::Stop;
+use crate::worker;
 
 /// The runtime that drives wharf's own I/O, started at first use. Guests never run on it.
 ///
@@ -42,37 +44,50 @@ pub fn io() -> Handle {
 
 /// One guest's time: its deadline and its cancel token. Clones share both.
 #[derive(Debug, Clone, Default)]
-pub struct Run {
+pub struct Run(Arc<Mutex<Time>>);
+
+#[derive(Debug, Default)]
+struct Time {
     cancel: CancellationToken,
-    deadline: Arc<Mutex<Option<Instant>>>,
+    deadline: Option<Instant>,
 }
 
 impl Run {
     /// A run without a deadline, cancelled by `cancel`.
     pub fn new(cancel: CancellationToken) -> Self {
-        Run { cancel, deadline: Arc::default() }
+        Run(Arc::new(Mutex::new(Time { cancel, deadline: None })))
+    }
+
+    fn time(&self) -> MutexGuard<'_, Time> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts anew, with another deadline and token.
+    pub(crate) fn renew(&self, deadline: Option<Instant>, cancel: CancellationToken) {
+        *self.time() = Time { cancel, deadline };
     }
 
     /// Sets the moment at which the guest must have ended.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+        self.time().deadline = deadline;
     }
 
     /// The moment at which the guest must have ended.
     pub fn deadline(&self) -> Option<Instant> {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+        self.time().deadline
     }
 
     /// Ends every wait of this guest when it is cancelled.
-    pub fn cancel_token(&self) -> &CancellationToken {
-        &self.cancel
+    pub fn cancel_token(&self) -> CancellationToken {
+        self.time().cancel.clone()
     }
 
     /// Why the run is over, if it is.
     pub fn over(&self) -> Option<Stop> {
-        if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+        let time = self.time();
+        if time.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             Some(Stop::Error(Error::new(Kind::Timeout, "the guest ran longer than its time limit")))
-        } else if self.cancel.is_cancelled() {
+        } else if time.cancel.is_cancelled() {
             Some(Stop::Error(Error::new(Kind::Cancelled, "the run was cancelled")))
         } else {
             None
@@ -96,7 +111,8 @@ impl Run {
         let mut context = Context::from_waker(&waker);
         // Within a task of tokio's, its budget would make a ready future pending, and nobody would wake this thread.
         let mut future = pin!(tokio::task::coop::unconstrained(future));
-        let mut cancelled = pin!(tokio::task::coop::unconstrained(self.cancel.cancelled()));
+        let cancel = self.cancel_token();
+        let mut cancelled = pin!(tokio::task::coop::unconstrained(cancel.cancelled()));
         loop {
             if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
                 return Ok(Some(value));
@@ -109,10 +125,11 @@ impl Run {
             if limit.is_some_and(|limit| limit <= now) {
                 return Ok(None);
             }
-            match [limit, self.deadline()].into_iter().flatten().min() {
+            let end = [limit, self.deadline()].into_iter().flatten().min();
+            worker::leave(|| match end {
                 Some(end) => std::thread::park_timeout(end.saturating_duration_since(now)),
                 None => std::thread::park(),
-            }
+            });
         }
     }
 
@@ -154,7 +171,8 @@ impl Run {
         let waker = Waker::from(bell.clone());
         let mut context = Context::from_waker(&waker);
         let mut other = pin!(tokio::task::coop::unconstrained(other));
-        let mut cancelled = pin!(tokio::task::coop::unconstrained(self.cancel.cancelled()));
+        let cancel = self.cancel_token();
+        let mut cancelled = pin!(tokio::task::coop::unconstrained(cancel.cancelled()));
         let wanted = fds.len();
         fds.push(PollFd::new(&bell.hears, PollFlags::IN));
         let end = loop {
@@ -172,7 +190,7 @@ impl Run {
             let end = [limit, self.deadline()].into_iter().flatten().min();
             // A time beyond what the system takes is as good as none.
             let timeout = end.and_then(|end| Timespec::try_from(end.saturating_duration_since(now)).ok());
-            match poll(fds, timeout.as_ref()) {
+            match worker::leave(|| poll(fds, timeout.as_ref())) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => break Ok(Err(error.into())),
             }

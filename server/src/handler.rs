@@ -1,4 +1,4 @@
-//! One request, one instance.
+//! One request, one instance at a time.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -14,11 +14,14 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
+use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
-use wharf_core::{Error, GuestConfig, HostedGuest, Kind, Result, Stop, chain};
+use wharf_core::{Error, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
 
 use crate::admission::Admission;
+use crate::pool::{Pool, exited};
 
 /// The body of a response: it ends in an error where the guest left it unfinished, so that the server can break the
 /// message off.
@@ -28,7 +31,7 @@ pub type ResponseBody = Body;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandlerOptions {
-    /// How many requests are worked on at a time, each on a thread of the blocking pool.
+    /// How many requests are worked on at a time, each on a thread of its own once it waits for something.
     pub max_concurrent: usize,
     /// How many more may wait for their turn; all others are answered with 503.
     pub max_waiting: usize,
@@ -36,27 +39,46 @@ pub struct HandlerOptions {
     pub max_wait: Duration,
     /// How large a request body may be, in bytes.
     pub max_request_body: u64,
+    /// How many requests an instance answers, one after another. 1 gives each request a fresh one; beyond it, what a guest
+    /// keeps in its memory is seen by the requests that follow.
+    pub max_reuse: u32,
+    /// How many fresh instances are kept ready; `None` for a few if one takes long to make, and else none.
+    pub pre_warm: Option<usize>,
+    /// How many instances that have answered a request may wait for another.
+    pub max_idle: usize,
+    /// How large the memory of such an instance may be, in bytes: one that has grown beyond it is let go.
+    pub max_idle_memory: u64,
+    /// Whether guests begin on the runtime's workers, if it is multi-threaded. A guest that waits, or runs for long, hands
+    /// the worker's other tasks to another thread; most answer before, and no thread had to be woken up for them. Leave it
+    /// off if handlers are called within a `LocalSet`.
+    pub on_workers: bool,
 }
 
 impl Default for HandlerOptions {
-    /// 128 at a time, 1024 waiting, for at most 5 s; request bodies of 64 MiB.
+    /// 128 at a time, 1024 waiting, for at most 5 s; request bodies of 64 MiB. A fresh instance for each request, as many
+    /// kept ready as is sensible; where instances are used again, 64 of at most 64 MiB may wait. Not on workers.
     fn default() -> Self {
         HandlerOptions {
             max_concurrent: 128,
             max_waiting: 1024,
             max_wait: Duration::from_secs(5),
             max_request_body: 64 << 20,
+            max_reuse: 1,
+            pre_warm: None,
+            max_idle: 64,
+            max_idle_memory: 64 << 20,
+            on_workers: false,
         }
     }
 }
 
-/// Answers requests with a guest, with a fresh instance for each. Clones share their limits.
+/// Answers requests with a guest, with a fresh instance for each or with instances that are used again. Clones share
+/// both, and the limits.
 #[derive(Clone)]
 pub struct Handler(Arc<Inner>);
 
 struct Inner {
-    guest: Arc<dyn HostedGuest>,
-    config: Box<dyn Fn(u64) -> Result<GuestConfig> + Send + Sync>,
+    pool: Arc<Pool>,
     admission: Admission,
     options: HandlerOptions,
     /// The number of the next request.
@@ -65,14 +87,19 @@ struct Inner {
 
 impl Handler {
     /// A handler whose instances are granted what `config` says, which is asked for each request, with its number from
-    /// 0 on. A configuration's time limit is that of one request, streaming its body included.
+    /// 0 on, and with `None` for an instance that is made ready before there is one. A configuration's time limit is that
+    /// of one request, streaming its body included; or else that of making an instance ready.
+    ///
+    /// An instance is used for a request only if its arguments, environment, directories and sockets are the ones that the
+    /// request is granted.
     ///
     /// # Errors
-    /// [`Kind::Guest`] if the guest does not export `wasi:http/incoming-handler`.
+    /// [`Kind::Guest`] if the guest does not export `wasi:http/incoming-handler`; else why it cannot be started, which is
+    /// tried here.
     pub fn new(
         guest: Arc<dyn HostedGuest>,
         options: HandlerOptions,
-        config: impl Fn(u64) -> Result<GuestConfig> + Send + Sync + 'static,
+        config: impl Fn(Option<u64>) -> Result<GuestConfig> + Send + Sync + 'static,
     ) -> Result<Self> {
         if !guest.is_handler() {
             let message = "the guest exports no `wasi:http/incoming-handler@0.2`, so it cannot serve; `wharf run` is for \
@@ -80,7 +107,13 @@ impl Handler {
             return Err(Error::new(Kind::Guest, message));
         }
         let admission = Admission::new(options.max_concurrent, options.max_waiting, options.max_wait);
-        Ok(Handler(Arc::new(Inner { guest, config: Box::new(config), admission, options, next: AtomicU64::new(0) })))
+        let pool = Pool::new(guest, &options, Box::new(config))?;
+        Ok(Handler(Arc::new(Inner { pool, admission, options, next: AtomicU64::new(0) })))
+    }
+
+    /// How many instances wait for a request: fresh ones, and ones that have answered one.
+    pub fn idle_instances(&self) -> (usize, usize) {
+        self.0.pool.idle()
     }
 
     /// Answers one request: 503 if there are too many, 500 if the guest traps or sets no response, 504 if it runs out of
@@ -107,14 +140,21 @@ impl Handler {
         let request = request.map(|body| Limited::new(body, limit).map_err(request_error).boxed_unsync());
         let (reply, response) = oneshot::channel();
         let inner = Arc::clone(&self.0);
-        let ended = tokio::task::spawn_blocking(move || {
+        let guest = move || {
             let ended = inner.run(number, request, reply);
             drop(place);
             if let Err(error) = &ended {
                 tracing::warn!("request {number}: {}", chain(error));
             }
             ended
-        });
+        };
+        let workers = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+        let ended = if workers && self.0.options.on_workers {
+            // A task of its own: whoever takes the response is not to wait for the guest.
+            tokio::spawn(async move { on_worker(guest) })
+        } else {
+            tokio::task::spawn_blocking(guest)
+        };
         match response.await {
             Ok(Ok(response)) => response,
             Ok(Err(code)) => {
@@ -134,16 +174,26 @@ impl Handler {
 }
 
 impl Inner {
-    fn run(&self, number: u64, request: Request<Body>, reply: wharf_core::abi::wasi02::http::Reply) -> Result<()> {
-        let ended = match self.guest.start((self.config)(number)?) {
-            Ok(mut session) => session.handle(request, reply),
+    fn run(&self, number: u64, request: Request<Body>, reply: Reply) -> Result<()> {
+        let ended = match self.pool.take((self.pool.configure)(Some(number))?) {
+            Ok(mut ready) => {
+                let ended = ready.session.handle(request, reply);
+                self.pool.put(ready);
+                ended
+            }
             Err(stop) => Err(stop),
         };
         match ended {
             Ok(()) | Err(Stop::Exit(0)) => Ok(()),
-            Err(Stop::Exit(code)) => Err(Error::new(Kind::Guest, format!("the guest exited with {code}"))),
+            Err(Stop::Exit(code)) => Err(exited(code)),
             Err(Stop::Error(error)) => Err(error),
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.pool.close();
     }
 }
 

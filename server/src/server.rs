@@ -1,38 +1,61 @@
 //! A server on hyper for a [`Handler`].
 
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::uri::{Authority, Scheme};
+use http::{Request, Uri};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, Entry, Log};
 use crate::handler::Handler;
+use crate::stream::{Stream, sniff};
 
-/// How long accepting pauses after it failed, for example because there are too many connections.
+/// How long accepting pauses after it failed, for example because the process has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a server allows its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to begin: with TLS, with the head of a request, and with the next one's.
     pub header_timeout: Duration,
     /// How large the head of a request may be, in bytes; at least 8192.
     pub max_header_bytes: usize,
+    /// How long a client may take none of a response.
+    pub stall_timeout: Duration,
+    /// How many connections there may be; more wait to be accepted.
+    pub max_connections: usize,
+    /// How many requests of one HTTP/2 connection may be under way.
+    pub max_streams: u32,
     /// How long requests under way get to finish once the server is to stop.
     pub drain: Duration,
 }
 
 impl Default for ServerOptions {
-    /// 10 s for a head of 64 KiB, 10 s to drain.
+    /// 10 s for a head of 64 KiB, 30 s for a client that takes nothing, 4096 connections of 128 requests, 10 s to drain.
     fn default() -> Self {
         ServerOptions {
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 64 << 10,
+            stall_timeout: Duration::from_secs(30),
+            max_connections: 4096,
+            max_streams: 128,
             drain: Duration::from_secs(10),
         }
     }
@@ -47,11 +70,12 @@ pub enum ServerError {
 }
 
 /// A server, bound and not yet accepting.
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     options: ServerOptions,
+    tls: Option<TlsAcceptor>,
+    log: Option<Log>,
 }
 
 impl Server {
@@ -63,7 +87,20 @@ impl Server {
         let failed = |error| ServerError::Bind(address, error);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Server { listener, address, options })
+        Ok(Server { listener, address, options, tls: None, log: None })
+    }
+
+    /// Speaks TLS, and nothing else. [`tls_from_pem`](crate::tls_from_pem) makes a configuration; which protocols clients
+    /// may choose is part of it.
+    pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
+        self.tls = Some(TlsAcceptor::from(config));
+        self
+    }
+
+    /// Tells `log` of each request, when its answer ends. It is called by the server's tasks, which wait for it.
+    pub fn access_log(mut self, log: impl Fn(&Access) + Send + Sync + 'static) -> Self {
+        self.log = Some(Arc::new(log));
+        self
     }
 
     /// The address it listens on.
@@ -75,43 +112,145 @@ impl Server {
     ///
     /// Returns whether all of them did within [`ServerOptions::drain`].
     pub async fn run(self, handler: Handler, stop: CancellationToken) -> bool {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.options.header_timeout)
-            .max_buf_size(self.options.max_header_bytes.max(8192));
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(self.options.max_header_bytes).unwrap_or(u32::MAX))
-            .keep_alive_interval(Some(self.options.header_timeout));
+        let Server { listener, options, tls, log, .. } = self;
         let connections = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let server = Arc::new(Shared { handler, options, tls, log });
         loop {
-            let stream = tokio::select! {
+            let accepted = async {
+                // The semaphore is never closed.
+                let place = Arc::clone(&places).acquire_owned().await.ok();
+                (listener.accept().await, place)
+            };
+            let ((stream, peer), place) = tokio::select! {
                 () = stop.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
+                accepted = accepted => match accepted {
+                    (Ok(accepted), place) => (accepted, place),
+                    (Err(error), _) => {
                         tracing::warn!("a connection cannot be accepted: {error}");
                         tokio::time::sleep(PAUSE).await;
                         continue;
                     }
                 },
             };
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!("a connection keeps Nagle's algorithm: {error}");
-            }
-            let service = TowerToHyperService::new(handler.clone());
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-            let connection = connections.watch(connection);
+            let (server, watcher, stop) = (Arc::clone(&server), connections.watcher(), stop.clone());
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!("a connection failed: {error}");
+                let begun = tokio::select! {
+                    begun = server.begin(stream) => begun,
+                    // Nothing was asked on it yet.
+                    () = stop.cancelled() => return,
+                };
+                let ended = match begun {
+                    Ok(begun) => server.serve(begun, peer, watcher).await,
+                    Err(error) => Err(error.into()),
+                };
+                if let Err(error) = ended {
+                    tracing::debug!("the connection from {peer} failed: {error}");
                 }
+                drop(place);
             });
         }
-        drop(self.listener);
-        tokio::time::timeout(self.options.drain, connections.shutdown()).await.is_ok()
+        drop(listener);
+        tokio::time::timeout(options.drain, connections.shutdown()).await.is_ok()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tls, log) = (self.tls.is_some(), self.log.is_some());
+        let mut out = f.debug_struct("Server");
+        out.field("address", &self.address).field("options", &self.options);
+        out.field("tls", &tls).field("log", &log).finish_non_exhaustive()
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    handler: Handler,
+    options: ServerOptions,
+    tls: Option<TlsAcceptor>,
+    log: Option<Log>,
+}
+
+/// A connection on which it is known what is spoken.
+struct Begun {
+    stream: Box<dyn Connection>,
+    http2: bool,
+}
+
+/// A stream of bytes, of either kind.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+impl Shared {
+    /// Does what comes before the first request.
+    async fn begin(&self, mut stream: TcpStream) -> io::Result<Begun> {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("a connection keeps Nagle's algorithm: {error}");
+        }
+        let patience = self.options.stall_timeout;
+        let begin = async {
+            let Some(tls) = &self.tls else {
+                let (read, http2) = sniff(&mut stream).await?;
+                return Ok(Begun { stream: Box::new(Stream::new(stream, read, patience)), http2 });
+            };
+            let stream = tls.accept(Stream::new(stream, Bytes::new(), patience)).await?;
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            Ok(Begun { stream: Box::new(stream), http2 })
+        };
+        tokio::time::timeout(self.options.header_timeout, begin).await?
+    }
+
+    /// Serves one request after another.
+    async fn serve(self: Arc<Self>, begun: Begun, peer: SocketAddr, watcher: Watcher) -> Result<(), Failed> {
+        let options = self.options;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let server = Arc::clone(&self);
+            let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
+            async move {
+                if server.tls.is_some() {
+                    name_scheme(&mut request);
+                }
+                let response = server.handler.handle(request).await;
+                Ok::<_, Infallible>(Entry::with(entry, response))
+            }
+        });
+        let stream = TokioIo::new(begun.stream);
+        if begun.http2 {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
+                .max_concurrent_streams(options.max_streams)
+                .keep_alive_interval(Some(options.header_timeout));
+            Ok(watcher.watch(builder.serve_connection(stream, service)).await?)
+        } else {
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(options.header_timeout)
+                .max_buf_size(options.max_header_bytes.max(8192));
+            Ok(watcher.watch(builder.serve_connection(stream, service)).await?)
+        }
+    }
+}
+
+/// Says in the target of a request that came by TLS that it did, if it has the usual form that says nothing.
+fn name_scheme(request: &mut Request<Incoming>) {
+    if request.uri().scheme().is_some() {
+        return;
+    }
+    let host = request.headers().get(http::header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut parts = request.uri().clone().into_parts();
+    if host.is_none() || parts.path_and_query.is_none() {
+        return;
+    }
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.authority = host;
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
     }
 }

@@ -3,19 +3,30 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use wasmtime::{Collector, Config, Engine, Module as Code};
-use wharf_core::{Backend, BackendInfo, Capability, Error, FuncType, Imports, Instance, Kind, Module, Result};
+use wasmtime::{Collector, Config, Engine, InstancePre, Module as Code, PoolingAllocationConfig};
+use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Result};
 
-use crate::instance;
+use crate::instance::{self, Data};
 use crate::interrupt::Clock;
-use crate::values::func_type;
 
 /// How much stack a guest may use, in bytes: half of what a Rust thread has, so that host functions have the rest.
 const GUEST_STACK: usize = 1 << 20;
 
+/// How many instances the pool holds; what is more is made from scratch.
+const POOL: u32 = 1000;
+
+/// The most elements of a pooled table: as many as the engine lets a table begin with. Only address space is reserved.
+const TABLE_ELEMENTS: usize = 10_000_000;
+
+/// How much of a pooled instance's memory, and of its tables, stays in place to be reset for the next, in bytes: more
+/// is given back to the system, and asked for anew.
+const KEPT_MEMORY: usize = 4 << 20;
+const KEPT_TABLE: usize = 64 << 10;
+
 /// The Wasmtime engine with its Cranelift compiler.
 pub struct Wasmtime {
-    clock: Arc<Clock>,
+    /// The engine with a pool of instances, if the system has the address space for it; then the one without.
+    clocks: Vec<Arc<Clock>>,
     info: BackendInfo,
 }
 
@@ -29,6 +40,11 @@ impl Wasmtime {
         config.epoch_interruption(true).max_wasm_stack(GUEST_STACK).collector(Collector::Null);
         let engine = Engine::new(&config)
             .map_err(|error| engine_error("wasmtime cannot make an engine for this machine", error))?;
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_core_instances(POOL).total_memories(POOL).total_tables(POOL);
+        pool.table_elements(TABLE_ELEMENTS).max_unused_warm_slots(POOL);
+        pool.linear_memory_keep_resident(KEPT_MEMORY).table_keep_resident(KEPT_TABLE);
+        let pooled = Engine::new(config.allocation_strategy(pool)).ok();
         let mut code_key = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut code_key);
         let info = BackendInfo {
@@ -37,7 +53,8 @@ impl Wasmtime {
             code_key: format!("{:016x}", code_key.finish()),
             capabilities: vec![Capability::Interrupt, Capability::CompiledCode, Capability::MultiMemory],
         };
-        Ok(Wasmtime { clock: Arc::new(Clock::new(engine)), info })
+        let engines = pooled.into_iter().chain([engine]);
+        Ok(Wasmtime { clocks: engines.map(|engine| Arc::new(Clock::new(engine))).collect(), info })
     }
 }
 
@@ -47,47 +64,37 @@ impl Backend for Wasmtime {
     }
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>> {
-        let code = Code::from_binary(self.clock.engine(), wasm)
-            .map_err(|error| engine_error("wasmtime cannot compile the module", error))?;
-        Ok(Arc::new(Compiled::new(Arc::clone(&self.clock), code)?))
+        // Both engines take the same code.
+        let code = self.clocks[0].engine().precompile_module(wasm);
+        self.load(wasm, &code.map_err(|error| engine_error("wasmtime cannot compile the module", error))?)
     }
 
     fn load(&self, _wasm: &[u8], code: &[u8]) -> Result<Arc<dyn Module>> {
-        // SAFETY: core passes only what `serialize` below returned and what it has checked to be unchanged.
-        let code = unsafe { Code::deserialize(self.clock.engine(), code) }
-            .map_err(|error| engine_error("wasmtime cannot load the compiled code", error))?;
-        Ok(Arc::new(Compiled::new(Arc::clone(&self.clock), code)?))
+        let link = |clock: &Arc<Clock>| {
+            // SAFETY: core passes only what `serialize` below returned and what it has checked to be unchanged.
+            let code = unsafe { Code::deserialize(clock.engine(), code) }?;
+            Ok((Arc::clone(clock), instance::link(&code)?))
+        };
+        let linked: Vec<wasmtime::Result<_>> = self.clocks.iter().map(link).collect();
+        // What has more memories or tables than the pool holds for one instance goes without the pool.
+        let (engines, failed): (Vec<_>, Vec<_>) = linked.into_iter().partition(wasmtime::Result::is_ok);
+        match failed.into_iter().find_map(wasmtime::Result::err).filter(|_| engines.is_empty()) {
+            Some(error) => Err(engine_error("wasmtime cannot load the compiled code", error)),
+            None => Ok(Arc::new(Compiled { engines: engines.into_iter().flatten().collect() })),
+        }
     }
 }
 
-/// A compiled module and what need not be looked up again for each instance.
+/// A compiled module, its imports linked.
 pub(crate) struct Compiled {
-    pub(crate) clock: Arc<Clock>,
-    pub(crate) code: Code,
-    /// The imported functions, in order, as the engine and as the seam type them.
-    pub(crate) imports: Vec<(wasmtime::FuncType, FuncType)>,
-}
-
-impl Compiled {
-    fn new(clock: Arc<Clock>, code: Code) -> Result<Self> {
-        let imports = code.imports().map(|import| {
-            let ty = import.ty().func().cloned();
-            ty.and_then(|ty| func_type(&ty).map(|slots| (ty, slots))).ok_or_else(|| {
-                let what = format!("the import `{}::{}` cannot cross the seam", import.module(), import.name());
-                Error::new(Kind::Engine, what)
-            })
-        });
-        let imports = imports.collect::<Result<_>>()?;
-        Ok(Compiled { clock, code, imports })
-    }
+    /// For each engine that takes it, in the order in which they are to be tried.
+    pub(crate) engines: Vec<(Arc<Clock>, InstancePre<Data>)>,
 }
 
 impl Module for Compiled {
     fn serialize(&self) -> Result<Option<Vec<u8>>> {
-        self.code
-            .serialize()
-            .map(Some)
-            .map_err(|error| engine_error("wasmtime cannot serialize the compiled code", error))
+        let code = self.engines[0].1.module().serialize();
+        code.map(Some).map_err(|error| engine_error("wasmtime cannot serialize the compiled code", error))
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmtime::{AsContext, AsContextMut, Extern, Func, Store};
+use wasmtime::{
+    AsContext, AsContextMut, Extern, InstancePre, Linker, Memory, Module, PoolConcurrencyLimitError, Store,
+};
 use wharf_core::{Error, Imports, Instance, Interrupt, Kind, Result};
 
 use crate::backend::{Compiled, engine_error};
@@ -11,58 +13,71 @@ use crate::interrupt::Handle;
 use crate::values;
 
 /// What an instance's store carries.
-struct Data {
+pub(crate) struct Data {
     handle: Arc<Handle>,
+    imports: Arc<Imports>,
     /// Set once instantiation has ended; no guest code runs before.
     instance: Option<wasmtime::Instance>,
+    memory: Option<Memory>,
 }
 
 /// Makes an instance of `module` over `imports`.
 pub(crate) fn new(module: &Compiled, imports: &Arc<Imports>) -> Result<Box<dyn Instance>> {
-    // The trampolines read raw arguments by the module's types and core indexes by its own: they must be the same.
-    if !imports.types().iter().map(|import| &import.ty).eq(module.imports.iter().map(|(_, slots)| slots)) {
-        return Err(Error::new(Kind::Internal, "the imports given are not those that the module declares"));
-    }
-    let mut store = Store::new(module.clock.engine(), Data { handle: Handle::new(&module.clock), instance: None });
-    Arc::clone(&store.data().handle).attach(&mut store);
-    let functions: Vec<Extern> = module
-        .imports
-        .iter()
-        .enumerate()
-        .map(|(index, (ty, _))| host_function(&mut store, ty, index, imports))
-        .collect();
-    let instance = wasmtime::Instance::new(&mut store, &module.code, &functions).map_err(|error| {
-        if error.is::<wasmtime::Trap>() {
-            let what = "a data or element segment does not fit into its memory or table";
-            return Error::new(Kind::Trap, what).with_source(values::trap(&error));
+    for (clock, linked) in &module.engines {
+        let data = Data { handle: Handle::new(clock), imports: Arc::clone(imports), instance: None, memory: None };
+        let mut store = Store::new(clock.engine(), data);
+        Arc::clone(&store.data().handle).attach(&mut store);
+        match linked.instantiate(&mut store) {
+            Ok(instance) => {
+                store.data_mut().memory = instance.get_memory(&mut store, "memory");
+                store.data_mut().instance = Some(instance);
+                return Ok(Box::new(Guest { store, find }));
+            }
+            // The pool is empty, and the next engine has none.
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => {}
+            Err(error) if error.is::<wasmtime::Trap>() => {
+                let what = "a data or element segment does not fit into its memory or table";
+                return Err(Error::new(Kind::Trap, what).with_source(values::trap(&error)));
+            }
+            Err(error) => return Err(engine_error("wasmtime cannot instantiate the module", error)),
         }
-        engine_error("wasmtime cannot instantiate the module", error)
-    })?;
-    store.data_mut().instance = Some(instance);
-    Ok(Box::new(Guest { store, find }))
+    }
+    Err(Error::new(Kind::Engine, "wasmtime has no room for another instance"))
 }
 
 /// An export of the instance in this store.
 fn find(store: &mut impl AsContextMut<Data = Data>, export: &str) -> Option<Extern> {
-    store.as_context().data().instance?.get_export(store, export)
+    let data = store.as_context().data();
+    match data.memory {
+        // Nearly every host function asks for it.
+        Some(memory) if export == "memory" => Some(memory.into()),
+        _ => data.instance?.get_export(store, export),
+    }
 }
 
-/// The trampoline to function `index` of `imports`.
-fn host_function(store: &mut Store<Data>, ty: &wasmtime::FuncType, index: usize, imports: &Arc<Imports>) -> Extern {
-    let imports = Arc::clone(imports);
-    let trampoline = move |caller: wasmtime::Caller<'_, Data>, raw: &mut [_]| {
-        let ty = &imports.types()[index].ty;
-        let call = |slots: &mut [u64]| {
-            let mut guest = Guest { store: caller, find };
-            imports.call(index, &mut guest, slots).map_err(wasmtime::Error::new)?;
-            // The guest may return without reaching a place where it looks at the epoch.
-            if guest.store.data().handle.raised() { Err(wasmtime::Trap::Interrupt.into()) } else { Ok(()) }
+/// Links the imports of `module`, each with a name of its own, to trampolines to the functions with the same indices.
+pub(crate) fn link(module: &Module) -> wasmtime::Result<InstancePre<Data>> {
+    let mut linker = Linker::new(module.engine());
+    for (index, import) in module.imports().enumerate() {
+        let import_ty = import.ty();
+        let Some((ty, slots)) = import_ty.func().and_then(|ty| Some((ty.clone(), values::func_type(ty)?))) else {
+            wasmtime::bail!("the import `{}::{}` cannot cross the seam", import.module(), import.name());
         };
-        // SAFETY: `new` has compared these types with the module's, which the engine calls this function with.
-        unsafe { values::host_call(raw, ty, call) }
-    };
-    // SAFETY: the trampoline reads its arguments and writes its results by `ty`, which are numbers.
-    unsafe { Func::new_unchecked(store, ty.clone(), trampoline) }.into()
+        let trampoline = move |caller: wasmtime::Caller<'_, Data>, raw: &mut [_]| {
+            let call = |slots: &mut [u64]| {
+                let imports = Arc::clone(&caller.data().imports);
+                let mut guest = Guest { store: caller, find };
+                imports.call(index, &mut guest, slots).map_err(wasmtime::Error::new)?;
+                // The guest may return without reaching a place where it looks at the epoch.
+                if guest.store.data().handle.raised() { Err(wasmtime::Trap::Interrupt.into()) } else { Ok(()) }
+            };
+            // SAFETY: these are the module's types, which the engine calls this function with.
+            unsafe { values::host_call(raw, &slots, call) }
+        };
+        // SAFETY: the trampoline reads its arguments and writes its results by `ty`, which are numbers.
+        unsafe { linker.func_new_unchecked(import.module(), import.name(), ty, trampoline) }?;
+    }
+    linker.instantiate_pre(module)
 }
 
 impl Instance for Guest<Store<Data>> {

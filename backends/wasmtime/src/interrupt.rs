@@ -13,7 +13,7 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use wharf_core::Interrupt;
 
 /// How often the epoch moves on by itself.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(20);
 
 /// An engine and its epoch.
 pub(crate) struct Clock {
@@ -30,13 +30,12 @@ impl Clock {
         &self.engine
     }
 
-    /// Moves the epoch on now and, from the first time on, at intervals.
+    /// Moves the epoch on at intervals, from the first time on.
     ///
-    /// Once is not enough. An instance that another's interruption has made call back looks at its flag first, and
-    /// the engine computes its new deadline afterwards: a flag raised in between would go unnoticed for ever.
-    fn advance(&self) {
-        self.engine.increment_epoch();
-        if self.ticking.swap(true, Ordering::Relaxed) {
+    /// Moving it for an interruption is not enough. An instance that another's has made call back looks at its flag first,
+    /// and the engine computes its new deadline afterwards: a flag raised in between would go unnoticed for ever.
+    fn tick(&self) {
+        if self.ticking.load(Ordering::Relaxed) || self.ticking.swap(true, Ordering::Relaxed) {
             return;
         }
         let engine = self.engine.weak();
@@ -69,8 +68,10 @@ impl Handle {
     /// Lets this handle stop what runs in `store`.
     pub(crate) fn attach<T>(self: &Arc<Self>, store: &mut Store<T>) {
         let handle = Arc::clone(self);
+        self.clock.tick();
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
+            wharf_core::breathe();
             Ok(if handle.raised() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
         });
     }
@@ -84,6 +85,6 @@ impl Handle {
 impl Interrupt for Handle {
     fn interrupt(&self) {
         self.raised.store(true, Ordering::Release);
-        self.clock.advance();
+        self.clock.engine.increment_epoch();
     }
 }

@@ -11,9 +11,11 @@ use super::values;
 const EXAMPLES: &str = "\
 Examples:
   wharf serve app.wasm
+  wharf serve --tls-cert cert.pem --tls-key key.pem --addr 0.0.0.0:8443 --access-log app.wasm
   wharf serve --backend wasmer --addr 127.0.0.1:0 --timeout 10s -a https://api.example.com app.wasm
 
-Each request gets an instance of its own, and --timeout is for each. SIGINT and SIGTERM let the requests under way
+Each request gets an instance of its own, unless --max-instance-reuse-count says otherwise. --timeout is for each
+request, its body included, and 30 s unless it is given. SIGINT and SIGTERM let the requests under way
 finish; a second one ends wharf at once.";
 
 #[derive(Debug, clap::Args)]
@@ -52,6 +54,31 @@ pub(crate) struct ServingArgs {
     /// Stop when something connects here
     #[arg(long, value_name = "ADDR")]
     pub(crate) shutdown_addr: Option<SocketAddr>,
+
+    /// Speak TLS with the certificate chain in this PEM file; clients may choose HTTP/2
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Print a line for each request when its answer ends
+    #[arg(long)]
+    pub(crate) access_log: bool,
+
+    /// How many requests an instance answers, one after another: beyond 1, what a guest keeps in its memory is seen by
+    /// the requests that follow
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_instance_reuse_count: u32,
+
+    /// How many fresh instances are kept ready [default: a few if one takes long to make, else none]
+    #[arg(long, value_name = "N")]
+    pub(crate) pre_warm: Option<usize>,
+
+    /// How many connections there may be
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    pub(crate) max_connections: usize,
 
     /// How many requests are worked on at a time
     #[arg(long, value_name = "N", default_value_t = 128)]

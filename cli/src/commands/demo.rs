@@ -1,6 +1,7 @@
-//! `wharf demo`: an exchange between a guest and a real server, and the same guest denied.
+//! `wharf demo`: a guest that serves, and is asked; and a guest that asks a real server, and is denied.
 
 mod server;
+mod serving;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use anyhow::{Context, bail};
 use wharf::core::abi::preview1::{Capture, Output, WasiConfig};
 use wharf::core::http::{Limits, Outbound, Policy};
 use wharf::core::{Guest, GuestConfig, LoadOptions};
-use wharf_guests::FETCH;
+use wharf_guests::{FETCH, HELLO_HTTP};
 
 use self::server::Server;
 use crate::args::DemoArgs;
@@ -30,7 +31,15 @@ pub(crate) fn demo(args: &DemoArgs, console: Console) -> anyhow::Result<u8> {
     let server = Server::start()?;
     let origin = server.origin();
     output::print(&format!(
-        "A server listens on {origin}. The guest is `{}`, built on the crate wasi-experimental-http 0.10.0; \
+        "The guest `{}` answers requests; {name} {engine} runs it. It may reach a server on {origin} and nothing else.\n",
+        HELLO_HTTP.name
+    ))?;
+    serving::demo(&*backend, console, &origin)?;
+    // What the serving guest asked it was shown.
+    server.take_requests();
+
+    output::print(&format!(
+        "\nA server listens on {origin}. The guest is `{}`, built on the crate wasi-experimental-http 0.10.0; \
          {name} {engine} runs it.\n",
         FETCH.name
     ))?;

@@ -1,15 +1,17 @@
 //! `wharf serve`.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 use wharf::core::GuestConfig;
-use wharf::core::abi::preview1::Output;
-use wharf_server::{Handler, HandlerOptions, Server, ServerOptions};
+use wharf::core::abi::preview1::{Lines, Output};
+use wharf_server::{Access, Handler, HandlerOptions, Server, ServerOptions, tls_from_pem};
 
 use crate::args::ServeArgs;
 use crate::commands::{grants, load};
@@ -18,8 +20,10 @@ use crate::output::printable;
 use crate::signals::Signals;
 use crate::{backend, descriptors, exit};
 
-/// The longest line of a guest's output that is kept together, in bytes.
-const MAX_LINE: usize = 8 << 10;
+/// How many lines of output may wait to be printed before guests have to.
+const QUEUE: usize = 1024;
+/// How long a request may take unless --timeout says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long guests that are still running get to notice that they are cancelled.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -39,7 +43,16 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let mut server_options = ServerOptions::default();
     server_options.drain = args.serving.drain;
     server_options.max_header_bytes = usize::try_from(args.limits.max_header_bytes.as_u64()).unwrap_or(usize::MAX);
-    let server = runtime.block_on(Server::bind(args.serving.addr, server_options))?;
+    server_options.max_connections = args.serving.max_connections;
+    let tls = match (&args.serving.tls_cert, &args.serving.tls_key) {
+        (Some(certificate), Some(key)) => Some(tls_from_pem(certificate, key).context("--tls-cert, --tls-key")?),
+        _ => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut server = runtime.block_on(Server::bind(args.serving.addr, server_options))?;
+    if let Some(tls) = tls {
+        server = server.tls(tls);
+    }
     let shutdown = match args.serving.shutdown_addr {
         Some(address) => {
             Some(runtime.block_on(TcpListener::bind(address)).with_context(|| format!("--shutdown-addr {address}"))?)
@@ -53,19 +66,31 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     options.max_concurrent = args.serving.max_concurrent;
     options.max_waiting = args.serving.max_waiting;
     options.max_request_body = args.limits.max_request_body.as_u64();
-    let (timeout, abandoned) = (args.limits.timeout, CancellationToken::new());
-    let cancel = abandoned.clone();
+    options.max_reuse = args.serving.max_instance_reuse_count;
+    options.pre_warm = args.serving.pre_warm;
+    options.on_workers = true;
+    let (timeout, abandoned) = (args.limits.timeout.unwrap_or(TIMEOUT), CancellationToken::new());
+    let printer = Printer::start()?;
+    let (cancel, queue) = (abandoned.clone(), printer.queue.clone());
+    if args.serving.access_log {
+        let queue = printer.queue.clone();
+        server = server.access_log(move |access| {
+            if queue.try_send(access_line(access)).is_err() {
+                tracing::debug!("a line of the access log found no room");
+            }
+        });
+    }
     let handler = Handler::new(guest, options, move |number| {
-        let stream = |name| Output::writer(Lines::new(format!("{name} [{number}] ")));
+        let stream = |name| Printer::output(&queue, name, number);
         Ok(GuestConfig {
             wasi: wasi.clone().stdout(stream("stdout")).stderr(stream("stderr")),
             outbound: Some(outbound.clone()),
-            timeout,
+            timeout: Some(timeout),
             cancel: cancel.clone(),
         })
     })?;
 
-    eprintln!("serving on http://{}", server.address());
+    eprintln!("serving on {scheme}://{}", server.address());
     let stop = signals.guest_starts();
     if let Some(listener) = shutdown {
         runtime.spawn(stop_on_connection(listener, stop.clone()));
@@ -73,6 +98,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let drained = runtime.block_on(server.run(handler, stop));
     abandoned.cancel();
     runtime.shutdown_timeout(LAST);
+    printer.end();
     if !drained {
         tracing::warn!("requests that took longer than {:?} to finish were cut off", args.serving.drain);
     }
@@ -88,49 +114,60 @@ async fn stop_on_connection(listener: TcpListener, stop: CancellationToken) {
     stop.cancel();
 }
 
-/// Writes a guest's output to standard error, each line with a prefix that tells which request it belongs to.
-struct Lines {
-    prefix: String,
-    line: Vec<u8>,
+/// Writes lines to standard error, on a thread of its own: whoever puts them into the queue waits only while it is full.
+struct Printer {
+    queue: Sender<String>,
+    ended: Receiver<()>,
 }
 
-impl Lines {
-    fn new(prefix: String) -> Self {
-        Lines { prefix, line: Vec::new() }
-    }
-
-    fn end_line(&mut self) -> io::Result<()> {
-        let text = String::from_utf8_lossy(&self.line);
-        let written = writeln!(anstream::stderr().lock(), "{}{}", self.prefix, printable(&text));
-        self.line.clear();
-        written
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for byte in bytes {
-            if *byte == b'\n' || self.line.len() == MAX_LINE {
-                self.end_line()?;
+impl Printer {
+    fn start() -> anyhow::Result<Self> {
+        let (queue, mut lines) = tokio::sync::mpsc::channel::<String>(QUEUE);
+        let (end, ended) = std::sync::mpsc::channel();
+        let print = move || {
+            let mut waiting = Vec::new();
+            while lines.blocking_recv_many(&mut waiting, QUEUE) > 0 {
+                let mut text = String::new();
+                for line in waiting.drain(..) {
+                    text.push_str(&printable(&line));
+                    text.push('\n');
+                }
+                // Without a standard error there is nobody to tell.
+                let _ = anstream::stderr().lock().write_all(text.as_bytes());
             }
-            if *byte != b'\n' {
-                self.line.push(*byte);
-            }
-        }
-        Ok(bytes.len())
+            // Nobody waits for it if there is still somebody who may put lines into the queue.
+            let _ = end.send(());
+        };
+        std::thread::Builder::new().name("wharf-print".to_owned()).spawn(print).context("cannot start a thread")?;
+        Ok(Printer { queue, ended })
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        // Part of a line waits for the rest of it, or for the end.
-        Ok(())
+    /// A guest's output, each line with a prefix that tells which request it belongs to.
+    fn output(queue: &Sender<String>, stream: &str, request: Option<u64>) -> Output {
+        let request = request.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        Output::Lines(Lines::new(queue.clone(), format!("{stream} [{request}] ")))
     }
-}
 
-impl Drop for Lines {
-    fn drop(&mut self) {
-        if !self.line.is_empty() {
-            // Without a standard error there is nobody to tell.
-            let _ = self.end_line();
+    /// Waits until all is printed, or for as long as it makes sense.
+    fn end(self) {
+        drop(self.queue);
+        if self.ended.recv_timeout(LAST).is_err() {
+            tracing::debug!("guests still had their output open at the end");
         }
     }
+}
+
+/// A request in one line. What the client chose has no line ends, or is escaped when it is printed.
+fn access_line(access: &Access) -> String {
+    format!(
+        "{} \"{} {} {:?}\" {} {}{} {:.1?}",
+        access.peer,
+        access.method,
+        access.uri,
+        access.version,
+        access.status.as_u16(),
+        access.bytes,
+        if access.complete { "" } else { " broken off" },
+        access.time
+    )
 }

@@ -17,6 +17,11 @@ pub(crate) fn encode(core: &[u8]) -> Vec<u8> {
         .expect("the guest is encoded as a component")
 }
 
+/// The handler of the suite as a component.
+pub(crate) fn component() -> Vec<u8> {
+    encode(&wharf_guests::HELLO_HTTP.wasm().expect("the guest is there"))
+}
+
 /// A running `wharf serve`, which is killed when dropped.
 pub(crate) struct Served {
     pub(crate) child: Child,

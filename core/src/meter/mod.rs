@@ -19,6 +19,7 @@ pub use rewrite::rewrite;
 use crate::error::Result;
 use crate::imports::{Halt, Import, Imports};
 use crate::seam::{Caller, FuncType, Instance, Interrupt, Module, Trap, TrapCode};
+use crate::worker;
 pub(crate) use rewrite::IMPORTS as RESERVED;
 use rewrite::{FUEL, IMPORTS, MAX_FRAME, SCALE, STACK};
 
@@ -143,6 +144,7 @@ impl Meter {
         if self.is_interrupted() {
             return Err(self.end(TrapCode::Interrupted));
         }
+        worker::breathe();
         caller.set_global(FUEL, FULL as u64);
         let left = match self.frames {
             Frames::Engine => return Ok(()),

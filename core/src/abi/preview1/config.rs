@@ -23,9 +23,9 @@ pub const DEFAULT_MAX_FDS: usize = 256;
 /// Directories are opened as they are granted. A clone shares them, so that one configuration serves many guests.
 #[derive(Clone)]
 pub struct WasiConfig {
-    pub(in crate::abi) args: Vec<String>,
-    pub(in crate::abi) env: Vec<String>,
-    pub(in crate::abi) preopens: Vec<Preopen>,
+    pub(in crate::abi) args: Arc<Vec<String>>,
+    pub(in crate::abi) env: Arc<Vec<String>>,
+    pub(in crate::abi) preopens: Arc<Vec<Preopen>>,
     pub(in crate::abi) stdin: Input,
     pub(in crate::abi) stdout: Output,
     pub(in crate::abi) stderr: Output,
@@ -46,9 +46,9 @@ pub(in crate::abi) struct Preopen {
 impl Default for WasiConfig {
     fn default() -> Self {
         WasiConfig {
-            args: Vec::new(),
-            env: Vec::new(),
-            preopens: Vec::new(),
+            args: Arc::default(),
+            env: Arc::default(),
+            preopens: Arc::default(),
             stdin: Input::default(),
             stdout: Output::default(),
             stderr: Output::default(),
@@ -73,7 +73,7 @@ impl WasiConfig {
         let arg = arg.into();
         self.admit(&arg, || format!("argument {}", self.args.len()))?;
         self.strings += arg.len() + 1;
-        self.args.push(arg);
+        Arc::make_mut(&mut self.args).push(arg);
         Ok(self)
     }
 
@@ -102,12 +102,12 @@ impl WasiConfig {
         }
         let prefix = format!("{name}=");
         if let Some(at) = self.env.iter().position(|entry| entry.starts_with(&prefix)) {
-            self.strings -= self.env.remove(at).len() + 1;
+            self.strings -= Arc::make_mut(&mut self.env).remove(at).len() + 1;
         }
         let entry = prefix + value.as_ref();
         self.admit(&entry, || format!("environment variable {name:?}"))?;
         self.strings += entry.len() + 1;
-        self.env.push(entry);
+        Arc::make_mut(&mut self.env).push(entry);
         Ok(self)
     }
 
@@ -158,6 +158,20 @@ impl WasiConfig {
         self
     }
 
+    /// Whether a guest that was granted `self` has nothing that `other` does not grant, and lacks nothing: they differ in
+    /// the standard streams at most.
+    pub(crate) fn grants_the_same(&self, other: &WasiConfig) -> bool {
+        let same = |own: &Preopen, other: &Preopen| {
+            Arc::ptr_eq(&own.dir, &other.dir) && own.name == other.name && own.writable == other.writable
+        };
+        (Arc::ptr_eq(&self.args, &other.args) || self.args == other.args)
+            && (Arc::ptr_eq(&self.env, &other.env) || self.env == other.env)
+            && self.preopens.len() == other.preopens.len()
+            && self.preopens.iter().zip(&*other.preopens).all(|(own, other)| same(own, other))
+            && self.max_fds == other.max_fds
+            && self.network.grants_the_same(&other.network)
+    }
+
     fn admit(&self, entry: &str, what: impl FnOnce() -> String) -> Result<()> {
         if let Some(at) = entry.find('\0') {
             return Err(Error::new(
@@ -191,7 +205,8 @@ impl WasiConfig {
         let dir = Dir::open_ambient_dir(host, ambient_authority()).map_err(unusable)?;
         // Opening asks for less than reading, so a directory that cannot be read would only fail in the guest.
         dir.entries().map_err(unusable)?;
-        self.preopens.push(Preopen { dir: Arc::new(dir), path: host.into(), name: guest.into(), writable });
+        let preopen = Preopen { dir: Arc::new(dir), path: host.into(), name: guest.into(), writable };
+        Arc::make_mut(&mut self.preopens).push(preopen);
         Ok(self)
     }
 }
@@ -210,5 +225,28 @@ impl fmt::Debug for WasiConfig {
             .field("max_fds", &self.max_fds)
             .field("network", &self.network)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_are_compared_and_streams_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = WasiConfig::new().arg("a").unwrap().env("B", "c").unwrap();
+        let base = base.preopen(directory.path(), "/d").unwrap();
+        assert!(base.grants_the_same(&base.clone().stdout(Output::Inherit)));
+        let others = [
+            base.clone().arg("more").unwrap(),
+            base.clone().env("B", "other").unwrap(),
+            base.clone().preopen(directory.path(), "/e").unwrap(),
+            base.clone().max_fds(9),
+            base.clone().network(Network::new().max_sockets(1)),
+        ];
+        for other in others {
+            assert!(!base.grants_the_same(&other) && !other.grants_the_same(&base), "{other:?}");
+        }
     }
 }

@@ -176,7 +176,7 @@ impl Fds {
             table.push(Some(Fd { flags: FD_NONBLOCK, ..fd }));
         }
         let listeners = config.network.listeners.len();
-        for preopen in &config.preopens {
+        for preopen in &*config.preopens {
             let dir = OpenDir {
                 dir: preopen.dir.clone(),
                 name: Some(preopen.name.clone()),

@@ -42,6 +42,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::abi::Function;
@@ -57,15 +58,15 @@ use crate::seam::{Caller, ValType};
 pub use config::{DEFAULT_MAX_FDS, MAX_STRINGS, WasiConfig};
 pub use open::{Directory, OpenInput, OpenOutput};
 pub use sock::{Dialect, Listen, Network};
-pub use stdio::{Capture, Input, Output, Reader, Writer};
+pub use stdio::{Capture, Input, Lines, Output, Reader, Writer};
 
 /// The module that guests import these functions from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
 
 /// One guest's preview 1 state: its arguments, its descriptors, its clock.
 pub struct Wasi {
-    args: Vec<String>,
-    env: Vec<String>,
+    args: Arc<Vec<String>>,
+    env: Arc<Vec<String>>,
     fds: Fds,
     sockets: Sockets,
     run: Run,
@@ -78,6 +79,11 @@ impl Wasi {
         let fds = Fds::new(&config);
         let sockets = Sockets::new(config.network);
         Wasi { args: config.args, env: config.env, fds, sockets, run, start: Instant::now() }
+    }
+
+    /// Starts anew with what `config` grants: what the guest had open is closed. Its clock goes on.
+    pub(crate) fn renew(&mut self, config: WasiConfig) {
+        *self = Wasi { start: self.start, ..Wasi::new(config, self.run.clone()) };
     }
 
     /// Ends the guest if its run is over: called within work that takes long.

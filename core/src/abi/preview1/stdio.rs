@@ -11,8 +11,10 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 
-use crate::abi::preview1::errno::Outcome;
+use crate::abi::preview1::errno::{Errno, Outcome};
 use crate::run::{Run, io as io_threads};
 
 /// Where a guest's standard input comes from.
@@ -43,6 +45,8 @@ pub enum Output {
     Capture(Capture),
     /// The embedder's writer.
     Writer(Writer),
+    /// A queue of lines.
+    Lines(Lines),
 }
 
 impl Input {
@@ -129,6 +133,86 @@ impl Writer {
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Writer")
+    }
+}
+
+/// The longest line that is kept together, in bytes.
+const MAX_LINE: usize = 8 << 10;
+
+/// Splits what guests write into lines, each with a prefix that tells whose it is, and puts them into a queue that many
+/// guests share. A guest waits only while the queue is full. Clones share an unfinished line.
+///
+/// The embedder empties the queue. Lines are without their ends, longer ones are cut into several, and what is not UTF-8
+/// is replaced. A line that was not ended comes when the last clone is dropped, if there is room for it.
+#[derive(Clone)]
+pub struct Lines(Arc<Unfinished>);
+
+struct Unfinished {
+    queue: Sender<String>,
+    prefix: String,
+    line: Mutex<Vec<u8>>,
+}
+
+impl Lines {
+    /// Lines that begin with `prefix`, into `queue`.
+    pub fn new(queue: Sender<String>, prefix: impl Into<String>) -> Self {
+        Lines(Arc::new(Unfinished { queue, prefix: prefix.into(), line: Mutex::default() }))
+    }
+
+    /// Puts whole lines into the queue, or ends with `run`.
+    fn write(&self, run: &Run, mut bytes: &[u8]) -> Outcome {
+        while let Some(whole) = self.whole(&mut bytes) {
+            match self.0.queue.try_send(whole) {
+                Ok(()) => {}
+                Err(TrySendError::Full(whole)) => run.wait(self.0.queue.send(whole))?.map_err(|_| Errno::Io)?,
+                Err(TrySendError::Closed(_)) => return Err(Errno::Io.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, for whoever waits in a task.
+    async fn write_async(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while let Some(whole) = self.whole(&mut bytes) {
+            self.0.queue.send(whole).await.map_err(|_| io::Error::other("nobody takes the lines any more"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes from `bytes` what makes the line whole, or all that is there.
+    fn whole(&self, bytes: &mut &[u8]) -> Option<String> {
+        let mut line = self.0.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = bytes.len().min(MAX_LINE - line.len());
+        let end = bytes[..room].iter().position(|byte| *byte == b'\n');
+        line.extend_from_slice(&bytes[..end.unwrap_or(room)]);
+        *bytes = &bytes[end.map_or(room, |end| end + 1)..];
+        if end.is_none() && line.len() < MAX_LINE {
+            return None;
+        }
+        let whole = self.0.text(&line);
+        line.clear();
+        Some(whole)
+    }
+}
+
+impl Unfinished {
+    fn text(&self, line: &[u8]) -> String {
+        format!("{}{}", self.prefix, String::from_utf8_lossy(line))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let line = std::mem::take(self.line.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if !line.is_empty() && self.queue.try_send(self.text(&line)).is_err() {
+            tracing::debug!("the last line of a guest's output found no room");
+        }
+    }
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("prefix", &self.0.prefix).finish_non_exhaustive()
     }
 }
 
@@ -280,60 +364,79 @@ fn take(from: &mut Bytes, buffer: &mut [u8]) -> usize {
 }
 
 /// A guest's open input.
-pub(in crate::abi) enum InputStream {
-    Bytes(Mutex<Bytes>),
+pub(in crate::abi) struct InputStream(Mutex<Source>);
+
+enum Source {
+    Bytes(Bytes),
     Reader { reader: Reader, terminal: bool },
+}
+
+impl From<Input> for Source {
+    fn from(input: Input) -> Self {
+        static STDIN: OnceLock<Reader> = OnceLock::new();
+        match input {
+            Input::Empty => Source::Bytes(Bytes::new()),
+            Input::Bytes(bytes) => Source::Bytes(bytes),
+            Input::Reader(reader) => Source::Reader { reader, terminal: false },
+            Input::Inherit => {
+                let reader = STDIN.get_or_init(|| Reader::new(io::stdin())).clone();
+                Source::Reader { reader, terminal: io::stdin().is_terminal() }
+            }
+        }
+    }
 }
 
 impl InputStream {
     pub(in crate::abi) fn new(input: Input) -> Self {
-        static STDIN: OnceLock<Reader> = OnceLock::new();
-        match input {
-            Input::Empty => InputStream::Bytes(Mutex::default()),
-            Input::Bytes(bytes) => InputStream::Bytes(Mutex::new(bytes)),
-            Input::Reader(reader) => InputStream::Reader { reader, terminal: false },
-            Input::Inherit => {
-                let reader = STDIN.get_or_init(|| Reader::new(io::stdin())).clone();
-                InputStream::Reader { reader, terminal: io::stdin().is_terminal() }
-            }
+        InputStream(Mutex::new(input.into()))
+    }
+
+    /// Reads from `input` from now on.
+    pub(in crate::abi) fn renew(&self, input: Input) {
+        *self.lock() = input.into();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Source> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader(&self) -> Option<Reader> {
+        match &*self.lock() {
+            Source::Bytes(_) => None,
+            Source::Reader { reader, .. } => Some(reader.clone()),
         }
     }
 
     pub(in crate::abi) fn terminal(&self) -> bool {
-        matches!(self, InputStream::Reader { terminal: true, .. })
+        matches!(*self.lock(), Source::Reader { terminal: true, .. })
     }
 
     /// Fills `buffer` with what is there; `None` if a read would wait. Zero is the end of the input.
     pub(in crate::abi) fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match self {
-            InputStream::Bytes(bytes) => {
-                Ok(Some(take(&mut bytes.lock().unwrap_or_else(PoisonError::into_inner), buffer)))
-            }
-            InputStream::Reader { reader, .. } => reader.take(buffer),
+        match &mut *self.lock() {
+            Source::Bytes(bytes) => Ok(Some(take(bytes, buffer))),
+            Source::Reader { reader, .. } => reader.take(buffer),
         }
     }
 
     /// How many bytes are there; zero at the end, `None` if a read would wait.
     pub(in crate::abi) fn available(&self) -> Option<usize> {
-        match self {
-            InputStream::Bytes(bytes) => Some(bytes.lock().unwrap_or_else(PoisonError::into_inner).len()),
-            InputStream::Reader { reader, .. } => reader.arrived(),
+        match &*self.lock() {
+            Source::Bytes(bytes) => Some(bytes.len()),
+            Source::Reader { reader, .. } => reader.arrived(),
         }
     }
 
     /// Has input read ahead, for a guest that does not wait.
     pub(in crate::abi) fn ask(&self) -> io::Result<()> {
-        match self {
-            InputStream::Bytes(_) => Ok(()),
-            InputStream::Reader { reader, .. } => reader.0.0.ask(),
-        }
+        self.reader().map_or(Ok(()), |reader| reader.0.0.ask())
     }
 
     /// Waits until a read would not wait.
     pub(in crate::abi) async fn ready(&self) -> io::Result<()> {
-        match self {
-            InputStream::Bytes(_) => Ok(()),
-            InputStream::Reader { reader, .. } => reader.ready().await,
+        match self.reader() {
+            None => Ok(()),
+            Some(reader) => reader.ready().await,
         }
     }
 }
@@ -347,61 +450,128 @@ pub(in crate::abi) enum Stream {
 
 /// A guest's open output.
 pub(in crate::abi) struct OutputStream {
-    output: Sink,
-    terminal: bool,
+    sink: Mutex<Sink>,
+    stream: Stream,
 }
 
+#[derive(Clone)]
 enum Sink {
     Discard,
     Capture(Capture),
-    Writer(Writer),
+    Writer { writer: Writer, terminal: bool },
+    Lines(Lines),
+}
+
+impl Sink {
+    fn new(output: Output, stream: Stream) -> Self {
+        static STDOUT: OnceLock<Writer> = OnceLock::new();
+        static STDERR: OnceLock<Writer> = OnceLock::new();
+        match (output, stream) {
+            (Output::Discard, _) => Sink::Discard,
+            (Output::Capture(capture), _) => Sink::Capture(capture),
+            (Output::Lines(lines), _) => Sink::Lines(lines),
+            (Output::Writer(writer), _) => Sink::Writer { writer, terminal: false },
+            (Output::Inherit, Stream::Stdout) => {
+                let writer = STDOUT.get_or_init(|| Writer::new(io::stdout())).clone();
+                Sink::Writer { writer, terminal: io::stdout().is_terminal() }
+            }
+            (Output::Inherit, Stream::Stderr) => {
+                let writer = STDERR.get_or_init(|| Writer::new(io::stderr())).clone();
+                Sink::Writer { writer, terminal: io::stderr().is_terminal() }
+            }
+        }
+    }
 }
 
 impl OutputStream {
     pub(in crate::abi) fn new(output: Output, stream: Stream) -> Self {
-        static STDOUT: OnceLock<Writer> = OnceLock::new();
-        static STDERR: OnceLock<Writer> = OnceLock::new();
-        let (output, terminal) = match (output, stream) {
-            (Output::Discard, _) => (Sink::Discard, false),
-            (Output::Capture(capture), _) => (Sink::Capture(capture), false),
-            (Output::Writer(writer), _) => (Sink::Writer(writer), false),
-            (Output::Inherit, Stream::Stdout) => {
-                let writer = STDOUT.get_or_init(|| Writer::new(io::stdout()));
-                (Sink::Writer(writer.clone()), io::stdout().is_terminal())
-            }
-            (Output::Inherit, Stream::Stderr) => {
-                let writer = STDERR.get_or_init(|| Writer::new(io::stderr()));
-                (Sink::Writer(writer.clone()), io::stderr().is_terminal())
-            }
-        };
-        OutputStream { output, terminal }
+        OutputStream { sink: Mutex::new(Sink::new(output, stream)), stream }
+    }
+
+    /// Writes to `output` from now on.
+    pub(in crate::abi) fn renew(&self, output: Output) {
+        *self.sink() = Sink::new(output, self.stream);
+    }
+
+    fn sink(&self) -> std::sync::MutexGuard<'_, Sink> {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(in crate::abi) fn terminal(&self) -> bool {
-        self.terminal
+        matches!(*self.sink(), Sink::Writer { terminal: true, .. })
     }
 
     /// Writes all of `bytes`.
     pub(in crate::abi) fn write(&self, run: &Run, bytes: &[u8]) -> Outcome {
-        match &self.output {
+        // Not under the lock: writing may wait.
+        let sink = self.sink().clone();
+        match sink {
             Sink::Discard => Ok(()),
             Sink::Capture(capture) => {
                 capture.write(bytes);
                 Ok(())
             }
-            Sink::Writer(writer) => Ok(run.wait(writer.write(bytes.to_vec()))??),
+            Sink::Writer { writer, .. } => Ok(run.wait(writer.write(bytes.to_vec()))??),
+            Sink::Lines(lines) => lines.write(run, bytes),
         }
     }
 
     /// The same, for whoever waits in a task.
     pub(super) async fn write_async(&self, bytes: Bytes) -> io::Result<()> {
-        match &self.output {
+        let sink = self.sink().clone();
+        match sink {
             Sink::Discard => Ok(()),
             Sink::Capture(capture) => {
                 capture.write(&bytes);
                 Ok(())
             }
-            Sink::Writer(writer) => writer.write(bytes).await,
+            Sink::Writer { writer, .. } => writer.write(bytes).await,
+            Sink::Lines(lines) => lines.write_async(&bytes).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn lines(capacity: usize) -> (Lines, tokio::sync::mpsc::Receiver<String>) {
+        let (queue, lines) = tokio::sync::mpsc::channel(capacity);
+        (Lines::new(queue, "> "), lines)
+    }
+
+    #[test]
+    fn output_is_cut_into_lines() {
+        let (output, mut queue) = lines(8);
+        let long = "x".repeat(MAX_LINE + 1);
+        for part in ["a", "b\n\nc", &long, "\n", "end"] {
+            assert!(output.write(&Run::default(), part.as_bytes()).is_ok());
+        }
+        drop(output);
+        let all: Vec<String> = std::iter::from_fn(|| queue.try_recv().ok()).collect();
+        let cut = format!("> c{}", "x".repeat(MAX_LINE - 1));
+        assert_eq!(all, ["> ab", "> ", &cut, "> xx", "> end"]);
+    }
+
+    #[test]
+    fn a_full_queue_ends_with_the_run() {
+        let (output, mut queue) = lines(1);
+        let run = Run::default();
+        assert!(output.write(&run, b"1\n").is_ok());
+        run.set_deadline(Some(Instant::now() + Duration::from_millis(20)));
+        assert!(output.write(&run, b"2\n").is_err());
+        assert_eq!(queue.try_recv().unwrap(), "> 1");
+    }
+
+    #[test]
+    fn a_stream_goes_elsewhere_once_it_is_renewed() {
+        let (first, second) = (Capture::new(10), Capture::new(10));
+        let stream = OutputStream::new(Output::Capture(first.clone()), Stream::Stdout);
+        assert!(stream.write(&Run::default(), b"1").is_ok());
+        stream.renew(Output::Capture(second.clone()));
+        assert!(stream.write(&Run::default(), b"2").is_ok());
+        assert_eq!((first.contents(), second.contents()), (b"1".to_vec(), b"2".to_vec()));
     }
 }

@@ -114,7 +114,7 @@ fn environment(cx: &mut Cx<'_>) -> Outcome<Vec<(String, String)>> {
 }
 
 fn arguments(cx: &mut Cx<'_>) -> Outcome<Vec<String>> {
-    Ok(cx.state.args.clone())
+    Ok(cx.state.args.to_vec())
 }
 
 /// A guest has no working directory: what its paths start from are the granted directories.

@@ -94,9 +94,9 @@ pub(crate) struct State {
     /// Whether the request that the guest answers is a HEAD, to which no body is sent.
     answers_head: bool,
     start: Instant,
-    args: Vec<String>,
-    env: Vec<String>,
-    preopens: Vec<Preopen>,
+    args: Arc<Vec<String>>,
+    env: Arc<Vec<String>>,
+    preopens: Arc<Vec<Preopen>>,
     stdin: Arc<InputStream>,
     stdout: Arc<OutputStream>,
     stderr: Arc<OutputStream>,
@@ -122,6 +122,27 @@ impl Host {
             stdout: Arc::new(OutputStream::new(config.stdout.clone(), Stream::Stdout)),
             stderr: Arc::new(OutputStream::new(config.stderr.clone(), Stream::Stderr)),
         })))
+    }
+
+    /// Goes on with what `config` and `outbound` grant. Handles stay as they are, and standard streams that the guest has
+    /// open lead elsewhere.
+    pub(crate) fn renew(&self, config: &WasiConfig, outbound: Option<Outbound>) {
+        let mut state = self.lock();
+        state.outbound = outbound;
+        state.args = config.args.clone();
+        state.env = config.env.clone();
+        state.preopens = config.preopens.clone();
+        state.stdin.renew(config.stdin.clone());
+        state.stdout.renew(config.stdout.clone());
+        state.stderr.renew(config.stderr.clone());
+    }
+
+    /// Closes what belongs to messages, as when the guest has answered a request, and lets go of its grants: a body it
+    /// did not finish breaks its message off.
+    pub(crate) fn rest(&self) {
+        let mut state = self.lock();
+        state.outbound = None;
+        state.table.close_family(http::is_resource);
     }
 
     /// How many handles the guest has open.

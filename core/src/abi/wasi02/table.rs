@@ -108,6 +108,25 @@ impl Table {
         }
     }
 
+    /// Closes every handle of the resources that `family` names, and all their children and children's children.
+    pub(crate) fn close_family(&mut self, family: fn(&str) -> bool) {
+        let belongs = |mut at: usize| loop {
+            match self.entries.get(at) {
+                Some(Some(entry)) if family(entry.name) => return true,
+                Some(Some(Entry { parent: Some(parent), .. })) => at = *parent as usize,
+                _ => return false,
+            }
+        };
+        let closed: Vec<usize> = (1..self.entries.len()).filter(|at| belongs(*at)).collect();
+        let entries: Vec<Entry> = closed.iter().filter_map(|at| self.entries[*at].take()).collect();
+        self.free.extend(closed.iter().map(|at| *at as u32));
+        for parent in entries.iter().filter_map(|entry| entry.parent) {
+            if let Some(Some(parent)) = self.entries.get_mut(parent as usize) {
+                parent.children -= 1;
+            }
+        }
+    }
+
     fn entry(&mut self, handle: u32) -> Outcome<&mut Entry> {
         match self.entries.get_mut(handle as usize) {
             Some(Some(entry)) => Ok(entry),
@@ -163,6 +182,19 @@ mod tests {
         assert!(table.take::<B>(child).is_ok());
         assert!(table.take::<A>(parent).is_ok());
         assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn a_family_is_closed_with_its_children_only() {
+        let mut table = Table::new();
+        let kept = table.push(B, None).ok().unwrap();
+        let parent = table.push(A(1), Some(kept)).ok().unwrap();
+        let child = table.push(B, Some(parent)).ok().unwrap();
+        table.push(B, Some(child)).ok().unwrap();
+        table.close_family(|name| name == A::NAME);
+        assert_eq!(table.len(), 1);
+        breaks(table.get::<B>(child), "no open handle");
+        assert!(table.take::<B>(kept).is_ok(), "it has no children left");
     }
 
     #[test]

@@ -99,6 +99,18 @@ impl Network {
         self
     }
 
+    /// Whether both let a guest do the same, by the same means.
+    pub(in crate::abi::preview1) fn grants_the_same(&self, other: &Network) -> bool {
+        Arc::ptr_eq(&self.policy, &other.policy)
+            && std::ptr::addr_eq(Arc::as_ptr(&self.resolver), Arc::as_ptr(&other.resolver))
+            && self.connect_timeout == other.connect_timeout
+            && self.listen == other.listen
+            && self.listeners.len() == other.listeners.len()
+            && self.listeners.iter().zip(&other.listeners).all(|(own, other)| Arc::ptr_eq(own, other))
+            && self.max_sockets == other.max_sockets
+            && self.max_socket_buffer == other.max_socket_buffer
+    }
+
     /// Sets how many bytes the operating system may be asked to buffer for a socket, each way. Default 1 MiB.
     pub fn max_socket_buffer(mut self, bytes: usize) -> Self {
         self.max_socket_buffer = bytes;

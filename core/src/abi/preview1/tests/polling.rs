@@ -131,7 +131,7 @@ fn a_wait_ends_with_the_run() {
         assert!(start.elapsed() < Duration::from_secs(20));
     }
     guest.run.set_deadline(None);
-    let token = guest.run.cancel_token().clone();
+    let token = guest.run.cancel_token();
     let canceller = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(50));
         token.cancel();

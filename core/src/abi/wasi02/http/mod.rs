@@ -38,6 +38,12 @@ fn http_error_code(cx: &mut Cx<'_>, error: Borrow<IoError>) -> Outcome<Option<Er
     Ok(cx.get(error)?.http.clone())
 }
 
+/// Whether the resource of this name is one of `wasi:http`.
+pub(super) fn is_resource(name: &str) -> bool {
+    let drops = FUNCTIONS.iter().filter_map(|function| function.name.strip_prefix("[resource-drop]"));
+    drops.into_iter().any(|resource| resource == name)
+}
+
 type Set = Result<(), ()>;
 type Changed = Result<(), HeaderError>;
 type Entries = Vec<(String, Bytes)>;

@@ -1,0 +1,132 @@
+//! What is measured besides requests.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::Guests;
+use crate::serving::{Served, Server};
+
+/// How often what takes milliseconds is measured; the median counts.
+const TIMES: usize = 9;
+
+/// How many host calls are timed.
+const CALLS: u32 = 5_000_000;
+
+/// How many bytes are echoed.
+const ECHOED: usize = 256 << 20;
+
+/// How many idle instances share the memory that is measured.
+const INSTANCES: usize = 100;
+
+/// From the start of the process to the end of its first answer, with compiled code in the cache, in milliseconds.
+pub(crate) fn cold_start(wharf: &Path, backend: &str, guests: &Guests) -> anyhow::Result<f64> {
+    cold_start_of(&Server::wharf(wharf, backend, &guests.component, None))
+}
+
+/// The same for any server.
+pub(crate) fn cold_start_of(server: &Server) -> anyhow::Result<f64> {
+    let mut times = Vec::new();
+    // The first one fills the cache.
+    for _ in 0..=TIMES {
+        let start = Instant::now();
+        let served = Served::start(server)?;
+        let mut stream = TcpStream::connect(served.address)?;
+        stream.write_all(served.request.as_bytes())?;
+        if stream.read(&mut [0; 1])? == 0 {
+            bail!("{} did not answer", server.name);
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.remove(0);
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// A call of the smallest host function, `clock_time_get`, which writes to the guest's memory, in nanoseconds.
+pub(crate) fn host_call(wharf: &Path, backend: &str, guests: &Guests) -> anyhow::Result<f64> {
+    let text = format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "clock_time_get" (func $now (param i32 i64 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_start") (local $left i32)
+                (local.set $left (i32.const {CALLS}))
+                (loop $again
+                    (drop (call $now (i32.const 1) (i64.const 0) (i32.const 8)))
+                    (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
+            (func (export "nothing")))"#
+    );
+    let path = guests.directory.path().join("calls.wasm");
+    std::fs::write(&path, wat::parse_str(text)?)?;
+    let run = |function: &str| -> anyhow::Result<f64> {
+        let start = Instant::now();
+        let args = ["run", "--backend", backend, "--invoke", function];
+        let status = Command::new(wharf).args(args).arg(&path).stdin(Stdio::null()).status()?;
+        if !status.success() {
+            bail!("`wharf run` ended with {status}");
+        }
+        Ok(start.elapsed().as_secs_f64())
+    };
+    run("nothing")?;
+    let without = run("nothing")?;
+    Ok((run("_start")? - without) * 1e9 / f64::from(CALLS))
+}
+
+/// A large body through the guest, in both directions at once, in MiB a second of one direction.
+pub(crate) fn streaming(wharf: &Path, backend: &str, guests: &Guests) -> anyhow::Result<f64> {
+    let server = Server::wharf(wharf, backend, &guests.component, None);
+    let served = Served::start(&server.with(&["--timeout", "10m", "--max-request-body", "1GiB"]))?;
+    let mut stream = TcpStream::connect(served.address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(600)))?;
+    let start = Instant::now();
+    let mut sending = stream.try_clone()?;
+    let sender = thread::spawn(move || -> std::io::Result<()> {
+        let head =
+            format!("POST /echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {ECHOED}\r\n\r\n");
+        sending.write_all(head.as_bytes())?;
+        let piece = vec![b'x'; 64 << 10];
+        for _ in 0..ECHOED / piece.len() {
+            sending.write_all(&piece)?;
+        }
+        sending.shutdown(Shutdown::Write)
+    });
+    let mut buffer = vec![0; 256 << 10];
+    let mut bodies = 0;
+    loop {
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        bodies += buffer[..read].iter().filter(|byte| **byte == b'x').count();
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    sender.join().ok().context("the sender panicked")??;
+    if bodies != ECHOED {
+        bail!("{bodies} bytes of {ECHOED} came back");
+    }
+    Ok(ECHOED as f64 / f64::from(1 << 20) / seconds)
+}
+
+/// What one more instance that waits takes, in KiB of private memory.
+pub(crate) fn idle_memory(wharf: &Path, backend: &str, guests: &Guests) -> anyhow::Result<f64> {
+    let with = |count: usize| -> anyhow::Result<f64> {
+        let server = Server::wharf(wharf, backend, &guests.component, None);
+        let served = Served::start(&server.with(&["--pre-warm", &count.to_string()]))?;
+        // They are made while it serves: wait until there are no more.
+        let mut last = 0.0;
+        loop {
+            thread::sleep(Duration::from_millis(300));
+            let memory = served.memory()?;
+            if memory <= last * 1.001 {
+                return Ok(memory);
+            }
+            last = memory;
+        }
+    };
+    Ok((with(INSTANCES + 2)? - with(2)?) / INSTANCES as f64 / 1024.0)
+}

@@ -1,0 +1,213 @@
+//! The watchdog: interrupts guests whose time is over or that are cancelled.
+//!
+//! One thread looks after the deadlines of all guests. Setting a deadline wakes it only if it would wake too late by
+//! itself, so that a guest that ends in time, as most do, costs two short looks at a table. Cancellation needs no
+//! thread: whoever cancels interrupts.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Wake, Waker};
+use std::time::Instant;
+
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::run::Run;
+use crate::seam::Interrupt;
+
+/// What interrupts one guest, once at most.
+struct Alarm {
+    cancel: CancellationToken,
+    /// Taken when it rings, and when nobody must be interrupted any more.
+    interrupt: Mutex<Option<Arc<dyn Interrupt>>>,
+}
+
+impl Alarm {
+    fn armed(&self) -> MutexGuard<'_, Option<Arc<dyn Interrupt>>> {
+        self.interrupt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) {
+        // Under the lock: once it is disarmed, no interruption is under way.
+        if let Some(interrupt) = self.armed().take() {
+            interrupt.interrupt();
+        }
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        if self.cancel.is_cancelled() {
+            self.ring();
+        }
+    }
+}
+
+/// When something is due, and a number that makes it unique.
+type Key = (Instant, u64);
+
+/// The deadlines of all guests.
+#[derive(Default)]
+struct Timer {
+    due: Mutex<Due>,
+    earlier: Condvar,
+}
+
+#[derive(Default)]
+struct Due {
+    alarms: BTreeMap<Key, Arc<Alarm>>,
+    next: u64,
+    /// When the thread looks again by itself; it may be for nothing.
+    looks: Option<Instant>,
+}
+
+impl Timer {
+    /// The one timer, whose thread starts at first use.
+    ///
+    /// # Panics
+    /// If the process cannot start a thread.
+    fn get() -> &'static Timer {
+        static TIMER: OnceLock<&'static Timer> = OnceLock::new();
+        TIMER.get_or_init(|| {
+            let timer: &'static Timer = Box::leak(Box::default());
+            let watch = std::thread::Builder::new().name("wharf-watch".to_owned());
+            watch.spawn(|| timer.run()).expect("the process can start threads");
+            timer
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, at: Instant, alarm: Arc<Alarm>) -> Key {
+        let mut due = self.lock();
+        let key = (at, due.next);
+        due.next += 1;
+        due.alarms.insert(key, alarm);
+        if due.looks.is_none_or(|looks| at < looks) {
+            due.looks = Some(at);
+            self.earlier.notify_one();
+        }
+        key
+    }
+
+    fn run(&self) {
+        let mut due = self.lock();
+        loop {
+            let now = Instant::now();
+            while let Some(entry) = due.alarms.first_entry().filter(|entry| entry.key().0 <= now) {
+                let alarm = entry.remove();
+                drop(due);
+                alarm.ring();
+                due = self.lock();
+            }
+            due.looks = due.alarms.first_key_value().map(|((at, _), _)| *at);
+            due = match due.looks {
+                Some(at) => {
+                    let wait = self.earlier.wait_timeout(due, at.saturating_duration_since(now));
+                    wait.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.earlier.wait(due).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+/// Interrupts an instance when its run is over. Stops watching when dropped.
+pub(crate) struct Watch {
+    alarm: Arc<Alarm>,
+    deadline: Option<Key>,
+    _cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Watch {
+    /// Watches over a guest whose deadline and token are those of `run`, as they are now.
+    pub(crate) fn start(run: &Run, interrupt: Arc<dyn Interrupt>) -> Self {
+        let cancel = run.cancel_token();
+        let alarm = Arc::new(Alarm { cancel: cancel.clone(), interrupt: Mutex::new(Some(interrupt)) });
+        let mut cancelled = Box::pin(cancel.cancelled_owned());
+        let waker = Waker::from(Arc::clone(&alarm));
+        let at_once = tokio::task::coop::unconstrained(cancelled.as_mut());
+        if Future::poll(std::pin::pin!(at_once), &mut Context::from_waker(&waker)).is_ready() {
+            alarm.ring();
+        }
+        let deadline = run.deadline().map(|at| Timer::get().add(at, Arc::clone(&alarm)));
+        Watch { alarm, deadline, _cancelled: cancelled }
+    }
+
+    /// Stops watching. Returns whether the guest was not interrupted; it will not be from now on.
+    pub(crate) fn end(&self) -> bool {
+        self.alarm.armed().take().is_some()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end();
+        if let Some(key) = self.deadline {
+            Timer::get().lock().alarms.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Rings(Mutex<Sender<u32>>, u32);
+
+    impl Interrupt for Rings {
+        fn interrupt(&self) {
+            self.0.lock().unwrap().send(self.1).unwrap();
+        }
+    }
+
+    fn rings(sender: &Sender<u32>, number: u32) -> Arc<dyn Interrupt> {
+        Arc::new(Rings(Mutex::new(sender.clone()), number))
+    }
+
+    fn after(milliseconds: u64) -> Run {
+        let run = Run::default();
+        run.set_deadline(Instant::now().checked_add(Duration::from_millis(milliseconds)));
+        run
+    }
+
+    /// What rings next, within a time in which it certainly does.
+    fn next(receiver: &Receiver<u32>) -> u32 {
+        receiver.recv_timeout(Duration::from_secs(30)).unwrap()
+    }
+
+    #[test]
+    fn deadlines_ring_in_their_order_and_not_after_the_end() {
+        let (sender, receiver) = channel();
+        let late = Watch::start(&after(60), rings(&sender, 3));
+        let early = Watch::start(&after(20), rings(&sender, 1));
+        let ended = Watch::start(&after(30), rings(&sender, 2));
+        let never = Watch::start(&after(3_600_000), rings(&sender, 4));
+        assert!(ended.end(), "it had not rung");
+        assert_eq!(next(&receiver), 1);
+        assert_eq!(next(&receiver), 3);
+        assert!(!early.end() && !late.end(), "they rang");
+        drop(never);
+        assert!(receiver.try_recv().is_err());
+    }
+
+    #[test]
+    fn whoever_cancels_rings() {
+        let (sender, receiver) = channel();
+        let token = CancellationToken::new();
+        let run = Run::new(token.clone());
+        let ended = Watch::start(&run, rings(&sender, 1));
+        drop(ended);
+        let _watch = Watch::start(&run, rings(&sender, 2));
+        token.cancel();
+        assert_eq!(receiver.try_recv(), Ok(2), "before `cancel` returned");
+        let _late = Watch::start(&run, rings(&sender, 3));
+        assert_eq!(receiver.try_recv(), Ok(3), "it was cancelled before");
+        assert!(receiver.try_recv().is_err());
+    }
+}

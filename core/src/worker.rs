@@ -1,0 +1,122 @@
+//! Guests on a worker of an async runtime.
+//!
+//! Handing a request to another thread and its response back costs more than most guests take to answer. So a server
+//! may run guests where its tasks run. Only once a guest waits, or has run for [`PATIENCE`], does another thread take
+//! over the worker's other tasks, and the guest has its thread for itself.
+
+use std::cell::Cell;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::task::block_in_place;
+
+/// How long a guest may keep a worker's other tasks waiting, about.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// How long a guest that has run for longer stands aside, so that another thread can take the tasks over. If none does
+/// in that time it is asked again later.
+const ASIDE: Duration = Duration::from_micros(200);
+
+thread_local! {
+    /// Since when this thread's other tasks wait for a guest, if it is a worker.
+    static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Ends with the guest, also by a panic.
+struct Entered;
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        SINCE.set(None);
+    }
+}
+
+/// Runs a guest on this thread, a worker of a multi-threaded tokio runtime, within a task of its own: what else is to
+/// be polled within the same task waits for the guest.
+///
+/// # Panics
+/// On any other runtime, and within a `LocalSet`, if the guest has to wait.
+pub fn on_worker<T>(guest: impl FnOnce() -> T) -> T {
+    SINCE.set(Some(Instant::now()));
+    let _entered = Entered;
+    guest()
+}
+
+/// Blocks this thread with `wait`. If it is a worker, another thread takes over its other tasks.
+pub(crate) fn leave<T>(wait: impl FnOnce() -> T) -> T {
+    match SINCE.get() {
+        Some(_) => block_in_place(wait),
+        None => wait(),
+    }
+}
+
+/// Called now and then by whatever has a guest's attention while it runs: an engine's epoch, the meter's check.
+///
+/// On a worker, a guest that has run for long lets another thread take over the worker's other tasks.
+pub fn breathe() {
+    if SINCE.get().is_some_and(|since| since.elapsed() >= PATIENCE) {
+        block_in_place(|| thread::sleep(ASIDE));
+        SINCE.set(Some(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::run::Run;
+
+    /// A runtime with one worker, so that a task that is not polled is seen not to be.
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    }
+
+    /// Runs `guest` on the worker and, meanwhile, a task that raises the flag which the guest is given.
+    fn beside_a_task(guest: impl FnOnce(&AtomicBool) + Send + 'static) {
+        let flag = Arc::new(AtomicBool::new(false));
+        let (raise, seen) = (flag.clone(), flag.clone());
+        let running = runtime();
+        running.block_on(async {
+            let guest = tokio::spawn(async move {
+                // It runs after this task only, or else on another thread.
+                tokio::spawn(async move { raise.store(true, Ordering::Release) });
+                on_worker(|| guest(&seen));
+            });
+            guest.await.unwrap();
+        });
+        assert!(flag.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn a_guest_that_waits_leaves_the_worker() {
+        beside_a_task(|flag| {
+            let raised = std::future::poll_fn(|context| {
+                if flag.load(Ordering::Acquire) {
+                    return std::task::Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                std::task::Poll::Pending
+            });
+            Run::default().wait(raised).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_guest_that_runs_for_long_leaves_the_worker() {
+        beside_a_task(|flag| {
+            while !flag.load(Ordering::Acquire) {
+                breathe();
+            }
+        });
+    }
+
+    #[test]
+    fn elsewhere_nothing_is_left() {
+        breathe();
+        assert_eq!(leave(|| 1), 1);
+        assert_eq!(on_worker(|| 2), 2);
+        assert_eq!(SINCE.get(), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! The server: protocols, TLS, slow clients, the access log.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+use wharf_core::{Guest, GuestConfig, LoadOptions};
+use wharf_server::{Access, Handler, HandlerOptions, Server, ServerOptions, TlsError, tls_from_pem};
+use wharf_wasmtime::Wasmtime;
+
+/// No test waits longer than this, whatever goes wrong.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn handler() -> Handler {
+    let backend = Wasmtime::new().unwrap();
+    let wasm = wharf_guests::HELLO_HTTP.wasm().unwrap();
+    let guest = Guest::load(&backend, &wasm, &LoadOptions::default()).unwrap();
+    let config = |_| Ok(GuestConfig { timeout: Some(LIMIT), ..GuestConfig::default() });
+    Handler::new(Arc::new(guest), HandlerOptions::default(), config).unwrap()
+}
+
+/// A server that runs, until its guard is dropped.
+async fn serve(
+    options: ServerOptions,
+    with: impl FnOnce(Server) -> Server,
+) -> (SocketAddr, tokio_util::sync::DropGuard, tokio::task::JoinHandle<bool>) {
+    let server = with(Server::bind(([127, 0, 0, 1], 0).into(), options).await.unwrap());
+    let (address, stop) = (server.address(), CancellationToken::new());
+    let running = tokio::spawn(server.run(handler(), stop.clone()));
+    (address, stop.drop_guard(), running)
+}
+
+fn request(uri: &str) -> Request<Empty<Bytes>> {
+    Request::get(uri).header("host", "localhost").body(Empty::new()).unwrap()
+}
+
+/// What is answered on this connection, and in which version.
+async fn get(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, version: Version) -> (Version, String) {
+    let io = TokioIo::new(stream);
+    let response = if version == Version::HTTP_2 {
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request("http://localhost/two")).await.unwrap()
+    } else {
+        let (mut sender, connection) = http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request("/one")).await.unwrap()
+    };
+    let version = response.version();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (version, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn both_versions_are_spoken_without_tls() {
+    let (address, _guard, _running) = serve(ServerOptions::default(), |server| server).await;
+    for (version, greeting) in [(Version::HTTP_11, "hello from /one\n"), (Version::HTTP_2, "hello from /two\n")] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(get(stream, version).await, (version, greeting.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn both_versions_are_negotiated_with_tls() {
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let (certificate, key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
+    std::fs::write(&certificate, issued.cert.pem()).unwrap();
+    std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+    let wrong = tls_from_pem(&key, &key).unwrap_err();
+    assert!(matches!(&wrong, TlsError::File { what: "certificates", .. }), "{wrong:?}");
+
+    let tls = tls_from_pem(&certificate, &key).unwrap();
+    let (address, _guard, _running) = serve(ServerOptions::default(), |server| server.tls(tls)).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(issued.cert.der().clone()).unwrap();
+    for (offered, version) in
+        [(&[&b"h2"[..], b"http/1.1"][..], Version::HTTP_2), (&[b"http/1.1"], Version::HTTP_11), (&[], Version::HTTP_11)]
+    {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        let (spoken, greeting) = get(stream, version).await;
+        assert_eq!(spoken, version);
+        assert!(greeting.starts_with("hello from /"), "{greeting}");
+    }
+}
+
+/// A client that does not go on is let go, wherever it stopped.
+#[tokio::test]
+async fn slow_clients_are_let_go() {
+    let mut options = ServerOptions::default();
+    options.header_timeout = Duration::from_millis(100);
+    let (address, _guard, _running) = serve(options, |server| server).await;
+    let whole = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for said in ["", "PRI * HT", "GET / HTTP/1.1\r\nhost: loc", whole] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // It may be told that it took too long, or not.
+        let ended = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "{said:?}: the connection is still open");
+        assert_eq!(answer.starts_with(b"HTTP/1.1 200"), said == whole, "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_let_go() {
+    let mut options = ServerOptions::default();
+    options.stall_timeout = Duration::from_millis(100);
+    let seen: Arc<Mutex<Vec<Access>>> = Arc::default();
+    let log = seen.clone();
+    let (address, _guard, _running) =
+        serve(options, |server| server.access_log(move |access| log.lock().unwrap().push(access.clone()))).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let piece = vec![0; 1 << 16];
+    let sending = async { while stream.write_all(&piece).await.is_ok() {} };
+    tokio::time::timeout(LIMIT, sending).await.expect("the server lets the client go");
+    let logged = async {
+        while seen.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, logged).await.expect("it is logged");
+    assert!(seen.lock().unwrap().iter().all(|access| !access.complete && access.bytes > 0));
+}
+
+#[tokio::test]
+async fn a_server_stops_beside_connections_that_ask_nothing() {
+    let (address, guard, running) = serve(ServerOptions::default(), |server| server).await;
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    assert!(idle.read(&mut [0; 64]).await.unwrap() > 0);
+    drop(guard);
+    assert!(tokio::time::timeout(LIMIT, running).await.unwrap().unwrap(), "nothing was cut off");
+}
