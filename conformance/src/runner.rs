@@ -1,6 +1,7 @@
 //! Runs cases on backends: each in a thread of its own, under a watchdog.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -8,14 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wharf_core::Backend;
 use wharf_core::http::Transport;
+use wharf_core::{Backend, Guest, LoadOptions};
 
 use crate::case::{Case, CaseResult, Outcome, Unmet};
 use crate::cases::cases;
 use crate::context::Context;
 use crate::expected::{EXPECTED, Expected};
 use crate::report::{CaseReport, Column, Report};
+use crate::seam::assemble;
 
 /// Wraps the transport that cases send through.
 pub type WrapTransport = Arc<dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;
@@ -27,12 +29,19 @@ pub struct Subject {
     backend: Arc<dyn Backend>,
     only: Vec<String>,
     transport: Option<WrapTransport>,
+    guests: Arc<Mutex<HashMap<String, Arc<Guest>>>>,
 }
 
 impl Subject {
     /// A backend under its own name.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Subject { name: backend.info().name.to_owned(), backend, only: Vec::new(), transport: None }
+        Subject {
+            name: backend.info().name.to_owned(),
+            backend,
+            only: Vec::new(),
+            transport: None,
+            guests: Arc::default(),
+        }
     }
 
     /// Gives the column another name: one backend in two modes makes two columns.
@@ -61,6 +70,20 @@ impl Subject {
     /// The backend.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
+    }
+
+    /// The guest of WAT text that many cases start, compiled for the first of them.
+    ///
+    /// # Errors
+    /// As [`Context::guest`].
+    pub(crate) fn shared_guest(&self, wat: &str) -> CaseResult<Arc<Guest>> {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guest) = guests.get(wat) {
+            return Ok(guest.clone());
+        }
+        let guest = Arc::new(Guest::load(&*self.backend, &assemble(wat)?, &LoadOptions::default())?);
+        guests.insert(wat.to_owned(), guest.clone());
+        Ok(guest)
     }
 
     /// How the transport is wrapped, if it is.

@@ -1,7 +1,5 @@
 //! Guests that answer requests, and who asks them: what the cases of this area share.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -110,7 +108,7 @@ pub(super) fn serve_with(
     request: Request<Body>,
     config: GuestConfig,
 ) -> CaseResult<Served> {
-    let mut session = context.guest(text)?.start(config)?;
+    let mut session = context.subject().shared_guest(text)?.start(config)?;
     let (reply, answer) = oneshot::channel::<Reply>();
     let reader = io().spawn(async move {
         match answer.await {
@@ -132,7 +130,7 @@ pub(super) fn serve(context: &Context, steps: &[&str]) -> CaseResult<Served> {
 /// Serves one request with hyper over a socket, whose head is this, to which what it needs is added; gives all that
 /// came over it.
 pub(super) fn over_the_wire(context: &Context, text: &str, head: &str) -> CaseResult<Vec<u8>> {
-    let guest = Arc::new(context.guest(text)?);
+    let guest = context.subject().shared_guest(text)?;
     let handle = move |request: Request<hyper::body::Incoming>| {
         let guest = guest.clone();
         async move {

@@ -81,7 +81,8 @@ pub(super) struct Wasi02 {
 impl Wasi02 {
     /// Starts a probe of `wasi:http`.
     pub(super) fn http(context: &Context, config: GuestConfig) -> CaseResult<Self> {
-        Self::start(context, &http_module(""), config)
+        let guest = context.subject().shared_guest(&http_module(""))?;
+        Ok(Wasi02 { probe: Probe { session: guest.start(config)? }, args: ARGS })
     }
 
     /// Starts a probe with this text.
