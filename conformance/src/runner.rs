@@ -22,6 +22,9 @@ use crate::seam::assemble;
 /// Wraps the transport that cases send through.
 pub type WrapTransport = Arc<dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;
 
+/// A guest, once the first case that wants it has loaded it.
+type SharedGuest = Arc<Mutex<Option<Arc<Guest>>>>;
+
 /// What is put to the test: a backend, under the name its column bears.
 #[derive(Clone)]
 pub struct Subject {
@@ -29,7 +32,7 @@ pub struct Subject {
     backend: Arc<dyn Backend>,
     only: Vec<String>,
     transport: Option<WrapTransport>,
-    guests: Arc<Mutex<HashMap<String, Arc<Guest>>>>,
+    guests: Arc<Mutex<HashMap<String, SharedGuest>>>,
 }
 
 impl Subject {
@@ -77,13 +80,17 @@ impl Subject {
     /// # Errors
     /// As [`Context::guest`].
     pub(crate) fn shared_guest(&self, wat: &str) -> CaseResult<Arc<Guest>> {
-        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(guest) = guests.get(wat) {
+        let shared = {
+            let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+            guests.entry(wat.to_owned()).or_default().clone()
+        };
+        // Who wants another guest does not wait for this one.
+        let mut guest = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guest) = &*guest {
             return Ok(guest.clone());
         }
-        let guest = Arc::new(Guest::load(&*self.backend, &assemble(wat)?, &LoadOptions::default())?);
-        guests.insert(wat.to_owned(), guest.clone());
-        Ok(guest)
+        let loaded = Arc::new(Guest::load(&*self.backend, &assemble(wat)?, &LoadOptions::default())?);
+        Ok(guest.insert(loaded).clone())
     }
 
     /// How the transport is wrapped, if it is.

@@ -159,10 +159,10 @@ pub(super) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> 
 
 pub(super) fn set_scheme(cx: &mut Cx<'_>, this: Request, scheme: Option<Scheme>) -> Set {
     let request = cx.get(this)?;
-    if let Some(Scheme::Other(name)) = &scheme {
-        if too_long(name) || name.parse::<http::uri::Scheme>().is_err() {
-            return Ok(Err(()));
-        }
+    if let Some(Scheme::Other(name)) = &scheme
+        && (too_long(name) || name.parse::<http::uri::Scheme>().is_err())
+    {
+        return Ok(Err(()));
     }
     request.scheme = match scheme {
         Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("http") => Some(Scheme::Http),
