@@ -41,6 +41,20 @@ impl Feature {
             Feature::Other => "a feature outside the portable set",
         }
     }
+
+    /// What to do about it.
+    fn advice(self) -> &'static str {
+        match self {
+            Feature::Async => "build it for WASI 0.2",
+            Feature::Gc
+            | Feature::Exceptions
+            | Feature::Memory64
+            | Feature::TailCalls
+            | Feature::Threads
+            | Feature::Other => "build it for WebAssembly 2.0, without that feature",
+            Feature::CoreModules | Feature::FirstClassComponents => "compose it so that all it needs is inside",
+        }
+    }
 }
 
 impl fmt::Display for Feature {
@@ -68,7 +82,7 @@ pub enum FlattenError {
         message: String,
     },
     /// The component is valid and needs what no flattened module can have.
-    #[error("the component needs {feature}, which cannot be flattened: {item}")]
+    #[error("the component needs {feature}, which cannot be flattened: {item}; {}", feature.advice())]
     Unsupported {
         /// What it needs.
         feature: Feature,

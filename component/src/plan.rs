@@ -164,7 +164,7 @@ impl Encoding {
         match self {
             Encoding::Utf8 => "utf8",
             Encoding::Utf16 => "utf16",
-            Encoding::CompactUtf16 => "compact-utf16",
+            Encoding::CompactUtf16 => "latin1+utf16",
         }
     }
 }

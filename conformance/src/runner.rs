@@ -1,6 +1,7 @@
 //! Runs cases on backends: each in a thread of its own, under a watchdog.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -8,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wharf_core::Backend;
 use wharf_core::http::Transport;
+use wharf_core::{Backend, Guest, LoadOptions};
 
 use crate::case::{Case, CaseResult, Outcome, Unmet};
 use crate::cases::cases;
@@ -17,9 +18,13 @@ use crate::component::LoadComponent;
 use crate::context::Context;
 use crate::expected::{EXPECTED, Expected};
 use crate::report::{CaseReport, Column, Report};
+use crate::seam::assemble;
 
 /// Wraps the transport that cases send through.
 pub type WrapTransport = Arc<dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;
+
+/// A guest, once the first case that wants it has loaded it.
+type SharedGuest = Arc<Mutex<Option<Arc<Guest>>>>;
 
 /// What is put to the test: a backend, under the name its column bears.
 #[derive(Clone)]
@@ -29,12 +34,20 @@ pub struct Subject {
     only: Vec<String>,
     transport: Option<WrapTransport>,
     components: Option<LoadComponent>,
+    guests: Arc<Mutex<HashMap<String, SharedGuest>>>,
 }
 
 impl Subject {
     /// A backend under its own name.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Subject { name: backend.info().name.to_owned(), backend, only: Vec::new(), transport: None, components: None }
+        Subject {
+            name: backend.info().name.to_owned(),
+            backend,
+            only: Vec::new(),
+            transport: None,
+            components: None,
+            guests: Arc::default(),
+        }
     }
 
     /// Gives the column another name: one backend in two modes makes two columns.
@@ -75,6 +88,24 @@ impl Subject {
     /// The backend.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
+    }
+
+    /// The guest of WAT text that many cases start, compiled for the first of them.
+    ///
+    /// # Errors
+    /// As [`Context::guest`].
+    pub(crate) fn shared_guest(&self, wat: &str) -> CaseResult<Arc<Guest>> {
+        let shared = {
+            let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+            guests.entry(wat.to_owned()).or_default().clone()
+        };
+        // Who wants another guest does not wait for this one.
+        let mut guest = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guest) = &*guest {
+            return Ok(guest.clone());
+        }
+        let loaded = Arc::new(Guest::load(&*self.backend, &assemble(wat)?, &LoadOptions::default())?);
+        Ok(guest.insert(loaded).clone())
     }
 
     /// How the transport is wrapped, if it is.

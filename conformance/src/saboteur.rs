@@ -207,6 +207,10 @@ impl Caller for BadInstance {
         self.inner.memory()
     }
 
+    fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
+        self.inner.memory_named(export)
+    }
+
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
         self.inner.call(export, slots).map_err(|trap| match self.sabotage {
             Sabotage::BlurTraps => Trap::new(TrapCode::Other, trap.message),

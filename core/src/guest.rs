@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::abi::composed::Composed;
 use crate::abi::preview1::{Wasi, WasiConfig};
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::http::Reply;
@@ -43,6 +44,7 @@ pub struct Guest {
     has_start: bool,
     /// Whether it is a reactor of WASI 0.2 with an initialiser.
     initializes: bool,
+    composed: Option<Arc<Composed>>,
     /// The backend's name, if it cannot interrupt a guest.
     uninterruptible: Option<&'static str>,
 }
@@ -62,11 +64,23 @@ impl Guest {
     /// As [`load`](Self::load).
     pub fn from_prepared(backend: &dyn Backend, prepared: &Prepared, options: &LoadOptions) -> Result<Self> {
         Inspection::of_prepared(prepared).check()?;
-        let bindings = prepared
-            .imports()
-            .iter()
-            .map(|import| link::bind(import).map_err(|status| Error::new(Kind::Internal, status.to_string())))
-            .collect::<Result<Arc<[Binding]>>>()?;
+        let info = backend.info();
+        if prepared.memories() > 1 && !info.can(Capability::MultiMemory) {
+            let message = format!(
+                "the guest has {} memories, as components do that are composed of several, and the backend {} gives it \
+                 one; run it on a backend that `wharf backends` lists with multi-memory",
+                prepared.memories(),
+                info.name
+            );
+            return Err(Error::new(Kind::Unsupported, message));
+        }
+        let composed = prepared.composed();
+        let bind = |(index, import)| {
+            let binding = link::bind(import).map_err(|status| Error::new(Kind::Internal, status.to_string()))?;
+            Ok(binding.called_by(composed.and_then(|composed| composed.caller(index))))
+        };
+        let bindings = prepared.imports().iter().enumerate().map(bind).collect::<Result<Arc<[Binding]>>>()?;
+        check_memories(&bindings, prepared.exports())?;
         check_reallocs(&bindings, prepared.exports())?;
         let module = match &options.cache {
             Some(cache) => cache.compile(backend, prepared)?,
@@ -80,7 +94,8 @@ impl Guest {
             handler: inspect::handler(prepared.exports()).map(Arc::from),
             has_start: prepared.has_start(),
             initializes: inspect::initializes(prepared.exports()),
-            uninterruptible: (!backend.info().can(Capability::Interrupt)).then_some(backend.info().name),
+            composed: composed.cloned(),
+            uninterruptible: (!info.can(Capability::Interrupt)).then_some(info.name),
         })
     }
 
@@ -107,7 +122,7 @@ impl Guest {
         let outbound = config.outbound.map(|outbound| outbound.for_guest());
         let linked = Arc::new(Linked {
             bindings: self.bindings.clone(),
-            host: Host::new(&config.wasi, outbound.clone(), run.clone()),
+            host: Host::new(&config.wasi, outbound.clone(), run.clone(), self.composed.clone()),
             http: RwLock::new(link::http(outbound, &run)),
             wasi: RwLock::new(Wasi::new(config.wasi.clone(), run.clone())),
         });
@@ -330,6 +345,18 @@ fn check_timeout(uninterruptible: Option<&str>, timeout: Option<Duration>) -> Re
 /// When the time is over. A limit beyond what the clock can count to is none.
 fn deadline(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}
+
+/// Checks that the guest exports the memories that its imports work on.
+fn check_memories(bindings: &[Binding], exports: &[Export]) -> Result<()> {
+    let exported = |name: &str| exports.iter().any(|export| export.name == name && export.ty == ExportType::Memory);
+    match bindings.iter().filter_map(Binding::memory).find(|name| !exported(name)) {
+        Some(name) => {
+            let message = format!("an import works on the memory `{name}`, which the guest does not export");
+            Err(Error::new(Kind::Unsupported, message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks that the guest exports the allocators that its imports need.

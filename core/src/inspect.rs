@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::abi::composed;
 use crate::abi::wasi02::options;
 use crate::error::{Error, Kind, Result};
 use crate::imports::Import;
@@ -104,7 +105,9 @@ impl Inspection {
         let mut problems: Vec<String> = unmet
             .map(|(import, status)| format!("{}::{} {}: {status}", import.module, import.name, import.ty))
             .collect();
-        if !self.imports.is_empty() && !self.has_memory() {
+        // What joins components names its memories itself.
+        let by_default = self.imports.iter().any(|(import, _)| import.module != composed::MODULE);
+        if by_default && !self.has_memory() {
             problems.push("the guest imports host functions but exports no memory named `memory`".to_owned());
         }
         problems

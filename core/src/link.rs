@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use crate::abi::composed::{self, Intrinsic};
 use crate::abi::preview1::WasiConfig;
 use crate::abi::wasi02::options::{self, Options};
 use crate::abi::{Function, experimental, preview1, wasi02};
@@ -21,11 +22,13 @@ pub enum Abi {
     Preview1,
     /// WASI 0.2, `wasi:http` included, as lowered core functions.
     Wasi02,
+    /// What joins the components that one is composed of.
+    Composed,
 }
 
 impl Abi {
     /// Every ABI.
-    pub const ALL: [Abi; 3] = [Abi::Experimental, Abi::Preview1, Abi::Wasi02];
+    pub const ALL: [Abi; 4] = [Abi::Experimental, Abi::Preview1, Abi::Wasi02, Abi::Composed];
 
     /// The module name that guests import its functions from; WASI 0.2 has one for each interface and version, and
     /// this is what they have in common.
@@ -34,6 +37,7 @@ impl Abi {
             Abi::Experimental => experimental::MODULE,
             Abi::Preview1 => preview1::MODULE,
             Abi::Wasi02 => "wasi:*@0.2",
+            Abi::Composed => composed::MODULE,
         }
     }
 
@@ -49,6 +53,8 @@ impl Abi {
                 Box::new(functions.map(move |f| full(preview1::MODULE, f.name)))
             }
             Abi::Wasi02 => Box::new(wasi02::functions().map(move |f| full(f.interface, f.name))),
+            // What flattening writes, nobody spells.
+            Abi::Composed => Box::new(std::iter::empty()),
         }
     }
 }
@@ -59,6 +65,7 @@ pub(crate) enum Binding {
     Experimental(&'static Function<experimental::Http>),
     Preview1(&'static Function<preview1::Wasi>),
     Wasi02(&'static wasi02::Function, Arc<Options>),
+    Composed(Arc<Intrinsic>),
 }
 
 impl Binding {
@@ -68,6 +75,25 @@ impl Binding {
             Binding::Experimental(_) => Abi::Experimental,
             Binding::Preview1(_) => Abi::Preview1,
             Binding::Wasi02(..) => Abi::Wasi02,
+            Binding::Composed(_) => Abi::Composed,
+        }
+    }
+
+    /// The export that is the memory it works on, if it is not the usual one.
+    pub(crate) fn memory(&self) -> Option<&str> {
+        match self {
+            Binding::Wasi02(_, options) if &*options.memory != "memory" => Some(&options.memory),
+            _ => None,
+        }
+    }
+
+    /// The same, called by this component instance.
+    pub(crate) fn called_by(self, instance: Option<u32>) -> Self {
+        match (self, instance) {
+            (Binding::Wasi02(function, options), Some(instance)) => {
+                Binding::Wasi02(function, Arc::new(Options { instance, ..(*options).clone() }))
+            }
+            (binding, _) => binding,
         }
     }
 
@@ -152,6 +178,10 @@ pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
             let found = named.find(|f| f.ty() == import.ty).unwrap_or(first);
             (Binding::Preview1(found), found.ty())
         }
+        composed::MODULE => {
+            let (intrinsic, ty) = Intrinsic::parse(&import.name).ok_or(Status::Unknown { nearest: None })?;
+            (Binding::Composed(Arc::new(intrinsic)), ty)
+        }
         module if WASIX_MODULES.contains(&module) => return Err(Status::Refused { reason: WASIX }),
         module => {
             let (interface, version) = options::split_version(module);
@@ -235,6 +265,7 @@ impl Calls for Arc<Linked> {
             Binding::Experimental(function) => (function.call)(&read(&self.http), caller, slots),
             Binding::Preview1(function) => (function.call)(&read(&self.wasi), caller, slots),
             Binding::Wasi02(function, options) => function.call(&self.host, options, caller, slots),
+            Binding::Composed(intrinsic) => intrinsic.call(&self.host, caller, slots),
         }
     }
 }

@@ -28,6 +28,14 @@ impl<'a> Memory<'a> {
         caller.memory().map(Memory).ok_or(MemoryError::Missing)
     }
 
+    /// The memory that the guest behind `caller` exports as `export`.
+    ///
+    /// # Errors
+    /// [`MemoryError::Missing`] if there is none of that name.
+    pub fn named(caller: &'a mut dyn Caller, export: &str) -> Result<Self, MemoryError> {
+        caller.memory_named(export).map(Memory).ok_or(MemoryError::Missing)
+    }
+
     /// Wraps bytes that are a guest's memory.
     pub fn new(bytes: &'a mut [u8]) -> Self {
         Memory(bytes)

@@ -13,6 +13,7 @@ use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{ExportKind, ExportSection, ImportSection, MemorySection, RawSection, TableSection, TableType};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
+use crate::abi::composed::Composed;
 use crate::error::{Error, Kind, Result};
 use crate::imports::Import;
 use crate::limits::LoadOptions;
@@ -21,6 +22,9 @@ use crate::seam::{FuncType, START_EXPORT, ValType};
 
 /// The feature set that every backend has: WebAssembly 2.0. A guest that needs more is refused by name.
 pub(crate) const PORTABLE: WasmFeatures = WasmFeatures::WASM2;
+
+/// The same with several memories, which composed components have, and which an engine may lack.
+pub(crate) const ADMITTED: WasmFeatures = PORTABLE.union(WasmFeatures::MULTI_MEMORY);
 
 const PAGE: u64 = 65_536;
 
@@ -55,6 +59,9 @@ pub struct Prepared {
     imports: Arc<[Import]>,
     exports: Arc<[Export]>,
     has_start: bool,
+    /// How many memories it has.
+    memories: u32,
+    composed: Option<Arc<Composed>>,
 }
 
 /// What a start function is.
@@ -71,8 +78,9 @@ impl Prepared {
         check_header(wasm, options)?;
         validate(wasm)?;
         let read = Read::of(wasm)?;
-        let (wasm, has_start) = rewrite(wasm, options)?;
-        debug_assert!(Validator::new_with_features(PORTABLE).validate_all(&wasm).is_ok());
+        let original = wasm;
+        let (wasm, has_start) = rewrite(wasm, options, read.memories)?;
+        debug_assert!(Validator::new_with_features(ADMITTED).validate_all(&wasm).is_ok());
         let mut exports = read.exports;
         // A component that was flattened brings its start function as this export already.
         let own_start = exports.iter().position(|export| export.name == START_EXPORT && export.ty == START);
@@ -80,7 +88,20 @@ impl Prepared {
             exports.remove(index);
         }
         let has_start = has_start || own_start.is_some();
-        Ok(Prepared { wasm, imports: read.imports.into(), exports: exports.into(), has_start })
+        let composed = Composed::read(original, &read.imports, &exports)?.map(Arc::new);
+        let (imports, exports) = (read.imports.into(), exports.into());
+        Ok(Prepared { wasm, imports, exports, has_start, memories: read.memories, composed })
+    }
+
+    /// How many memories it has. More than one need an engine with
+    /// [`Capability::MultiMemory`](crate::Capability::MultiMemory).
+    pub fn memories(&self) -> u32 {
+        self.memories
+    }
+
+    /// How the components belong together that it is composed of, if it is.
+    pub(crate) fn composed(&self) -> Option<&Arc<Composed>> {
+        self.composed.as_ref()
     }
 
     /// The rewritten module.
@@ -128,7 +149,7 @@ fn check_header(wasm: &[u8], options: &LoadOptions) -> Result<()> {
 }
 
 fn validate(wasm: &[u8]) -> Result<()> {
-    let Err(error) = Validator::new_with_features(PORTABLE).validate_all(wasm) else { return Ok(()) };
+    let Err(error) = Validator::new_with_features(ADMITTED).validate_all(wasm) else { return Ok(()) };
     // Valid with everything switched on means that it is a feature that is missing, not a byte that is wrong.
     if Validator::new_with_features(WasmFeatures::all()).validate_all(wasm).is_ok() {
         return Err(Error::new(
@@ -153,6 +174,7 @@ fn validate(wasm: &[u8]) -> Result<()> {
 struct Read {
     imports: Vec<Import>,
     exports: Vec<Export>,
+    memories: u32,
 }
 
 impl Read {
@@ -160,7 +182,7 @@ impl Read {
     fn of(wasm: &[u8]) -> Result<Self> {
         let mut types: Vec<Option<FuncType>> = Vec::new();
         let mut functions: Vec<u32> = Vec::new();
-        let mut read = Read { imports: Vec::new(), exports: Vec::new() };
+        let mut read = Read { imports: Vec::new(), exports: Vec::new(), memories: 0 };
         for payload in Parser::new(0).parse_all(wasm) {
             match payload.map_err(malformed)? {
                 Payload::TypeSection(section) => {
@@ -190,6 +212,7 @@ impl Read {
                         });
                     }
                 }
+                Payload::MemorySection(section) => read.memories = section.count(),
                 Payload::FunctionSection(section) => {
                     for index in section {
                         functions.push(index.map_err(malformed)?);
@@ -248,7 +271,7 @@ fn func_type(ty: &wasmparser::FuncType) -> Option<FuncType> {
 }
 
 /// Lowers maxima and turns the start section into an export. Every other section is copied as it stands.
-fn rewrite(wasm: &[u8], options: &LoadOptions) -> Result<(Vec<u8>, bool)> {
+fn rewrite(wasm: &[u8], options: &LoadOptions, memories: u32) -> Result<(Vec<u8>, bool)> {
     let start = Parser::new(0).parse_all(wasm).find_map(|payload| match payload {
         Ok(Payload::StartSection { func, .. }) => Some(func),
         _ => None,
@@ -272,7 +295,7 @@ fn rewrite(wasm: &[u8], options: &LoadOptions) -> Result<(Vec<u8>, bool)> {
                 module.section(&imports(section)?);
             }
             Payload::MemorySection(section) => {
-                module.section(&memories(section, options.max_memory)?);
+                module.section(&self::memories(section, options.max_memory / u64::from(memories.max(1)))?);
             }
             Payload::TableSection(section) => {
                 module.section(&tables(section, options.max_table_elements)?);
@@ -326,6 +349,7 @@ fn exports(section: Option<&wasmparser::ExportSectionReader<'_>>, start: Option<
     Ok(out)
 }
 
+/// The memories, each with no more than `cap` bytes. What a guest may have it has in all of them together.
 fn memories(section: &wasmparser::MemorySectionReader<'_>, cap: u64) -> Result<MemorySection> {
     let mut out = MemorySection::new();
     for memory in section.clone() {

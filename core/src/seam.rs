@@ -151,6 +151,12 @@ pub trait Caller {
     /// The slice ends with this borrow, so it is never held across a call that may grow the memory.
     fn memory(&mut self) -> Option<&mut [u8]>;
 
+    /// The same for the memory exported as `export`. An engine with [`Capability::MultiMemory`] finds every one; the
+    /// default finds `memory`.
+    fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
+        if export == "memory" { self.memory() } else { None }
+    }
+
     /// Calls the exported function `export`. `slots` holds the parameters and receives the results; it is as long
     /// as the longer of the two. Core has checked the export's type.
     ///

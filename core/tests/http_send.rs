@@ -297,7 +297,7 @@ fn what_an_origin_does_wrong_has_a_name() {
         ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n", HttpErrorKind::Protocol),
         ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", HttpErrorKind::Protocol),
         ("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", HttpErrorKind::Protocol),
-        ("HTTP/1.1 101 Switching Upgradeds\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", HttpErrorKind::Protocol),
+        ("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", HttpErrorKind::Upgraded),
     ] {
         let origin = Origin::new(move |_, stream| {
             _ = stream.write_all(bytes.as_bytes());

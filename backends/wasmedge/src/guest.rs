@@ -49,10 +49,14 @@ fn is_short(ty: ffi::WasmEdge_ValType) -> bool {
 
 impl Caller for Guest {
     fn memory(&mut self) -> Option<&mut [u8]> {
+        self.memory_named("memory")
+    }
+
+    fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
         // SAFETY: the module instance is valid. The memory stays where it is until the guest runs, which it does not
         // while it is borrowed here. The engine returns null for an empty range at the very start.
         unsafe {
-            let memory = ffi::WasmEdge_ModuleInstanceFindMemory(self.module, raw::name("memory"));
+            let memory = ffi::WasmEdge_ModuleInstanceFindMemory(self.module, raw::name(export));
             let memory = NonNull::new(memory)?.as_ptr();
             let len = ffi::WasmEdge_MemoryInstanceGetPageSize(memory) * 65_536;
             let start = NonNull::new(ffi::WasmEdge_MemoryInstanceGetPointer(memory, 0, len));

@@ -102,6 +102,10 @@ impl Caller for Instance {
         self.guest.memory()
     }
 
+    fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
+        self.guest.memory_named(export)
+    }
+
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
         match &mut self.stack {
             Some(stack) => stack.run(|| self.guest.call(export, slots)),

@@ -55,7 +55,13 @@ pub(crate) struct View<S> {
 
 impl<S: AsStoreMut> Caller for View<S> {
     fn memory(&mut self) -> Option<&mut [u8]> {
-        let view = self.guest.memory.as_ref()?.view(&self.store);
+        self.memory_named("memory")
+    }
+
+    fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
+        let default = if export == "memory" { self.guest.memory.as_ref() } else { None };
+        let memory = default.or_else(|| self.guest.exports.get_memory(export).ok())?;
+        let view = memory.view(&self.store);
         let (start, len) = (view.data_ptr(), usize::try_from(view.data_size()).ok()?);
         if len == 0 {
             return Some(&mut []);

@@ -23,7 +23,11 @@ impl<S: AsContextMut> Guest<S> {
 
 impl<S: AsContextMut> Caller for Guest<S> {
     fn memory(&mut self) -> Option<&mut [u8]> {
-        let memory = self.find("memory")?.into_memory()?;
+        self.memory_named("memory")
+    }
+
+    fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
+        let memory = self.find(export)?.into_memory()?;
         Some(memory.data_mut(&mut self.store))
     }
 

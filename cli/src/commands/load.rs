@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use etcetera::BaseStrategy;
-use wharf::core::{Backend, CodeCache, Guest, HostedGuest, LoadOptions};
+use wharf::core::{Backend, Capability, CodeCache, Guest, HostedGuest, LoadOptions};
 use wharf_component::{FlattenOptions, flatten, is_component, wasi03};
 
 use crate::args::{CacheArgs, ComponentHost, HostArgs, Usage};
@@ -35,9 +35,9 @@ pub(crate) fn guest(
         return guest.with_context(named);
     }
     if is_component(&wasm) {
-        // Core takes modules with one memory only, whatever the engine can do.
-        let portable = FlattenOptions { multi_memory: false, keep_names: true, ..FlattenOptions::default() };
-        wasm = flatten(&wasm, &portable).with_context(named)?.wasm;
+        let multi_memory = backend.info().can(Capability::MultiMemory);
+        let options = FlattenOptions { multi_memory, keep_names: true, ..FlattenOptions::default() };
+        wasm = flatten(&wasm, &options).with_context(named)?.wasm;
     }
     let guest = Guest::load(backend, &wasm, &options);
     drop(progress);

@@ -85,12 +85,13 @@ impl Context {
         Ok(self.load(&assemble(wat)?)?)
     }
 
-    /// Loads a guest of WAT text on the host that is put to the test: wharf's own, or one for components.
+    /// Loads a guest of WAT text on the host that is put to the test: wharf's own, or one for components. Its own loads
+    /// the same text once for the whole column.
     ///
     /// # Errors
     /// As [`guest`](Self::guest).
     pub fn hosted(&self, wat: &str) -> CaseResult<Arc<dyn HostedGuest>> {
-        let Some(load) = self.subject().component_host() else { return Ok(Arc::new(self.guest(wat)?)) };
+        let Some(load) = self.subject().component_host() else { return Ok(self.subject().shared_guest(wat)?) };
         let (component, names) = component::of_module(wat)?;
         Ok(Arc::new(Component { guest: load(&component)?, names }))
     }

@@ -3,6 +3,7 @@
 use crate::imports::Stop;
 use crate::seam::{Caller, FuncType, ValType};
 
+pub(crate) mod composed;
 pub mod experimental;
 pub mod preview1;
 #[cfg(test)]

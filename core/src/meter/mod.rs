@@ -229,6 +229,10 @@ impl Caller for Metering<'_> {
         self.caller.memory()
     }
 
+    fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
+        self.caller.memory_named(export)
+    }
+
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
         self.meter.call(self.caller, export, slots)
     }
@@ -251,6 +255,10 @@ struct MeteredInstance {
 impl Caller for MeteredInstance {
     fn memory(&mut self) -> Option<&mut [u8]> {
         self.instance.memory()
+    }
+
+    fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
+        self.instance.memory_named(export)
     }
 
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {

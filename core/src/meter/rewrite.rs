@@ -29,7 +29,7 @@ use wasmparser::{
 
 use super::Frames;
 use crate::error::{Error, Kind, Result};
-use crate::prepare::PORTABLE;
+use crate::prepare::ADMITTED;
 
 /// The module name that every import gets. The names are positions; the last is the check.
 pub(crate) const IMPORTS: &str = "$wharf";
@@ -143,7 +143,7 @@ impl Rewriter {
     /// Reads the whole module.
     fn read(&mut self, wasm: &[u8]) -> Encoded<Sections> {
         let mut out = Sections::default();
-        let mut validator = Validator::new_with_features(PORTABLE);
+        let mut validator = Validator::new_with_features(ADMITTED);
         let mut allocations = FuncValidatorAllocations::default();
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;

@@ -11,7 +11,7 @@ use wharf_core::abi::wasi02::http::ErrorCode;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::{GuestConfig, Run, Stop, io};
 
-use super::probe::http_module;
+use super::probe::lean_module;
 use crate::case::{CaseResult, Unmet};
 use crate::context::Context;
 use crate::origin::PATIENCE;
@@ -48,7 +48,7 @@ pub(super) fn handler(steps: &[&str]) -> String {
             {})"#,
         steps.concat()
     );
-    http_module(&fields)
+    lean_module(&fields)
 }
 
 pub(super) type Reply = Result<Response<Body>, ErrorCode>;

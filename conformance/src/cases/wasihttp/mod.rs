@@ -2,6 +2,7 @@
 //!
 //! The probes are core modules as bindings produce them before they are wrapped as components.
 
+mod canon;
 mod children;
 mod codes;
 mod exchange;
@@ -23,6 +24,7 @@ use crate::case::Case;
 /// The cases of this area, a slice for each file.
 pub const CASES: &[&[Case]] = &[
     rules::CASES,
+    canon::CASES,
     fields::CASES,
     children::CASES,
     outbound::CASES,

@@ -39,8 +39,18 @@ fn list(keyword: &str, types: &[ValType]) -> String {
 /// The text of a module that imports every function of `interfaces`, exports a wrapper for each, and has `fields` of
 /// its own. In there a host function is called by its name, `(call $"[constructor]fields")`.
 pub(super) fn module(interfaces: &[&str], fields: &str) -> String {
+    text(interfaces, fields, true)
+}
+
+/// The text of an HTTP guest that imports what its `fields` call, and exports nothing but what they export.
+pub(super) fn lean_module(fields: &str) -> String {
+    text(&HTTP, fields, false)
+}
+
+fn text(interfaces: &[&str], fields: &str, wraps: bool) -> String {
     let (mut imports, mut wrappers) = (String::new(), String::new());
-    for function in functions().filter(|function| interfaces.contains(&function.interface)) {
+    let wanted = |name: &str| wraps || fields.contains(&format!("$\"{name}\""));
+    for function in functions().filter(|f| interfaces.contains(&f.interface) && wanted(f.name)) {
         let (name, ty) = (function.name, function.ty());
         let signature = format!("{} {}", list("param", &ty.params), list("result", &ty.results));
         let arguments: String = (0..ty.params.len()).map(|local| format!("(local.get {local})")).collect();
@@ -48,7 +58,9 @@ pub(super) fn module(interfaces: &[&str], fields: &str) -> String {
             "(import \"{}@{VERSION}\" \"{name}\" (func $\"{name}\" {signature}))\n",
             function.interface
         ));
-        wrappers.push_str(&format!("(func (export \"{name}\") {signature} (call $\"{name}\" {arguments}))\n"));
+        if wraps {
+            wrappers.push_str(&format!("(func (export \"{name}\") {signature} (call $\"{name}\" {arguments}))\n"));
+        }
     }
     format!(
         r#"(module {imports}

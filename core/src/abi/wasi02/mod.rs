@@ -11,7 +11,7 @@
 //! - Every wait ends with the guest's [`Run`].
 //! - Handles, arguments and buffers are bounded.
 
-mod canon;
+pub(crate) mod canon;
 mod cli;
 mod clocks;
 mod filesystem;
@@ -30,6 +30,7 @@ use std::time::Instant;
 use self::canon::{Cx, Fault, Outcome, Own};
 use self::options::Options;
 use self::table::{Resource, Table};
+use crate::abi::composed::{Composed, Handles};
 use crate::abi::preview1::WasiConfig;
 use crate::abi::preview1::config::Preopen;
 use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
@@ -64,8 +65,14 @@ impl Function {
         caller: &mut dyn Caller,
         slots: &mut [u64],
     ) -> Result<(), Stop> {
-        let outcome = match host.0.try_lock() {
-            Ok(mut state) => (self.call)(&mut Cx::new(&mut state, caller, options), slots),
+        host.may_leave(options.instance, caller)?;
+        let outcome = match host.state.try_lock() {
+            Ok(mut state) => {
+                if self.only_returns_a_borrow(&mut state, options, slots) {
+                    return Ok(());
+                }
+                (self.call)(&mut Cx::new(&mut state, caller, options), slots)
+            }
             Err(TryLockError::WouldBlock) => canon::rule("it was called by the guest's allocator, within another call"),
             Err(TryLockError::Poisoned(_)) => canon::rule("an earlier host function of this guest broke down"),
         };
@@ -76,6 +83,17 @@ impl Function {
                 Error::new(Kind::Trap, message).into()
             }
         })
+    }
+}
+
+impl Function {
+    /// Drops a handle that one component lent another: the resource stays. False if this is anything else.
+    fn only_returns_a_borrow(&self, state: &mut State, options: &Options, slots: &[u64]) -> bool {
+        let Some(handles) = state.handles.as_mut().filter(|_| self.name.starts_with("[resource-drop]")) else {
+            return false;
+        };
+        let handle = slots.first().copied().unwrap_or_default() as u32;
+        handles.is_borrow(options.instance, handle) && handles.drop(options.instance, handle).is_ok()
     }
 }
 
@@ -90,6 +108,8 @@ pub fn functions() -> impl Iterator<Item = &'static Function> {
 pub(crate) struct State {
     pub(crate) table: Table,
     pub(crate) run: Run,
+    /// The handles of each component, where the guest is composed of several; else a handle is an index of the table.
+    pub(crate) handles: Option<Handles>,
     outbound: Option<Outbound>,
     /// Whether the request that the guest answers is a HEAD, to which no body is sent.
     answers_head: bool,
@@ -104,14 +124,24 @@ pub(crate) struct State {
 
 /// One guest's use of WASI 0.2. Clones share the same state.
 #[derive(Clone)]
-pub(crate) struct Host(Arc<Mutex<State>>);
+pub(crate) struct Host {
+    state: Arc<Mutex<State>>,
+    composed: Option<Arc<Composed>>,
+}
 
 impl Host {
-    /// The state of a guest that is granted `config` and `outbound`, and whose waits end with `run`.
-    pub(crate) fn new(config: &WasiConfig, outbound: Option<Outbound>, run: Run) -> Self {
-        Host(Arc::new(Mutex::new(State {
+    /// The state of a guest that is granted `config` and `outbound`, whose waits end with `run`, and that may be
+    /// composed of several components.
+    pub(crate) fn new(
+        config: &WasiConfig,
+        outbound: Option<Outbound>,
+        run: Run,
+        composed: Option<Arc<Composed>>,
+    ) -> Self {
+        let state = State {
             table: Table::new(),
             run,
+            handles: composed.clone().map(Handles::new),
             outbound,
             answers_head: false,
             start: Instant::now(),
@@ -121,7 +151,46 @@ impl Host {
             stdin: Arc::new(InputStream::new(config.stdin.clone())),
             stdout: Arc::new(OutputStream::new(config.stdout.clone(), Stream::Stdout)),
             stderr: Arc::new(OutputStream::new(config.stderr.clone(), Stream::Stderr)),
-        })))
+        };
+        Host { state: Arc::new(Mutex::new(state)), composed }
+    }
+
+    /// Refuses a call by a component instance that may not call out: from its allocator, or where the values that it
+    /// returned are still being read.
+    pub(crate) fn may_leave(&self, instance: u32, caller: &mut dyn Caller) -> Result<(), Stop> {
+        let flag = self.composed.as_ref().and_then(|composed| composed.may_leave(instance));
+        match flag.and_then(|flag| caller.global(flag)) {
+            Some(value) if value & 1 == 0 => {
+                let message = "a component of the guest called out from its allocator or its post-return function";
+                Err(Error::new(Kind::Trap, message).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// [`may_leave`](Self::may_leave), for the instance of a handle table.
+    pub(crate) fn leaves(&self, table: u32, caller: &mut dyn Caller) -> Result<(), Stop> {
+        match self.composed.as_ref().and_then(|composed| composed.instance_of(table)) {
+            Some(instance) => self.may_leave(instance, caller),
+            None => Ok(()),
+        }
+    }
+
+    /// Does something with the handles of a composed guest's components.
+    pub(crate) fn handles<T>(&self, action: impl FnOnce(&mut Handles) -> Outcome<T>) -> Result<T, Stop> {
+        let outcome = match self.state.try_lock() {
+            Ok(mut state) => match &mut state.handles {
+                Some(handles) => action(handles),
+                None => canon::rule("it is not composed of several components"),
+            },
+            Err(_) => canon::rule("a handle was passed by the guest's allocator, within another call"),
+        };
+        outcome.map_err(|fault| match fault {
+            Fault::Stop(stop) => stop,
+            Fault::Rule(rule) => {
+                Error::new(Kind::Trap, format!("a component of the guest broke a rule of handles: {rule}")).into()
+            }
+        })
     }
 
     /// Goes on with what `config` and `outbound` grant. Handles stay as they are, and standard streams that the guest has
@@ -152,11 +221,13 @@ impl Host {
 
     /// Closes everything the guest has open, as when it has ended: a body it did not finish breaks its message off.
     pub(crate) fn close(&self) {
-        self.lock().table.clear();
+        let mut state = self.lock();
+        state.table.clear();
+        state.handles = self.composed.clone().map(Handles::new);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,6 +14,10 @@ pub(crate) enum Encoding {
 /// The canonical options of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
+    /// The component instance that imports it, in the plan of a composed guest.
+    pub(crate) instance: u32,
+    /// The export that is the memory it works on.
+    pub(crate) memory: Arc<str>,
     /// The export that allocates memory for results.
     pub(crate) realloc: Arc<str>,
     pub(crate) encoding: Encoding,
@@ -21,12 +25,13 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { realloc: "cabi_realloc".into(), encoding: Encoding::Utf8 }
+        Options { instance: 0, memory: "memory".into(), realloc: "cabi_realloc".into(), encoding: Encoding::Utf8 }
     }
 }
 
-/// Splits an import's name into the function and its options, which are written `;realloc=NAME`, `;memory=NAME` and
-/// `;encoding=utf8`, `utf16` or `latin1+utf16` after the function's name where they are not the default.
+/// Splits an import's name into the function and its options, which are written `;realloc=NAME`, `;memory=NAME`,
+/// `;encoding=utf8`, `utf16` or `latin1+utf16` and `;instance=N` after the function's name where they are not the
+/// default. `;variant=N` only tells apart what would have one name.
 ///
 /// # Errors
 /// Why it cannot be bound.
@@ -37,20 +42,19 @@ pub(crate) fn parse(name: &str) -> Result<(&str, Options), &'static str> {
     for part in parts {
         match part.split_once('=') {
             Some(("realloc", export)) => options.realloc = export.into(),
-            Some(("memory", "memory")) | Some(("encoding", "utf8")) => {}
-            Some(("memory", _)) => return Err(OTHER_MEMORY),
+            Some(("memory", export)) => options.memory = export.into(),
+            Some(("encoding", "utf8")) => {}
             Some(("encoding", "utf16")) => options.encoding = Encoding::Utf16,
             Some(("encoding", "latin1+utf16")) => options.encoding = Encoding::CompactUtf16,
+            Some(("instance" | "variant", number)) if number.parse::<u32>().is_ok() => {}
             _ => return Err(UNKNOWN),
         }
     }
     Ok((function, options))
 }
 
-const OTHER_MEMORY: &str = "it works on a memory other than the export `memory`, the only one that wharf's host functions \
-                            reach; do not compose components that have a memory each";
-
-const UNKNOWN: &str = "it carries a canonical option that wharf does not know; known are realloc, memory and encoding";
+const UNKNOWN: &str =
+    "it carries a canonical option that wharf does not know; known are realloc, memory, encoding and instance";
 
 /// Splits `namespace:package/interface@version`.
 pub(crate) fn split_version(module: &str) -> (&str, Option<&str>) {
@@ -77,9 +81,11 @@ mod tests {
         assert_eq!(parse("poll"), Ok(("poll", Options::default())));
         let (name, options) = parse("[method]fields.get;realloc=cabi_realloc_2;encoding=utf16").unwrap();
         assert_eq!(name, "[method]fields.get");
-        assert_eq!(options, Options { realloc: "cabi_realloc_2".into(), encoding: Encoding::Utf16 });
+        let expected = Options { realloc: "cabi_realloc_2".into(), encoding: Encoding::Utf16, ..Options::default() };
+        assert_eq!(options, expected);
+        assert_eq!(&*parse("f;memory=memory_1;instance=3").unwrap().1.memory, "memory_1");
         assert_eq!(parse("f;memory=memory;encoding=latin1+utf16").unwrap().1.encoding, Encoding::CompactUtf16);
-        for bad in ["f;memory=memory_1", "f;async", "f;encoding=utf32", "f;"] {
+        for bad in ["f;instance=x", "f;async", "f;encoding=utf32", "f;"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -98,14 +98,17 @@ impl Table {
         }
     }
 
-    /// Closes every handle of this resource type, whatever its children.
-    pub(crate) fn close_all<T: Resource>(&mut self) {
+    /// Closes every handle of this resource type that has no children; gives which they were.
+    pub(crate) fn close_all<T: Resource>(&mut self) -> Vec<u32> {
+        let mut closed = Vec::new();
         for at in 1..self.entries.len() {
             if self.entries[at].as_ref().is_some_and(|entry| entry.children == 0 && entry.value.is::<T>()) {
                 self.entries[at] = None;
-                self.free.push(at as u32);
+                closed.push(at as u32);
             }
         }
+        self.free.extend(&closed);
+        closed
     }
 
     /// Closes every handle of the resources that `family` names, and all their children and children's children.

@@ -75,7 +75,7 @@ impl<'a> Cx<'a> {
     }
 
     fn memory(&mut self) -> Outcome<Memory<'_>> {
-        Ok(Memory::of(self.caller)?)
+        Ok(Memory::named(self.caller, &self.options.memory)?)
     }
 
     fn write(&mut self, ptr: u32, bytes: &[u8]) -> Outcome {
@@ -95,8 +95,11 @@ impl<'a> Cx<'a> {
     /// Room for `size` bytes in the guest, from its own allocator.
     fn realloc(&mut self, align: u32, size: u32) -> Outcome<u32> {
         let mut slots = [0, 0, u64::from(align), u64::from(size)];
-        let realloc = &self.options.realloc;
+        let options = self.options;
+        let realloc = &options.realloc;
+        self.may_leave(0);
         self.caller.call(realloc, &mut slots).map_err(|trap| stop_for(self.state, realloc, trap))?;
+        self.may_leave(1);
         let ptr = slots[0] as u32;
         if !ptr.is_multiple_of(align) {
             return rule(format!("`{realloc}` returned {ptr:#x}, which is not aligned to {align}"));
@@ -105,6 +108,38 @@ impl<'a> Cx<'a> {
             return rule(format!("`{realloc}` returned {size} bytes at {ptr:#x}, which leave the guest's memory"));
         }
         Ok(ptr)
+    }
+
+    /// Says whether the component instance that calls may call out, where others could be called.
+    fn may_leave(&mut self, value: u64) {
+        let instance = self.options.instance;
+        if let Some(flag) = self.state.handles.as_ref().and_then(|handles| handles.may_leave(instance)) {
+            self.caller.set_global(flag, value);
+        }
+    }
+
+    /// What the guest's `handle` stands for in the table.
+    pub(crate) fn look(&mut self, handle: u32) -> Outcome<u32> {
+        match &mut self.state.handles {
+            Some(handles) => handles.look(self.options.instance, handle),
+            None => Ok(handle),
+        }
+    }
+
+    /// The same for a handle that the guest gives away.
+    pub(crate) fn take(&mut self, handle: u32) -> Outcome<u32> {
+        match &mut self.state.handles {
+            Some(handles) => handles.take(self.options.instance, handle),
+            None => Ok(handle),
+        }
+    }
+
+    /// A handle of the guest's for what stands at `index` of the table.
+    pub(crate) fn give<T: Resource>(&mut self, index: u32) -> Outcome<u32> {
+        match &mut self.state.handles {
+            Some(handles) => handles.give(self.options.instance, T::NAME, index),
+            None => Ok(index),
+        }
     }
 
     /// Opens a handle.

@@ -176,33 +176,43 @@ handles!(Own Borrow Handle);
 impl<T: Resource> Lift for Own<T> {
     fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
         let handle = u32::lift(cx, flat)?;
-        cx.state.table.take(handle).map(Own)
+        own(cx, handle)
     }
 
     fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
         let handle = u32::load(cx, ptr)?;
-        cx.state.table.take(handle).map(Own)
+        own(cx, handle)
     }
+}
+
+fn own<T: Resource>(cx: &mut Cx<'_>, handle: u32) -> Outcome<Own<T>> {
+    let index = cx.take(handle)?;
+    cx.state.table.take(index).map(Own)
 }
 
 impl<T: Resource> Lift for Borrow<T> {
     fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
         let handle = u32::lift(cx, flat)?;
-        cx.state.table.get::<T>(handle).map(|_| Borrow(handle, PhantomData))
+        borrow(cx, handle)
     }
 
     fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
         let handle = u32::load(cx, ptr)?;
-        cx.state.table.get::<T>(handle).map(|_| Borrow(handle, PhantomData))
+        borrow(cx, handle)
     }
 }
 
-impl<T> Lower for Handle<T> {
+fn borrow<T: Resource>(cx: &mut Cx<'_>, handle: u32) -> Outcome<Borrow<T>> {
+    let index = cx.look(handle)?;
+    cx.state.table.get::<T>(index).map(|_| Borrow(index, PhantomData))
+}
+
+impl<T: Resource> Lower for Handle<T> {
     fn lower(self, cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome {
-        self.0.lower(cx, flat)
+        cx.give::<T>(self.0)?.lower(cx, flat)
     }
 
     fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
-        self.0.store(cx, ptr)
+        cx.give::<T>(self.0)?.store(cx, ptr)
     }
 }

@@ -114,12 +114,19 @@ impl Host {
         state.answers_head = request.method() == Method::HEAD;
         let request = state.table.push(IncomingRequest::new(request, authority), None).map_err(stop)?;
         let outparam = state.table.push(ResponseOutparam(reply), None).map_err(stop)?;
+        let Some(handles) = &mut state.handles else { return Ok(Some([request.into(), outparam.into()])) };
+        let request = handles.give_to_handler(IncomingRequest::NAME, request).map_err(stop)?;
+        let outparam = handles.give_to_handler(ResponseOutparam::NAME, outparam).map_err(stop)?;
         Ok(Some([request.into(), outparam.into()]))
     }
 
     /// Ends the wait for a response that the guest did not set.
     pub(crate) fn end(&self) {
-        self.lock().table.close_all::<ResponseOutparam>();
+        let mut state = self.lock();
+        let closed = state.table.close_all::<ResponseOutparam>();
+        if let Some(handles) = &mut state.handles {
+            closed.into_iter().for_each(|index| handles.forget(ResponseOutparam::NAME, index));
+        }
     }
 }
 

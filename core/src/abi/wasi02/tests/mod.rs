@@ -77,7 +77,7 @@ impl Guest {
         // No test waits longer than this, whatever goes wrong.
         run.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
         let fake = Fake { memory: vec![CANARY; MEMORY], next: HEAP, asked: Vec::new(), wrong: None };
-        Guest { host: Host::new(config, None, run), fake, options: Options::default(), args: ARGS }
+        Guest { host: Host::new(config, None, run, None), fake, options: Options::default(), args: ARGS }
     }
 
     fn try_call(&mut self, name: &str, args: &[u64]) -> Result<u64, Stop> {

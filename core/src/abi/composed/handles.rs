@@ -1,0 +1,292 @@
+//! The handles of each component instance of a composed guest.
+//!
+//! What a handle of the host's resources stands for is an index of the host's own table, which no component sees;
+//! what one of a component's own stands for is a number that only that component understands.
+
+use std::sync::Arc;
+
+use super::plan::{Composed, Resource};
+use crate::abi::wasi02::canon::{Outcome, limit, rule};
+
+/// How many handles all instances together may have open.
+const MAX_HANDLES: usize = 1 << 15;
+
+/// How deep calls between components may nest.
+const MAX_CALLS: usize = 1 << 12;
+
+/// Whose resource a handle stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// The host's, by its name.
+    Host(&'static str),
+    /// A component's, by its number in the plan.
+    Guest(u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    /// The holder's own; lent so many times by calls under way.
+    Own { lent: u32 },
+    /// Lent to the holder by the call of this number.
+    Borrow { call: usize },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    of: Of,
+    representation: u32,
+    held: Held,
+}
+
+#[derive(Default)]
+struct Slab {
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+}
+
+/// A call from one component to another: what it lent, and how much of that is still held.
+#[derive(Default)]
+struct Call {
+    borrows: u32,
+    lent: Vec<(u32, u32)>,
+}
+
+/// What came of dropping a handle.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// It was owned: the resource ends, which has this representation.
+    Own(u32),
+    /// It was borrowed: the resource stays.
+    Borrow,
+}
+
+/// The handles of all component instances.
+pub(crate) struct Handles {
+    plan: Arc<Composed>,
+    instances: Vec<Slab>,
+    calls: Vec<Call>,
+    open: usize,
+}
+
+impl Handles {
+    pub(crate) fn new(plan: Arc<Composed>) -> Self {
+        let instances = plan.instances.iter().map(|_| Slab::default()).collect();
+        Handles { plan, instances, calls: Vec::new(), open: 0 }
+    }
+
+    /// The global that says whether this instance may call out.
+    pub(crate) fn may_leave(&self, instance: u32) -> Option<&str> {
+        self.plan.may_leave(instance)
+    }
+
+    fn slab(&mut self, instance: u32) -> Outcome<&mut Slab> {
+        match self.instances.get_mut(instance as usize) {
+            Some(slab) => Ok(slab),
+            None => rule(format!("there is no component instance {instance}")),
+        }
+    }
+
+    fn push(&mut self, instance: u32, entry: Entry) -> Outcome<u32> {
+        if self.open >= MAX_HANDLES {
+            return limit(format!("the guest's components have {MAX_HANDLES} handles open, as many as they may"));
+        }
+        let slab = self.slab(instance)?;
+        let at = match slab.free.pop() {
+            Some(at) => {
+                slab.entries[at as usize] = Some(entry);
+                at
+            }
+            None => {
+                // 0 is never a handle.
+                if slab.entries.is_empty() {
+                    slab.entries.push(None);
+                }
+                slab.entries.push(Some(entry));
+                (slab.entries.len() - 1) as u32
+            }
+        };
+        self.open += 1;
+        Ok(at)
+    }
+
+    fn get(&mut self, instance: u32, handle: u32) -> Outcome<&mut Entry> {
+        match self.slab(instance)?.entries.get_mut(handle as usize) {
+            Some(Some(entry)) => Ok(entry),
+            _ => rule(format!("{handle} is no open handle of component instance {instance}")),
+        }
+    }
+
+    fn remove(&mut self, instance: u32, handle: u32) -> Outcome<Entry> {
+        let entry = *self.get(instance, handle)?;
+        if let Held::Own { lent: 1.. } = entry.held {
+            return rule(format!("handle {handle} is lent to a call that is under way"));
+        }
+        let slab = self.slab(instance)?;
+        slab.entries[handle as usize] = None;
+        slab.free.push(handle);
+        self.open -= 1;
+        if let Held::Borrow { call } = entry.held
+            && let Some(call) = self.calls.get_mut(call)
+        {
+            call.borrows = call.borrows.saturating_sub(1);
+        }
+        Ok(entry)
+    }
+
+    /// Opens a handle of the host's resource `name`.
+    pub(crate) fn give(&mut self, instance: u32, name: &'static str, representation: u32) -> Outcome<u32> {
+        self.push(instance, Entry { of: Of::Host(name), representation, held: Held::Own { lent: 0 } })
+    }
+
+    /// Opens a handle of the host's resource `name` for the component that answers requests.
+    pub(crate) fn give_to_handler(&mut self, name: &'static str, representation: u32) -> Outcome<u32> {
+        let handler = self.plan.handler();
+        self.give(handler, name, representation)
+    }
+
+    /// Whether a handle is one that was lent.
+    pub(crate) fn is_borrow(&mut self, instance: u32, handle: u32) -> bool {
+        self.get(instance, handle).is_ok_and(|entry| matches!(entry.held, Held::Borrow { .. }))
+    }
+
+    /// What a handle of the host's stands for.
+    pub(crate) fn look(&mut self, instance: u32, handle: u32) -> Outcome<u32> {
+        let entry = *self.get(instance, handle)?;
+        match entry.of {
+            Of::Host(_) => Ok(entry.representation),
+            Of::Guest(_) => rule(format!("handle {handle} is of a resource that the guest defines")),
+        }
+    }
+
+    /// Takes a handle of the host's that the guest gives away.
+    pub(crate) fn take(&mut self, instance: u32, handle: u32) -> Outcome<u32> {
+        match self.drop(instance, handle)? {
+            Dropped::Own(representation) => Ok(representation),
+            Dropped::Borrow => rule(format!("handle {handle} is borrowed, and cannot be given away")),
+        }
+    }
+
+    /// Closes a handle of the host's.
+    pub(crate) fn drop(&mut self, instance: u32, handle: u32) -> Outcome<Dropped> {
+        self.look(instance, handle)?;
+        let entry = self.remove(instance, handle)?;
+        Ok(match entry.held {
+            Held::Own { .. } => Dropped::Own(entry.representation),
+            Held::Borrow { .. } => Dropped::Borrow,
+        })
+    }
+
+    /// Forgets the handles of a resource that the host has closed.
+    pub(crate) fn forget(&mut self, name: &str, representation: u32) {
+        for slab in &mut self.instances {
+            for (at, entry) in (0..).zip(&mut slab.entries) {
+                let of = entry.map(|entry| (entry.of, entry.representation));
+                if let Some((Of::Host(of), held)) = of
+                    && (of, held) == (name, representation)
+                {
+                    *entry = None;
+                    slab.free.push(at);
+                    self.open -= 1;
+                }
+            }
+        }
+    }
+
+    /// The instance and the resource of a table that intrinsics name.
+    fn table(&self, table: u32) -> Outcome<(u32, u32)> {
+        match self.plan.tables.get(table as usize).map(|table| (table.instance, table.resource)) {
+            Some((instance, Some(resource))) => Ok((instance, resource)),
+            _ => rule(format!("there is no handle table {table}")),
+        }
+    }
+
+    /// Refuses a handle that is not of the resource of its table.
+    fn check(&self, entry: Entry, handle: u32, resource: u32) -> Outcome {
+        let fits = match (entry.of, self.plan.resources.get(resource as usize)) {
+            (Of::Host(name), Some(Resource::Imported { name: wanted })) => name == wanted,
+            (Of::Guest(number), Some(Resource::Defined { .. })) => number == resource,
+            _ => false,
+        };
+        if fits { Ok(()) } else { rule(format!("handle {handle} is of another resource")) }
+    }
+
+    pub(super) fn new_resource(&mut self, table: u32, representation: u32) -> Outcome<u32> {
+        let (instance, resource) = self.table(table)?;
+        self.push(instance, Entry { of: Of::Guest(resource), representation, held: Held::Own { lent: 0 } })
+    }
+
+    pub(super) fn representation(&mut self, table: u32, handle: u32) -> Outcome<u32> {
+        let (instance, resource) = self.table(table)?;
+        let entry = *self.get(instance, handle)?;
+        self.check(entry, handle, resource)?;
+        Ok(entry.representation)
+    }
+
+    /// Drops a handle; gives the destructor to be called, and with what, if the resource ends and has one.
+    pub(super) fn drop_resource(&mut self, table: u32, handle: u32) -> Outcome<Option<(String, u32)>> {
+        let (instance, resource) = self.table(table)?;
+        let entry = *self.get(instance, handle)?;
+        self.check(entry, handle, resource)?;
+        self.remove(instance, handle)?;
+        Ok(match (entry.held, self.plan.resources.get(resource as usize)) {
+            (Held::Own { .. }, Some(Resource::Defined { destructor: Some(destructor), .. })) => {
+                Some((destructor.clone(), entry.representation))
+            }
+            _ => None,
+        })
+    }
+
+    /// Moves a handle from one instance to another.
+    pub(super) fn transfer_own(&mut self, handle: u32, from: u32, to: u32) -> Outcome<u32> {
+        let ((source, resource), (target, _)) = (self.table(from)?, self.table(to)?);
+        let entry = *self.get(source, handle)?;
+        self.check(entry, handle, resource)?;
+        if let Held::Borrow { .. } = entry.held {
+            return rule(format!("handle {handle} is borrowed, and cannot be given away"));
+        }
+        self.remove(source, handle)?;
+        self.push(target, entry)
+    }
+
+    /// Lends a handle for the call that has begun. Who defines a resource gets its representation.
+    pub(super) fn transfer_borrow(&mut self, handle: u32, from: u32, to: u32) -> Outcome<u32> {
+        let ((source, resource), (target, _)) = (self.table(from)?, self.table(to)?);
+        let entry = *self.get(source, handle)?;
+        self.check(entry, handle, resource)?;
+        let Some(call) = self.calls.len().checked_sub(1) else { return rule("nothing is lent outside of a call") };
+        if let Held::Own { lent } = &mut self.get(source, handle)?.held {
+            *lent += 1;
+            self.calls[call].lent.push((source, handle));
+        }
+        if let Some(Resource::Defined { instance, .. }) = self.plan.resources.get(resource as usize)
+            && *instance == target
+        {
+            return Ok(entry.representation);
+        }
+        self.calls[call].borrows += 1;
+        self.push(target, Entry { held: Held::Borrow { call }, ..entry })
+    }
+
+    /// Begins a call from one component to another.
+    pub(super) fn enter(&mut self) -> Outcome {
+        if self.calls.len() >= MAX_CALLS {
+            return limit(format!("calls between the guest's components are nested {MAX_CALLS} deep"));
+        }
+        self.calls.push(Call::default());
+        Ok(())
+    }
+
+    /// Ends it: what was borrowed for it must have been dropped.
+    pub(super) fn exit(&mut self) -> Outcome {
+        let Some(call) = self.calls.pop() else { return rule("a call ended that had not begun") };
+        if call.borrows > 0 {
+            return rule(format!("a call ended with {} borrowed handles that were not dropped", call.borrows));
+        }
+        for (instance, handle) in call.lent {
+            if let Held::Own { lent } = &mut self.get(instance, handle)?.held {
+                *lent = lent.saturating_sub(1);
+            }
+        }
+        Ok(())
+    }
+}
