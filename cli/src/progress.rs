@@ -12,7 +12,7 @@ use crate::output::printable;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What takes longer is worth a line in the log, where no line can be taken back.
-const LONG: Duration = Duration::from_secs(5);
+const LONG: Duration = Duration::from_secs(10);
 
 /// Shows `what ... 3s` on one line, from half a second on, until it is dropped; then the line is gone. Where there is
 /// no terminal, says once that it takes long, and in the end how long.

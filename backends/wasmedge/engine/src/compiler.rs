@@ -101,8 +101,8 @@ mod tests {
 
     #[test]
     fn code_that_was_cut_off_is_not_taken() {
-        let module = b"\0asm\x01\0\0\0";
-        let compiled = |size: &[u8]| [module, &[0], size, b"\x08wasmedge\x02"].concat();
+        let module = &b"\0asm\x01\0\0\0"[..];
+        let compiled = |size: &[u8]| [module, &[0][..], size, b"\x08wasmedge\x02"].concat();
         for compiled in [compiled(&[10]), compiled(&[0x8a, 0])] {
             assert!(is_complete(module, &compiled));
             for cut in 0..compiled.len() {
@@ -113,6 +113,6 @@ mod tests {
         for size in [&[11][..], &[0x8a, 1], &[0x8a, 0x80, 0x80, 0x80, 0x80, 0]] {
             assert!(!is_complete(module, &compiled(size)), "{size:?}");
         }
-        assert!(!is_complete(module, &[&module[..], b"\0\x0a\x08wasmtime\x02"].concat()));
+        assert!(!is_complete(module, &[module, b"\0\x0a\x08wasmtime\x02"].concat()));
     }
 }
