@@ -117,7 +117,7 @@ fn the_cache_can_be_filled_beforehand() {
     let (guest, cache) = (files.wat("exits.wat.wasm", EXITS), files.path().join("cache"));
     let cache = cache.to_str().unwrap();
     let entries = || std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
-    let fill = ["compile", "--backend", "wasmedge", "--emit", "cache", "--cache-dir", cache, &guest];
+    let fill = ["compile", "-q", "--backend", "wasmedge", "--emit", "cache", "--cache-dir", cache, &guest];
     for _ in 0..2 {
         let ended = end(&mut wharf(&fill));
         assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(0), "", ""));
