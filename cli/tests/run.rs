@@ -21,9 +21,8 @@ fn every_backend_prints_the_same() {
     let mut seen: Vec<Ended> = Vec::new();
     for backend in backends() {
         // Quiet: a machine with much else to do is told that compiling takes long.
-        let run = ["run", "-q", "--no-cache", "--backend", backend];
-        let args = [&run[..], &["-a", &origin.base(), &guest, &url, "PUT", "text"]].concat();
-        seen.push(end(&mut wharf(&args)));
+        let mut run = wharf(&["run", "-q", "--no-cache", "--backend", backend]);
+        seen.push(end(run.args(["-a", &origin.base(), &guest, &url, "PUT", "text"])));
     }
     assert_eq!(seen[0].code, Some(0), "{seen:?}");
     assert!(seen[0].out.contains("200 OK") && seen[0].out.contains("x-method: PUT"), "{seen:?}");
