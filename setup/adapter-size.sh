@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Print how many lines each adapter has: all, and those that are neither blank nor comment.
+# Print how many lines each adapter has, and the binding below one that needs its own: all, and those that are neither
+# blank nor comment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../backends"
-printf '%-10s %6s %6s\n' adapter lines code
-for engine in wasmtime wasmer wasmedge; do
-    lines=$(cat "$engine"/src/*.rs | wc -l)
-    code=$(cat "$engine"/src/*.rs | grep -cvE '^\s*(//.*)?$')
-    printf '%-10s %6d %6d\n' "$engine" "$lines" "$code"
+printf '%-26s %6s %6s\n' crate lines code
+for crate in wasmtime wasmer wasmedge wasmedge/engine; do
+    lines=$(cat "$crate"/src/*.rs | wc -l)
+    code=$(cat "$crate"/src/*.rs | grep -cvE '^\s*(//.*)?$')
+    note=''
+    [[ $crate != */* ]] || note=' (binding)'
+    printf '%-26s %6d %6d\n' "$crate$note" "$lines" "$code"
 done

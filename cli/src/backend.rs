@@ -1,12 +1,18 @@
 //! From the options to a backend.
 
+#[cfg(feature = "wasmedge")]
+use anyhow::Context;
 use wharf::core::{Backend, Kind};
 
-use crate::args::{BackendArgs, Usage, WasmEdgeMode};
+#[cfg(feature = "wasmedge")]
+use crate::args::HELPER;
+use crate::args::{BackendArgs, HelperArgs, Usage, WasmEdgeMode};
+use crate::exit;
 
 /// Makes the backend that `args` name.
 pub(crate) fn make(args: &BackendArgs) -> anyhow::Result<Box<dyn Backend>> {
     match args.wasmedge_mode {
+        None if args.backend == "wasmedge" => in_mode(WasmEdgeMode::Aot),
         None => named(&args.backend),
         Some(mode) if args.backend == "wasmedge" => in_mode(mode),
         Some(_) => {
@@ -26,16 +32,33 @@ pub(crate) fn named(name: &str) -> anyhow::Result<Box<dyn Backend>> {
 
 #[cfg(feature = "wasmedge")]
 fn in_mode(mode: WasmEdgeMode) -> anyhow::Result<Box<dyn Backend>> {
-    use wharf::wasmedge::{Mode, WasmEdge};
+    use wharf::wasmedge::{Compiler, Helper, Mode, WasmEdge};
 
-    let mode = match mode {
-        WasmEdgeMode::Aot => Mode::Aot,
-        WasmEdgeMode::Interpreter => Mode::Interpreter,
+    let backend = match mode {
+        // The compiler is a process that runs this very program.
+        WasmEdgeMode::Aot => {
+            let program =
+                std::env::current_exe().context("this program, which is WasmEdge's compiler, is not found")?;
+            WasmEdge::with_compiler(Compiler::Process(Helper::new(program, [HELPER])))?
+        }
+        WasmEdgeMode::Interpreter => WasmEdge::new(Mode::Interpreter)?,
     };
-    Ok(Box::new(WasmEdge::new(mode)?))
+    Ok(Box::new(backend))
 }
 
 #[cfg(not(feature = "wasmedge"))]
 fn in_mode(_: WasmEdgeMode) -> anyhow::Result<Box<dyn Backend>> {
     named("wasmedge")
+}
+
+/// Compiles one module for the process of wharf's that started this one.
+#[cfg(feature = "wasmedge")]
+pub(crate) fn help(args: &HelperArgs) -> anyhow::Result<u8> {
+    wharf::wasmedge::run_helper(args.rest.iter().cloned())?;
+    Ok(exit::SUCCESS)
+}
+
+#[cfg(not(feature = "wasmedge"))]
+pub(crate) fn help(_: &HelperArgs) -> anyhow::Result<u8> {
+    named("wasmedge").map(|_| exit::SUCCESS)
 }

@@ -50,10 +50,11 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::demo(args, console),
         Command::Backends(args) => commands::backends::backends(args),
         Command::Inspect(args) => commands::inspect::inspect(args),
-        Command::Compile(args) => commands::compile::compile(args),
+        Command::Compile(args) => commands::compile::compile(args, console),
         Command::Conformance(args) => commands::conformance::conformance(args, console),
         Command::New(args) => commands::new::new(args),
         Command::Completions(args) => commands::completions::completions(args),
+        Command::WasmEdgeCompile(args) => backend::help(args),
     }));
     match ended {
         Ok(Ok(code)) => ExitCode::from(code),

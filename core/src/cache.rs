@@ -64,9 +64,7 @@ impl CodeCache {
     /// # Errors
     /// What [`Backend::compile`] reports.
     pub(crate) fn compile(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<Arc<dyn Module>> {
-        let key = key(backend, prepared);
-        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = self.directory.join(format!("{}-{hex}.bin", backend.info().name));
+        let (path, key) = self.entry(backend, prepared);
         if let Some(code) = read(&path, &key) {
             match backend.load(prepared.wasm(), &code) {
                 Ok(module) => return Ok(module),
@@ -84,6 +82,34 @@ impl CodeCache {
             Err(error) => tracing::warn!(%error, "the engine could not serialize its code"),
         }
         Ok(module)
+    }
+
+    /// Compiles the module, unless its code is in the cache, and sees to it that it is: to prepare the cache.
+    ///
+    /// # Errors
+    /// What [`Backend::compile`] reports; [`Kind::Unsupported`] if the backend has no code of this module to give, and
+    /// [`Kind::Config`] if the cache cannot be written.
+    pub fn fill(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<()> {
+        let name = backend.info().name;
+        let (path, key) = self.entry(backend, prepared);
+        if read(&path, &key).is_some() {
+            return Ok(());
+        }
+        let Some(code) = backend.compile(prepared.wasm())?.serialize()? else {
+            let message = format!("the backend {name} has no compiled code of this module: there is nothing to keep");
+            return Err(Error::new(Kind::Unsupported, message));
+        };
+        self.write(&path, &key, &code).map_err(|error| {
+            let message = format!("the cache directory `{}` cannot be written", self.directory.display());
+            Error::new(Kind::Config, message).with_source(error)
+        })
+    }
+
+    /// Where the module's code is kept, and its key.
+    fn entry(&self, backend: &dyn Backend, prepared: &Prepared) -> (PathBuf, Key) {
+        let key = key(backend, prepared);
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        (self.directory.join(format!("{}-{hex}.bin", backend.info().name)), key)
     }
 
     fn write(&self, path: &Path, key: &Key, code: &[u8]) -> std::io::Result<()> {

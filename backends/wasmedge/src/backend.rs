@@ -1,16 +1,12 @@
-//! The engine's settings, and the modules it loads and compiles.
+//! The backend: modules it compiles and loads, and their instances.
 
 use std::sync::Arc;
-use std::thread;
 
-use wasmedge_sdk::{CompilerOptimizationLevel, CompilerOutputFormat, RunMode, WasmStandard};
-use wasmedge_sys::{Compiler, Config, Validator, ffi};
-use wharf_core::meter::{self, Frames, Metered};
-use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Kind, Result, cpu};
+use wharf_core::meter::{self, Frames, Metered, NATIVE_STACK};
+use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Kind, Result, TrapCode, cpu};
+use wharf_wasmedge_engine::{self as engine, Compiler, Engine, SETTINGS};
 
-use crate::instance::Instance;
-use crate::raw::{self, Owned};
-use crate::signals;
+use crate::guest::{Behind, Hosts, number, trap};
 
 /// How WasmEdge runs guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -25,111 +21,52 @@ pub enum Mode {
 
 /// WasmEdge as a backend.
 pub struct WasmEdge {
-    native: Option<Arc<Settings>>,
-    interpreter: Arc<Settings>,
+    native: Option<Arc<Engine>>,
+    interpreter: Arc<Engine>,
     info: BackendInfo,
 }
 
 impl WasmEdge {
-    /// Makes the backend.
+    /// Makes the backend, whose compiler, in [`Mode::Aot`], is in this process.
     ///
-    /// The first one with [`Mode::Aot`] in a process takes over the signals `SIGSEGV`, `SIGBUS` and `SIGFPE`, and passes
-    /// on what is not a WasmEdge guest's to the handlers it found. It is best made before other engines run
-    /// guests, and never while the embedder runs code that its own WasmEdge compiled.
+    /// The first one with [`Mode::Aot`] in a process takes over fault signals, as [`Engine::native`] says.
     ///
     /// # Errors
     /// [`Kind::Engine`] if the engine cannot be set up.
     pub fn new(mode: Mode) -> Result<Self> {
-        raw::capture_log();
+        match mode {
+            Mode::Aot => Self::with_compiler(Compiler::InProcess),
+            Mode::Interpreter => Self::make(None),
+        }
+    }
+
+    /// Makes the backend, in [`Mode::Aot`], with a compiler that may be in a process of its own.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`] if the engine cannot be set up. A compiler that does not work is found when it is needed.
+    pub fn with_compiler(compiler: Compiler) -> Result<Self> {
+        Self::make(Some(Engine::native(compiler).map_err(unusable)?))
+    }
+
+    fn make(native: Option<Arc<Engine>>) -> Result<Self> {
         let mut capabilities = vec![Capability::Interrupt, Capability::MultiMemory];
-        let (native, code_key) = match mode {
-            Mode::Interpreter => (None, "interpreter".to_owned()),
-            Mode::Aot => {
-                capabilities.push(Capability::CompiledCode);
-                let code_key = format!("aot-{OPTIMIZATION:?}-{LARGE}-{}-{}", env!("CARGO_PKG_VERSION"), cpu());
-                (Some(Arc::new(Settings::new(Frames::Native)?)), code_key)
-            }
-        };
-        let engine_version = wasmedge_sys::utils::version_string();
-        let info = BackendInfo { name: "wasmedge", engine_version, code_key, capabilities };
-        let backend = WasmEdge { native, interpreter: Arc::new(Settings::new(Frames::Interpreter)?), info };
-        if mode == Mode::Aot {
-            signals::share(&backend)?;
+        let mut code_key = "interpreter".to_owned();
+        if native.is_some() {
+            capabilities.push(Capability::CompiledCode);
+            code_key = format!("aot-{SETTINGS}-{}-{}", env!("CARGO_PKG_VERSION"), cpu());
         }
-        Ok(backend)
+        let info = BackendInfo { name: "wasmedge", engine_version: Engine::version(), code_key, capabilities };
+        Ok(WasmEdge { native, interpreter: Engine::interpreter().map_err(unusable)?, info })
     }
 }
 
-/// The compiler's level for modules of up to [`LARGE`] bytes.
-const OPTIMIZATION: CompilerOptimizationLevel = CompilerOptimizationLevel::O2;
-/// Larger modules are not optimised: that takes a tenth of the time, which is minutes then, and LLVM has been seen to
-/// crash when it optimised guests of 13 MB and more.
-const LARGE: usize = 1 << 20;
-
-/// The engine's settings for one way of running guests.
-struct Settings {
-    config: Config,
-    frames: Frames,
-}
-
-impl Settings {
-    fn new(frames: Frames) -> Result<Self> {
-        let mut config = Config::create().map_err(failed)?;
-        config.set_wasm_standard(WasmStandard::Wasm2);
-        config.multi_memories(true);
-        if frames == Frames::Native {
-            config.set_run_mode(RunMode::Aot);
-        }
-        Ok(Settings { config, frames })
-    }
-
-    /// Loads a rewritten module, or what [`compile`] made of one.
-    fn load(self: &Arc<Self>, bytes: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
-        let len = u32::try_from(bytes.len())
-            .map_err(|_| Error::new(Kind::Engine, "the module is too large for WasmEdge: 4 GiB or more"))?;
-        let mut context = std::ptr::null_mut();
-        // SAFETY: creating an object, then reading the bytes for as long as they are.
-        let (parsed, fell_back) = unsafe {
-            let loader = Owned::new(ffi::WasmEdge_LoaderCreate(self.config.as_ptr()), ffi::WasmEdge_LoaderDelete)?;
-            raw::noting_fallback(|| {
-                ffi::WasmEdge_LoaderParseFromBuffer(loader.as_ptr(), &raw mut context, bytes.as_ptr(), len)
-            })
-        };
-        raw::check(parsed).map_err(|code| failed(raw::trap(code)))?;
-        // SAFETY: the engine made it for us.
-        let module = unsafe { wasmedge_sys::Module::from_raw(context) };
-        // Interpreted frames are not where compiled ones are measured.
-        if fell_back {
-            return Err(Error::new(Kind::Engine, "WasmEdge cannot use the compiled code"));
-        }
-        Validator::create(Some(&self.config)).and_then(|validator| validator.validate(&module)).map_err(failed)?;
-        let compiled = (self.frames == Frames::Native).then(|| bytes.to_vec());
-        let loaded = Arc::new(Loaded { settings: Arc::clone(self), _module: module, context });
-        Ok(Arc::new(Metered::new(Module { loaded, compiled }, self.frames)))
-    }
+fn unusable(cause: engine::Error) -> Error {
+    Error::new(Kind::Engine, "WasmEdge cannot be set up").with_source(cause)
 }
 
 /// What the engine makes of a module has failed.
-fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+fn failed(cause: engine::Error) -> Error {
     Error::new(Kind::Engine, "WasmEdge cannot load or compile the module").with_source(cause)
-}
-
-/// Compiles a rewritten module. The engine writes the module it read with the native code in a custom section.
-fn compile(wasm: &[u8]) -> Result<Vec<u8>> {
-    let directory = tempfile::Builder::new().prefix("wharf-wasmedge-").tempdir().map_err(failed)?;
-    let path = directory.path().join("code.wasm");
-    let mut settings = Settings::new(Frames::Native)?;
-    let level = if wasm.len() > LARGE { CompilerOptimizationLevel::O0 } else { OPTIMIZATION };
-    settings.config.set_aot_optimization_level(level);
-    settings.config.set_aot_compiler_output_format(CompilerOutputFormat::Wasm);
-    let compile = || Compiler::create(Some(&settings.config))?.compile_from_bytes(wasm, &path);
-    // The compiler recurses over the guest's code; on a thread of its own it has the room.
-    thread::scope(|scope| {
-        let compiler = thread::Builder::new().name("wharf-compile".to_owned()).stack_size(256 << 20);
-        let thread = compiler.spawn_scoped(scope, compile).map_err(failed)?;
-        thread.join().map_err(|_| failed("the compiling thread panicked"))?.map_err(failed)
-    })?;
-    std::fs::read(&path).map_err(failed)
 }
 
 impl Backend for WasmEdge {
@@ -139,60 +76,56 @@ impl Backend for WasmEdge {
 
     fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
         if let Some(native) = &self.native {
-            match meter::rewrite(wasm, native.frames) {
+            match meter::rewrite(wasm, Frames::Native) {
                 Err(error) if error.kind() == Kind::Limit => tracing::warn!("{error}; WasmEdge interprets the module"),
-                rewritten => return native.load(&compile(&rewritten?)?),
+                rewritten => {
+                    let code = native.compile(&rewritten?).map_err(failed)?;
+                    let module = Module { module: native.load(&code).map_err(failed)?, code: Some(code) };
+                    return Ok(Arc::new(Metered::new(module, Frames::Native)));
+                }
             }
         }
-        self.interpreter.load(&meter::rewrite(wasm, self.interpreter.frames)?)
+        let rewritten = meter::rewrite(wasm, Frames::Interpreter)?;
+        let module = Module { module: self.interpreter.load(&rewritten).map_err(failed)?, code: None };
+        Ok(Arc::new(Metered::new(module, Frames::Interpreter)))
     }
 
     fn load(&self, _wasm: &[u8], code: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
-        let native = self.native.as_ref();
-        native.ok_or_else(|| Error::new(Kind::Engine, "WasmEdge's interpreter takes no compiled code"))?.load(code)
-    }
-}
-
-/// A module as the engine has loaded it.
-pub(crate) struct Loaded {
-    settings: Arc<Settings>,
-    _module: wasmedge_sys::Module,
-    context: *const ffi::WasmEdge_ASTModuleContext,
-}
-
-// SAFETY: the module is bound to no thread. Only what reads it is called with it, which the engine lets threads do at a
-// time.
-unsafe impl Send for Loaded {}
-// SAFETY: as above.
-unsafe impl Sync for Loaded {}
-
-impl Loaded {
-    pub(crate) fn config(&self) -> *const ffi::WasmEdge_ConfigureContext {
-        self.settings.config.as_ptr()
-    }
-
-    pub(crate) fn module(&self) -> *const ffi::WasmEdge_ASTModuleContext {
-        self.context
-    }
-
-    pub(crate) fn is_native(&self) -> bool {
-        self.settings.frames == Frames::Native
+        let native = self.native.as_ref().ok_or_else(|| failed(engine::Error::Interpreter))?;
+        let module = Module { module: native.load(code).map_err(failed)?, code: Some(code.to_vec()) };
+        Ok(Arc::new(Metered::new(module, Frames::Native)))
     }
 }
 
 /// A loaded module.
 struct Module {
-    loaded: Arc<Loaded>,
+    module: engine::Module,
     /// The compiled code, as the engine wrote it.
-    compiled: Option<Vec<u8>>,
+    code: Option<Vec<u8>>,
 }
 
 impl wharf_core::Module for Module {
     fn serialize(&self) -> Result<Option<Vec<u8>>> {
-        Ok(self.compiled.clone())
+        Ok(self.code.clone())
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn wharf_core::Instance>> {
-        Ok(Box::new(Instance::new(&self.loaded, imports)?))
+        let types = imports.types().iter();
+        let numbers = |types: &[_]| types.iter().map(number).collect();
+        let signatures = types.map(|import| (&*import.name, numbers(&import.ty.params), numbers(&import.ty.results)));
+        // The names are the meter's: the same module's for all.
+        let module = imports.types().first().map_or("", |import| import.module.as_str());
+        let made = engine::imports(module, signatures, Hosts(Arc::clone(&imports)))
+            .and_then(|hosts| self.module.instantiate(hosts, NATIVE_STACK));
+        match made {
+            Ok(instance) => Ok(Box::new(Behind(instance))),
+            Err(engine::Error::Refused(failure)) => {
+                let trap = trap(failure);
+                let in_bounds = !matches!(trap.code, TrapCode::MemoryOutOfBounds | TrapCode::TableOutOfBounds);
+                let kind = if in_bounds { Kind::Engine } else { Kind::Trap };
+                Err(Error::new(kind, "the module cannot be instantiated").with_source(trap))
+            }
+            Err(error) => Err(Error::new(Kind::Engine, "the module cannot be instantiated").with_source(error)),
+        }
     }
 }

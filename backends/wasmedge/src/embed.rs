@@ -1,15 +1,13 @@
 //! wharf's imports as an import object for an embedder's own WasmEdge.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
-
-use wasmedge_sdk::ImportObject;
-use wasmedge_sys::ffi;
 use wharf_core::abi::{Function, experimental};
 use wharf_core::{Error, Kind, Result, Stop};
+use wharf_wasmedge_engine::{self as engine, Failure, Guest, Host, ImportModule, code};
 
-use crate::guest::{Guest, Host, host_function};
-use crate::raw::Code;
+use crate::guest::{Behind, number};
+
+/// An import object, as `wasmedge-sdk` takes it, of functions over a state.
+pub type ImportObject<C> = ImportModule<Table<C>>;
 
 /// Makes the import object with the `wasi_experimental_http` functions, for the guests of one store.
 ///
@@ -37,32 +35,34 @@ pub fn function_imports<C: Send + Sync + 'static>(
     functions: &'static [Function<C>],
     state: C,
 ) -> Result<ImportObject<C>> {
-    let mut object = ImportObject::create(module, Box::new(state)).map_err(|error| {
+    let signatures = functions.iter().map(|function| {
+        let (ty, numbers) = (function.ty(), |types: &[_]| types.iter().map(number).collect());
+        (function.name, numbers(&ty.params), numbers(&ty.results))
+    });
+    engine::imports(module, signatures, Table { functions, state }).map_err(|error| {
         Error::new(Kind::Engine, format!("WasmEdge cannot make the imports `{module}`")).with_source(error)
-    })?;
-    for function in functions {
-        // SAFETY: `function` lives for ever. The state is boxed in the object, which drops it after the functions, and
-        // only shared references to it are made.
-        let host = unsafe { host_function(&function.ty(), ptr::from_ref(function), object.get_host_data())? };
-        object.add_func(function.name, host);
-    }
-    Ok(object)
+    })
 }
 
-impl<C> Host<C> for Function<C> {
-    fn call(&self, state: &C, guest: &mut Guest, slots: &mut [u64]) -> Result<(), Code> {
-        // A panic must not unwind into the engine. The panic hook has reported it.
-        match catch_unwind(AssertUnwindSafe(|| (self.call)(state, guest, slots))) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Stop::Exit(status))) => {
-                tracing::debug!("the guest exited with status {status} in `{}`", self.name);
-                Err(ffi::WasmEdge_ErrCode_Terminated)
+/// The functions of an ABI, and what they work on.
+pub struct Table<C: 'static> {
+    functions: &'static [Function<C>],
+    state: C,
+}
+
+impl<C: Send + Sync> Host for Table<C> {
+    fn call(&self, index: usize, guest: &mut Guest<'_>, slots: &mut [u64]) -> Result<(), Failure> {
+        let function = &self.functions[index];
+        match (function.call)(&self.state, &mut Behind(guest), slots) {
+            Ok(()) => Ok(()),
+            Err(Stop::Exit(status)) => {
+                tracing::debug!("the guest exited with status {status} in `{}`", function.name);
+                Err(Failure(code::TERMINATED))
             }
-            Ok(Err(Stop::Error(error))) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "`{}` ended the guest", self.name);
-                Err(ffi::WasmEdge_ErrCode_HostFuncError)
+            Err(Stop::Error(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "`{}` ended the guest", function.name);
+                Err(Failure(code::HOST_FUNCTION_FAILED))
             }
-            Err(_) => Err(ffi::WasmEdge_ErrCode_HostFuncError),
         }
     }
 }

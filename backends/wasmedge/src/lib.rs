@@ -3,21 +3,37 @@
 //! [`WasmEdge`] is the backend. [`experimental_imports`] makes the import object for an embedder's own WasmEdge.
 //!
 //! WasmEdge bounds neither the stack nor the time of a guest, which core's [`meter`](wharf_core::meter) makes up for.
-//! Its compiled code shares no fault signals with other engines, which `signals` makes up for.
+//! Its C interface, its fault signals and its compiler are the business of [`wharf_wasmedge_engine`], which knows
+//! nothing of wharf.
 //!
-//! - `backend`: the engine's settings, loading and compiling;
-//! - `instance`: instances, and the stack that compiled guests run on;
-//! - `guest`: calls both ways, for wharf's instances and the embedder's;
-//! - `signals`: faults of compiled guests beside those of other engines;
-//! - `raw`: the engine's objects, codes and log;
+//! - `backend`: the seam;
+//! - `guest`: guests, host functions, types and traps as core knows them;
 //! - `embed`: the embedder's import object.
+//!
+//! # The compiler in a process of its own
+//! By default LLVM compiles in the host's process. With [`Compiler::Process`] a [`Helper`] does: any program that calls
+//! [`run_helper`] with the arguments it is started with, such as the host's own, or `wharf wasmedge-compile`.
+//!
+//! ```no_run
+//! use wharf_wasmedge::{Compiler, Helper, WasmEdge};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut arguments = std::env::args_os().skip(1);
+//! if arguments.next().is_some_and(|first| first == "compile-for-wasmedge") {
+//!     return Ok(wharf_wasmedge::run_helper(arguments)?);
+//! }
+//! let helper = Helper::new(std::env::current_exe()?, ["compile-for-wasmedge"]);
+//! let backend = WasmEdge::with_compiler(Compiler::Process(helper))?;
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
 
 mod backend;
 mod embed;
 mod guest;
-mod instance;
-mod raw;
-mod signals;
 
 pub use backend::{Mode, WasmEdge};
-pub use embed::{experimental_imports, function_imports};
+pub use embed::{ImportObject, Table, experimental_imports, function_imports};
+pub use wharf_wasmedge_engine::{Compiler, Helper, run_helper};

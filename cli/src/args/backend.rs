@@ -39,3 +39,13 @@ pub(crate) enum WasmEdgeMode {
     /// Interpret: slow code, starts at once
     Interpreter,
 }
+
+/// The hidden command that is WasmEdge's compiler, in a process of its own.
+pub(crate) const HELPER: &str = "wasmedge-compile";
+
+/// What one process of wharf's tells another.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HelperArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub(crate) rest: Vec<std::ffi::OsString>,
+}

@@ -10,11 +10,12 @@ mod values;
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(crate) use self::backend::{BackendArgs, ComponentHost, HostArgs, WasmEdgeMode};
+pub(crate) use self::backend::{BackendArgs, ComponentHost, HELPER, HelperArgs, HostArgs, WasmEdgeMode};
 pub(crate) use self::conformance::ConformanceArgs;
 #[cfg(test)]
 pub(crate) use self::global::Color;
@@ -47,14 +48,17 @@ pub(crate) enum Command {
     Backends(BackendsArgs),
     /// Say which ABIs a guest speaks, or which interfaces, what it imports, and what would keep it from running
     Inspect(InspectArgs),
-    /// Make one core module of a component, which runs on engines that know no components
-    Compile(CompileArgs),
+    /// Make one core module of a component, which runs on engines that know no components; or fill the cache
+    Compile(Box<CompileArgs>),
     /// Run the conformance suite
     Conformance(ConformanceArgs),
     /// Write a project for a guest of your own
     New(NewArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+    /// Compile one module for WasmEdge: how this program starts itself, and nothing for people
+    #[command(name = HELPER, hide = true, disable_help_flag = true)]
+    WasmEdgeCompile(HelperArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,24 +84,33 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompileArgs {
-    /// A WebAssembly component
+    /// A WebAssembly component; for the cache, a module will do
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// Where the result is written
+    /// Where the result is written, except for the cache
     #[arg(short, long = "output", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) out: PathBuf,
+    pub(crate) out: Option<PathBuf>,
     /// What is written
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Emit::Core)]
     pub(crate) emit: Emit,
     /// Keep the names of functions, for backtraces
     #[arg(long)]
     pub(crate) names: bool,
+    /// For the cache: how large the guest's memory may grow, the same as when it is run
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "4GiB")]
+    pub(crate) max_memory: ByteSize,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Emit {
     /// One core module whose imports are host functions, with a custom section that explains them
     Core,
+    /// The backend's code, into the cache: the guest then starts at once with the same backend
+    Cache,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,23 +1,37 @@
 //! `wharf compile`.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Context;
 use wharf_component::{FlattenOptions, flatten};
 
-use crate::args::{CompileArgs, Emit};
-use crate::commands::read_module;
-use crate::exit;
+use crate::args::{CompileArgs, Emit, Usage};
+use crate::commands::{load, read_module};
+use crate::console::Console;
+use crate::{backend, exit};
 
-pub(crate) fn compile(args: &CompileArgs) -> anyhow::Result<u8> {
+pub(crate) fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<u8> {
+    match (args.emit, &args.out) {
+        (Emit::Core, Some(out)) => emit_core(args, out),
+        (Emit::Core, None) => Err(Usage("--output says where the core module is written".to_owned()).into()),
+        (Emit::Cache, None) if !args.cache.no_cache => {
+            let backend = backend::make(&args.backend)?;
+            load::fill_cache(&*backend, &args.file, args.max_memory, &args.cache, console)?;
+            Ok(exit::SUCCESS)
+        }
+        (Emit::Cache, _) => Err(Usage("--emit cache goes with neither --output nor --no-cache".to_owned()).into()),
+    }
+}
+
+fn emit_core(args: &CompileArgs, out: &Path) -> anyhow::Result<u8> {
     let options = FlattenOptions { keep_names: args.names, ..FlattenOptions::default() };
     let component = read_module(&args.file, options.max_component_bytes)?;
-    let Emit::Core = args.emit;
     let flattened = flatten(&component, &options).with_context(|| format!("`{}`", args.file.display()))?;
-    fs::write(&args.out, &flattened.wasm).with_context(|| format!("cannot write `{}`", args.out.display()))?;
+    fs::write(out, &flattened.wasm).with_context(|| format!("cannot write `{}`", out.display()))?;
     tracing::info!(
         "{}: {} imports, {} exports, {} memories, {} tables, {} bytes",
-        args.out.display(),
+        out.display(),
         flattened.plan.imports.len(),
         flattened.plan.exports.len(),
         flattened.plan.memory_count,

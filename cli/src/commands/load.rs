@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use etcetera::BaseStrategy;
-use wharf::core::{Backend, Capability, CodeCache, Guest, HostedGuest, LoadOptions};
+use wharf::core::{Backend, Capability, CodeCache, Guest, HostedGuest, LoadOptions, Prepared};
 use wharf_component::{FlattenOptions, flatten, is_component, wasi03};
 
 use crate::args::{CacheArgs, ComponentHost, HostArgs, Usage};
@@ -24,24 +24,53 @@ pub(crate) fn guest(
     console: Console,
 ) -> anyhow::Result<Arc<dyn HostedGuest>> {
     let options = LoadOptions { max_memory: max_memory.as_u64(), cache: cache(cache_args)?, ..LoadOptions::default() };
-    let mut wasm = read_module(path, options.max_module_bytes)?;
-    let what = path.file_name().unwrap_or_default().to_string_lossy();
-    let named = || format!("`{}`", path.display());
-    let progress = Progress::start(console, &format!("compiling {what} with {}", backend.info().name));
-    let host = choose(host.component_host, backend.info().name, path, &wasm)?;
-    if host == ComponentHost::Native {
-        let guest = native(&wasm, &options);
-        drop(progress);
-        return guest.with_context(named);
+    let wasm = read_module(path, options.max_module_bytes)?;
+    if choose(host.component_host, backend.info().name, path, &wasm)? == ComponentHost::Native {
+        let _progress = compiling(backend, path, console);
+        return native(&wasm, &options).with_context(|| format!("`{}`", path.display()));
     }
+    let load = |wasm: &[u8]| Guest::load(backend, wasm, &options);
+    Ok(Arc::new(with_module(backend, path, wasm, console, load)?))
+}
+
+/// Compiles the module or component at `path` and keeps the code, for when [`guest`] loads it with the same options.
+pub(crate) fn fill_cache(
+    backend: &dyn Backend,
+    path: &Path,
+    max_memory: ByteSize,
+    cache_args: &CacheArgs,
+    console: Console,
+) -> anyhow::Result<()> {
+    let cache =
+        cache(cache_args)?.context("there is no directory to keep compiled code in; name one with --cache-dir")?;
+    let options = LoadOptions { max_memory: max_memory.as_u64(), ..LoadOptions::default() };
+    let fill = |wasm: &[u8]| cache.fill(backend, &Prepared::new(wasm, &options)?);
+    with_module(backend, path, read_module(path, options.max_module_bytes)?, console, fill)
+}
+
+/// Hands what was read from `path`, a component flattened, to what loads it, while progress is shown.
+fn with_module<T>(
+    backend: &dyn Backend,
+    path: &Path,
+    mut wasm: Vec<u8>,
+    console: Console,
+    load: impl FnOnce(&[u8]) -> wharf::core::Result<T>,
+) -> anyhow::Result<T> {
+    let named = || format!("`{}`", path.display());
+    let progress = compiling(backend, path, console);
     if is_component(&wasm) {
         let multi_memory = backend.info().can(Capability::MultiMemory);
         let options = FlattenOptions { multi_memory, keep_names: true, ..FlattenOptions::default() };
         wasm = flatten(&wasm, &options).with_context(named)?.wasm;
     }
-    let guest = Guest::load(backend, &wasm, &options);
+    let loaded = load(&wasm);
     drop(progress);
-    Ok(Arc::new(guest.with_context(named)?))
+    loaded.with_context(named)
+}
+
+fn compiling(backend: &dyn Backend, path: &Path, console: Console) -> Progress {
+    let what = path.file_name().unwrap_or_default().to_string_lossy();
+    Progress::start(console, &format!("compiling {what} with {}", backend.info().name))
 }
 
 /// Which host the guest runs on: the one asked for, or else the one that can.

@@ -8,7 +8,8 @@
 //! any other to the handlers that were there before. (It also spares every call six system calls.)
 //!
 //! That first entry is also the first compilation, with which LLVM takes over a dozen more signals, among them the
-//! `SIGILL` that other engines trap with and the `SIGINT` of the embedder. These are given back.
+//! `SIGILL` that other engines trap with and the `SIGINT` of the embedder. These are given back. What is compiled is
+//! [`CALLING`], in this process wherever guests are compiled: that takes ten milliseconds, and can be trusted.
 
 use std::cell::Cell;
 use std::io;
@@ -21,7 +22,12 @@ use libc::{
     SA_ONSTACK, SA_SIGINFO, SIG_DFL, SIG_IGN, SIGABRT, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGQUIT, SIGSEGV,
     SIGSYS, SIGTERM, SIGTRAP, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ, c_int, c_void, siginfo_t,
 };
-use wharf_core::{Backend, Caller, Calls, Error, FuncType, Import, Imports, Kind, Result, Stop};
+
+use crate::compiler::Compiler;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::guest::{AsGuest, Guest, Host, imports};
+use crate::raw::Failure;
 
 /// The signals of WasmEdge's own handlers.
 const FAULTS: [c_int; 3] = [SIGSEGV, SIGBUS, SIGFPE];
@@ -34,6 +40,10 @@ struct Faults {
     others: [libc::sigaction; 3],
     wasmedges: [libc::sigaction; 3],
 }
+
+/// Room for a guest that calls one host function.
+const STAY_STACK: usize = 256 << 10;
+const UNPREPARED: &str = "cannot prepare the process for code compiled by WasmEdge";
 
 static SHARED: OnceLock<Faults> = OnceLock::new();
 
@@ -51,14 +61,14 @@ pub(crate) fn as_guest<R>(guest: bool, f: impl FnOnce() -> R) -> R {
 }
 
 /// Makes WasmEdge's fault handlers final and shares the signals with whoever had them. Once in a process.
-pub(crate) fn share(backend: &dyn Backend) -> Result<()> {
+pub(crate) fn share(engine: &Arc<Engine>) -> Result<(), Error> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if SHARED.get().is_some() {
         return Ok(());
     }
     let (others, llvms) = (FAULTS.map(current), LLVMS.map(current));
-    stay_in_guest(backend)?;
+    stay_in_guest(engine)?;
     SHARED.get_or_init(|| Faults { others, wasmedges: FAULTS.map(current) });
     // SAFETY: all zeroes is a valid action.
     let mut ours: libc::sigaction = unsafe { zeroed() };
@@ -68,14 +78,10 @@ pub(crate) fn share(backend: &dyn Backend) -> Result<()> {
     for (signal, action) in given_back.chain(FAULTS.into_iter().map(|signal| (signal, ours))) {
         // SAFETY: the action was in force before, or is `handle`, which only does what a handler may.
         if unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } != 0 {
-            return Err(failed(io::Error::last_os_error()));
+            return Err(Error::system(UNPREPARED)(io::Error::last_os_error()));
         }
     }
     Ok(())
-}
-
-fn failed(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(Kind::Engine, "cannot prepare the process for code compiled by WasmEdge").with_source(cause)
 }
 
 fn current(signal: c_int) -> libc::sigaction {
@@ -118,8 +124,8 @@ const CALLING: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x05\x01\0\0\0\0
 /// A host function that says it was reached and never returns.
 struct Stay(Mutex<mpsc::Sender<()>>);
 
-impl Calls for Stay {
-    fn call(&self, _index: usize, _caller: &mut dyn Caller, _slots: &mut [u64]) -> Result<(), Stop> {
+impl Host for Stay {
+    fn call(&self, _index: usize, _guest: &mut Guest<'_>, _slots: &mut [u64]) -> Result<(), Failure> {
         let _sent = self.0.lock().unwrap_or_else(PoisonError::into_inner).send(());
         loop {
             thread::park();
@@ -128,13 +134,12 @@ impl Calls for Stay {
 }
 
 /// Starts a thread that enters compiled code for good; returns when it has.
-fn stay_in_guest(backend: &dyn Backend) -> Result<()> {
+fn stay_in_guest(engine: &Arc<Engine>) -> Result<(), Error> {
     let (reached, wait) = mpsc::channel();
-    let ty = FuncType { params: Vec::new(), results: Vec::new() };
-    let import = Import { module: String::new(), name: String::new(), ty };
-    let imports = Imports::new(Arc::from([import]), Stay(Mutex::new(reached)));
-    let mut instance = backend.compile(CALLING)?.instantiate(Arc::new(imports))?;
-    let thread = thread::Builder::new().name("wharf-wasmedge".to_owned()).stack_size(256 << 10);
-    thread.spawn(move || instance.call("run", &mut [])).map_err(failed)?;
-    wait.recv_timeout(Duration::from_secs(60)).map_err(failed)
+    let stay = imports("", [("", Vec::new(), Vec::new())], Stay(Mutex::new(reached)))?;
+    let mut instance = engine.load(&Compiler::InProcess.compile(CALLING)?)?.instantiate(stay, STAY_STACK)?;
+    let thread = thread::Builder::new().name("wasmedge-signals".to_owned()).stack_size(STAY_STACK);
+    thread.spawn(move || instance.guest().call("run", &mut [])).map_err(Error::system(UNPREPARED))?;
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "compiled code does not run");
+    wait.recv_timeout(Duration::from_secs(60)).map_err(late).map_err(Error::system(UNPREPARED))
 }

@@ -1,0 +1,82 @@
+//! What goes wrong with the engine.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::raw::Failure;
+
+/// Why the engine could not be set up, or could not compile, load or instantiate a module.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine ran out of memory, or says so.
+    #[error("WasmEdge could not allocate an object")]
+    Allocation,
+    /// The engine refused the module, or trapped when it placed the module's segments.
+    #[error("WasmEdge refused the module")]
+    Refused(#[source] Failure),
+    /// The engine takes modules of less than 4 GiB.
+    #[error("the module is too large for WasmEdge: 4 GiB or more")]
+    TooLarge,
+    /// The code was compiled by another version, for another processor, or is damaged.
+    #[error("WasmEdge cannot use the compiled code")]
+    UselessCode,
+    /// An interpreter was asked to compile.
+    #[error("WasmEdge's interpreter takes no compiled code")]
+    Interpreter,
+    /// The operating system refused something.
+    #[error("{what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The compiler's process could not be started.
+    #[error("the compiler `{}` cannot be started", program.display())]
+    NoCompiler {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The compiler's process failed: it refused the module, crashed, was killed, or ran out of memory.
+    #[error("the compiler failed ({status}){words}")]
+    Compiler {
+        /// How it ended.
+        status: ExitStatus,
+        /// The first line that it wrote to its standard error, after `: `; empty if there is none.
+        words: String,
+    },
+    /// The compiler's process took too long and was killed.
+    #[error("the compiler took longer than {} s and was ended; interpret the module, or allow more time", .0.as_secs_f32())]
+    CompilerTime(Duration),
+    /// The compiler wrote no code, or part of it: the disk may be full.
+    #[error("the compiler left no complete code; is there space in the directory for temporary files?")]
+    Incomplete,
+    /// The compiler's process was started by another version of this crate.
+    #[error("the compiler is {there}, and the module is for {here}")]
+    Version {
+        /// The process's version.
+        there: String,
+        /// The version that it was asked for.
+        here: String,
+    },
+}
+
+impl Error {
+    /// Wraps an error of the operating system.
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Error::System { what, source }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Error::Refused(failure)
+    }
+}

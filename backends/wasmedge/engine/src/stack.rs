@@ -1,0 +1,50 @@
+//! The stack that compiled guests run on.
+
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use corosensei::stack::DefaultStack;
+
+use crate::error::Error;
+
+/// Room for the signal handlers, of which WasmEdge's walks the stack.
+const SIGNAL_STACK: usize = 64 << 10;
+
+/// A stack for compiled guests, and one for signal handlers meanwhile. Only the pages that are used take memory.
+pub(crate) struct Stack {
+    stack: DefaultStack,
+    signals: Box<[MaybeUninit<u8>]>,
+}
+
+impl Stack {
+    pub(crate) fn new(size: usize) -> Result<Self, Error> {
+        let stack = DefaultStack::new(size).map_err(Error::system("no memory for a guest's stack"))?;
+        Ok(Stack { stack, signals: Box::new_uninit_slice(SIGNAL_STACK) })
+    }
+
+    /// Runs `f`, which enters a guest, on this stack.
+    pub(crate) fn run<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        let ss_sp = self.signals.as_mut_ptr().cast();
+        let _before = SignalStack::set(libc::stack_t { ss_sp, ss_flags: 0, ss_size: SIGNAL_STACK });
+        corosensei::on_stack(&mut self.stack, f)
+    }
+}
+
+/// The stack for signal handlers that the thread had before; it is set again when this is dropped.
+struct SignalStack(libc::stack_t);
+
+impl SignalStack {
+    fn set(new: libc::stack_t) -> Self {
+        let mut old = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        // SAFETY: `new` is memory that outlives this guard or its owner, and the thread is not in a handler.
+        unsafe { libc::sigaltstack(&raw const new, &raw mut old) };
+        SignalStack(old)
+    }
+}
+
+impl Drop for SignalStack {
+    fn drop(&mut self) {
+        // SAFETY: the stack that the thread had before.
+        unsafe { libc::sigaltstack(&raw const self.0, ptr::null_mut()) };
+    }
+}
