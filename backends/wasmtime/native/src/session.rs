@@ -278,16 +278,16 @@ struct Watchdog(AbortHandle);
 
 impl Watchdog {
     fn start(run: &Run, engine: Engine) -> Self {
-        let run = run.clone();
+        let (deadline, cancel) = (run.deadline(), run.cancel_token());
         let watch = async move {
-            match run.deadline() {
+            match deadline {
                 Some(deadline) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(deadline.into()) => {}
-                        () = run.cancel_token().cancelled() => {}
+                        () = cancel.cancelled() => {}
                     }
                 }
-                None => run.cancel_token().cancelled().await,
+                None => cancel.cancelled().await,
             }
             // Every guest of the engine yields once, and those that are not over go on.
             engine.increment_epoch();
