@@ -1,8 +1,5 @@
 //! `wharf new`: what it writes builds and runs with the commands it prints, and what it refuses.
 
-#[allow(dead_code, reason = "each test uses a part")]
-#[path = "support/served.rs"]
-mod served;
 mod support;
 
 use std::fs;
@@ -10,8 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use served::{Served, client};
+use support::served::{Served, client};
+use support::server::{GO, PATIENCE};
 use support::{Ended, Files, backends, end, wharf};
+use wharf_conformance::origin::{Origin, Reply};
 
 /// `wharf new` in the directory of this test.
 fn new(files: &Files, args: &[&str]) -> Ended {
@@ -36,7 +35,7 @@ fn what_is_there_is_listed() {
     let files = Files::new();
     let listed = new(&files, &["--list"]);
     assert_eq!((listed.code, listed.err.as_str()), (Some(0), ""));
-    for language in ["js", "python", "rust"] {
+    for language in ["assemblyscript", "c", "go", "js", "python", "rust"] {
         assert!(listed.out.lines().any(|line| line.split_whitespace().next() == Some(language)), "{}", listed.out);
     }
     for line in listed.out.lines() {
@@ -94,18 +93,36 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 #[ignore = "builds with the wasm toolchain and the package registry: ./check has both"]
 fn a_project_in_rust_builds_tests_and_serves() {
-    builds_and_serves("rust", |build| format!("cargo test --quiet >&2 && {}", toolchain(build)));
+    builds("rust", |build| format!("cargo test --quiet >&2 && {}", toolchain(build)), serves);
 }
 
 #[test]
 #[ignore = "builds with what setup/node.sh provides and the package registry: ./check has both"]
 fn a_project_in_javascript_builds_and_serves() {
-    let found = set_up("node.sh");
-    // A Node that the set-up brings has its npm, but no program of that name.
-    let npm = r#"PATH=$(dirname "$WHARF_NODE"):$PATH
-        npm_cli=$(dirname "$WHARF_NODE")/../lib/node_modules/npm/bin/npm-cli.js
-        command -v npm >/dev/null || npm() { node "$npm_cli" "$@"; }"#;
-    builds_and_serves("js", |build| format!("{found}\n{npm}\n{build}"));
+    builds("js", npm, serves);
+}
+
+#[test]
+#[ignore = "builds with what setup/node.sh provides and the package registry: ./check has both"]
+fn a_project_in_assemblyscript_builds_and_fetches() {
+    builds("assemblyscript", npm, fetches);
+}
+
+#[test]
+#[ignore = "builds with what setup/c.sh provides: ./check has it"]
+fn a_project_in_c_builds_and_fetches() {
+    let found = set_up("c.sh");
+    let sysroot = "${WHARF_WASM_SYSROOT:+--sysroot=$WHARF_WASM_SYSROOT}";
+    let around = |build: &str| format!("{found}\n{build} CC=\"$WHARF_WASM_CC\" SYSROOT=\"{sysroot}\"");
+    builds("c", around, fetches);
+}
+
+#[test]
+#[ignore = "builds with what setup/go.sh provides: ./check has it"]
+fn a_project_in_go_builds_tests_and_listens() {
+    let found = set_up("go.sh");
+    let around = |build: &str| format!("{found}\nPATH=$(dirname \"$WHARF_GO\"):$PATH\ngo test . >&2\n{build}");
+    builds("go", around, listens);
 }
 
 #[test]
@@ -113,11 +130,11 @@ fn a_project_in_javascript_builds_and_serves() {
 fn a_project_in_python_builds_and_serves() {
     // It sees to it that Python has venv.
     set_up("python.sh");
-    builds_and_serves("python", str::to_owned);
+    builds("python", str::to_owned, serves);
 }
 
-/// A new project builds with the printed command, within what the machine needs for it, and serves.
-fn builds_and_serves(language: &str, around: impl Fn(&str) -> String) {
+/// A new project builds with the printed command, within what the machine needs for it, and the other one runs it.
+fn builds(language: &str, around: impl Fn(&str) -> String, runs: impl Fn(&Path, &str)) {
     let files = Files::new();
     let written = new(&files, &["--lang", language, "my-guest"]);
     assert_eq!(written.code, Some(0), "{written:?}");
@@ -125,7 +142,16 @@ fn builds_and_serves(language: &str, around: impl Fn(&str) -> String) {
     let project = files.path().join("my-guest");
     let built = shell(&project, &around(&build));
     assert_eq!(built.code, Some(0), "{built:?}");
-    serves(&project, &run);
+    runs(&project, &run);
+}
+
+/// A command of npm. A Node that the set-up brings has its npm, but no program of that name.
+fn npm(command: &str) -> String {
+    let found = set_up("node.sh");
+    let npm = r#"PATH=$(dirname "$WHARF_NODE"):$PATH
+        npm_cli=$(dirname "$WHARF_NODE")/../lib/node_modules/npm/bin/npm-cli.js
+        command -v npm >/dev/null || npm() { node "$npm_cli" "$@"; }"#;
+    format!("{found}\n{npm}\n{command}")
 }
 
 /// A cargo command, with what makes up for a missing target in the toolchain where the set-up says so.
@@ -161,6 +187,36 @@ fn serves(project: &Path, run: &str) {
         let served = Served::start(&[mode, &["--backend", backend, guest.to_str().unwrap()]].concat());
         // The first request to a component that brings an interpreter takes long on a busy machine.
         let request = client().get(format!("{}/hello", served.base)).timeout(Duration::from_secs(600));
+        let response = request.send().unwrap();
+        assert_eq!(response.status(), 200, "{backend}");
+        assert_eq!(response.text().unwrap(), "hello from /hello\n", "{backend}");
+    }
+}
+
+/// The printed `wharf run`, with another origin, prints the same on every backend: what that answers is in it.
+fn fetches(project: &Path, run: &str) {
+    let origin = Origin::replying(Reply::status(200).body("from the origin")).unwrap();
+    let run = run.replace("https://example.com/", &origin.url("/")).replace("https://example.com", &origin.base());
+    let args: Vec<&str> = run.split_whitespace().skip(2).collect();
+    let printed = backends().into_iter().map(|backend| {
+        let ended = end(wharf(&[&["run", "--quiet", "--backend", backend], &args[..]].concat()).current_dir(project));
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{backend}: {}", ended.out);
+        assert!(ended.out.contains("from the origin"), "{backend}: {}", ended.out);
+        ended.out
+    });
+    let printed: Vec<String> = printed.collect();
+    assert!(printed.iter().all(|other| *other == printed[0]), "{printed:?}");
+}
+
+/// The printed `wharf run --tcplisten` greets the same on every backend.
+fn listens(project: &Path, run: &str) {
+    let run = run.replace(":8080", ":0");
+    let args: Vec<&str> = run.split_whitespace().skip(2).collect();
+    for backend in backends() {
+        let mut command = wharf(&[&["run", "--backend", backend], &args[..]].concat());
+        command.current_dir(project);
+        let server = GO.start_as(command);
+        let request = client().get(format!("http://{}/hello", server.address)).timeout(PATIENCE);
         let response = request.send().unwrap();
         assert_eq!(response.status(), 200, "{backend}");
         assert_eq!(response.text().unwrap(), "hello from /hello\n", "{backend}");

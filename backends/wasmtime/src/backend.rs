@@ -38,8 +38,8 @@ impl Wasmtime {
     pub fn new() -> Result<Self> {
         let mut config = Config::new();
         config.epoch_interruption(true).max_wasm_stack(GUEST_STACK).collector(Collector::Null);
-        let engine = Engine::new(&config)
-            .map_err(|error| engine_error("wasmtime cannot make an engine for this machine", error))?;
+        let engine =
+            Engine::new(&config).map_err(|error| engine_error("wasmtime does not support this machine", error))?;
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(POOL).total_memories(POOL).total_tables(POOL);
         pool.table_elements(TABLE_ELEMENTS).max_unused_warm_slots(POOL);
@@ -75,9 +75,8 @@ impl Backend for Wasmtime {
             let code = unsafe { Code::deserialize(clock.engine(), code) }?;
             Ok((Arc::clone(clock), instance::link(&code)?))
         };
-        let linked: Vec<wasmtime::Result<_>> = self.clocks.iter().map(link).collect();
         // What has more memories or tables than the pool holds for one instance goes without the pool.
-        let (engines, failed): (Vec<_>, Vec<_>) = linked.into_iter().partition(wasmtime::Result::is_ok);
+        let (engines, failed): (Vec<_>, Vec<_>) = self.clocks.iter().map(link).partition(wasmtime::Result::is_ok);
         match failed.into_iter().find_map(wasmtime::Result::err).filter(|_| engines.is_empty()) {
             Some(error) => Err(engine_error("wasmtime cannot load the compiled code", error)),
             None => Ok(Arc::new(Compiled { engines: engines.into_iter().flatten().collect() })),

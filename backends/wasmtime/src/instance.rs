@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{
-    AsContext, AsContextMut, Extern, InstancePre, Linker, Memory, Module, PoolConcurrencyLimitError, Store,
-};
+use wasmtime::{AsContext, AsContextMut, Extern, InstancePre, Linker, Memory, PoolConcurrencyLimitError, Store};
 use wharf_core::{Error, Imports, Instance, Interrupt, Kind, Result};
 
 use crate::backend::{Compiled, engine_error};
@@ -56,7 +54,7 @@ fn find(store: &mut impl AsContextMut<Data = Data>, export: &str) -> Option<Exte
 }
 
 /// Links the imports of `module`, each with a name of its own, to trampolines to the functions with the same indices.
-pub(crate) fn link(module: &Module) -> wasmtime::Result<InstancePre<Data>> {
+pub(crate) fn link(module: &wasmtime::Module) -> wasmtime::Result<InstancePre<Data>> {
     let mut linker = Linker::new(module.engine());
     for (index, import) in module.imports().enumerate() {
         let import_ty = import.ty();
