@@ -195,7 +195,7 @@ fn serves(project: &Path, run: &str) {
 
 /// The printed `wharf run`, with another origin, prints the same on every backend: what that answers is in it.
 fn fetches(project: &Path, run: &str) {
-    let origin = Origin::replying(Reply::status(200).body("from the origin")).unwrap();
+    let origin = Origin::replying(Reply::ok("from the origin")).unwrap();
     let run = run.replace("https://example.com/", &origin.url("/")).replace("https://example.com", &origin.base());
     let args: Vec<&str> = run.split_whitespace().skip(2).collect();
     let printed = backends().into_iter().map(|backend| {
