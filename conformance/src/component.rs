@@ -42,8 +42,13 @@ const WINDOW: &str = r#"
 const WINDOW_WIT: &str =
     "export peek: func(at: u32, len: u32) -> list<u8>;\nexport poke: func(at: u32, bytes: list<u8>);\n";
 
-/// A memory that has room for the [`WINDOW`].
-const MEMORY: &str = r#"(memory (export "memory") 4 4)"#;
+/// How the text of a memory begins that has room for the [`WINDOW`].
+const MEMORY: &str = r#"(memory (export "memory") 4 "#;
+
+/// The option in an import's name that says how strings are encoded, and what it is for a component, whose functions
+/// all have the same.
+const ENCODINGS: [(&str, StringEncoding); 2] =
+    [(";encoding=utf16", StringEncoding::UTF16), (";encoding=latin1+utf16", StringEncoding::CompactUTF16)];
 
 /// Loads a component on the host that is put to the test.
 pub type LoadComponent = Arc<dyn Fn(&[u8]) -> Result<Arc<dyn HostedGuest>> + Send + Sync>;
@@ -53,6 +58,13 @@ pub(crate) fn of_module(text: &str) -> CaseResult<(Vec<u8>, HashMap<String, Stri
     let mut text = text.to_owned();
     for version in ["0.2.0", "0.2.3", "0.2.4"] {
         text = text.replace(&format!("@{version}"), &format!("@{VERSION}"));
+    }
+    let mut encoding = StringEncoding::UTF8;
+    for (option, says) in ENCODINGS {
+        if text.contains(option) {
+            text = text.replace(option, "");
+            encoding = says;
+        }
     }
     let surface = Surface::read(&assemble(&text)?).map_err(Unmet::harness)?;
     let (mut fields, mut wit, mut names) = (String::new(), String::new(), HashMap::new());
@@ -78,10 +90,10 @@ pub(crate) fn of_module(text: &str) -> CaseResult<(Vec<u8>, HashMap<String, Stri
     }
     let end = text.rfind(')').ok_or_else(|| Unmet::harness("the case's module text has no end"))?;
     text.insert_str(end, &fields);
-    Ok((encode(assemble(&text)?, &wit)?, names))
+    Ok((encode(assemble(&text)?, &wit, encoding)?, names))
 }
 
-fn encode(mut module: Vec<u8>, wit: &str) -> CaseResult<Vec<u8>> {
+fn encode(mut module: Vec<u8>, wit: &str, encoding: StringEncoding) -> CaseResult<Vec<u8>> {
     let mut resolve = Resolve { all_features: true, ..Resolve::default() };
     for (name, text) in PACKAGES {
         resolve.push_str(name, text).map_err(|error| Unmet::harness(format!("{error:#}")))?;
@@ -90,7 +102,7 @@ fn encode(mut module: Vec<u8>, wit: &str) -> CaseResult<Vec<u8>> {
     let world = format!("package wharf:probe;\nworld probe {{\n{wit}}}\n");
     let package = resolve.push_str("probe.wit", &world).map_err(|error| Unmet::harness(format!("{error:#}\n{wit}")))?;
     let world = resolve.select_world(&[package], None).map_err(|error| Unmet::harness(format!("{error:#}\n{wit}")))?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(wrong)?;
+    embed_component_metadata(&mut module, &resolve, world, encoding).map_err(wrong)?;
     let mut encoder = ComponentEncoder::default().validate(true).module(&module).map_err(wrong)?;
     encoder.encode().map_err(wrong)
 }

@@ -1,11 +1,12 @@
 //! The portable feature set, WebAssembly 2.0: what core promises a guest on every engine, and what it refuses.
 
-use wharf_core::{Kind, LoadOptions, Prepared};
+use wharf_core::{Kind, LoadOptions, Prepared, TrapCode};
 
 use crate::case::{Case, CaseResult, Unmet};
+use crate::cases::needs::MULTI_MEMORY;
 use crate::check_eq;
 use crate::context::Context;
-use crate::seam::assemble;
+use crate::seam::{assemble, no_host};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
@@ -22,9 +23,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("seam/feature/memory64-refused", "the portable set: WebAssembly 2.0", |_| {
         refused("(module (memory i64 1))")
     }),
-    Case::must("seam/feature/two-memories-refused", "the portable set: WebAssembly 2.0", |_| {
-        refused("(module (memory 1) (memory 1))")
-    }),
+    Case::must("seam/feature/two-memories", "WebAssembly 3.0: multiple memories", two_memories).needs(&[MULTI_MEMORY]),
     Case::must("seam/feature/imported-memory-refused", "a guest imports functions only", |_| {
         refused(r#"(module (import "env" "memory" (memory 1)))"#)
     }),
@@ -95,6 +94,34 @@ fn big_module(context: &Context) -> CaseResult {
     }
     wat.push_str(r#"(func (export "go") (param i32) (result i32) (call $f3000 (call $f1 (local.get 0)))))"#);
     check_eq!(context.live(&wat)?.call1("go", &[40])?, 42, "two of three thousand functions");
+    Ok(())
+}
+
+/// A module of one copies from it to the other; the host finds each by the name it is exported under.
+fn two_memories(context: &Context) -> CaseResult {
+    let mut live = context.live(
+        r#"(module (memory $a (export "memory") 1 1) (memory $b (export "second") 2 2)
+             (data (memory $a) (i32.const 8) "first") (data (memory $b) (i32.const 65536) "second")
+             (func (export "go") (result i32 i32)
+               (memory.copy $b $a (i32.const 0x10008) (i32.const 8) (i32.const 5))
+               (i32.store8 $a (i32.const 8) (i32.const 0x21))
+               (memory.size $a) (memory.size $b))
+             (func (export "beyond") (drop (i32.load8_u $a (i32.const 0x10000)))))"#,
+    )?;
+    check_eq!(live.call("go", &[], 2)?, [1, 2], "the pages of both");
+    check_eq!(&live.memory()?[8..13], b"!irst", "the first memory");
+    let none = || Unmet::failed("the instance exports `second`, and the backend finds none");
+    let second = live.instance.memory_named("second").ok_or_else(none)?;
+    check_eq!(&second[0x10000..0x1000d], b"second\0\0first", "the second memory");
+    live.traps("beyond", &[], TrapCode::MemoryOutOfBounds)?;
+    // A guest may have them as well, and no more in both together than in one.
+    let text = "(module (memory 1) (memory 1))";
+    context.guest(text)?;
+    let options = LoadOptions { max_memory: 2 << 16, ..LoadOptions::default() };
+    let unbounded = r#"(module (memory (export "memory") 1) (memory $b 1)
+        (func (export "go") (result i32 i32) (memory.grow (i32.const 1)) (memory.grow $b (i32.const 1))))"#;
+    let mut live = context.compile_with(unbounded, &options)?.instantiate(no_host())?;
+    check_eq!(live.call("go", &[], 2)?, [0xffff_ffff; 2], "the answers of growing beyond the limit");
     Ok(())
 }
 

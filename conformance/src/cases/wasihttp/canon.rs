@@ -59,9 +59,9 @@ fn unaligned(context: &Context) -> CaseResult {
     for wrong in [1, 2, 3] {
         let body = format!("(i32.add (local.get $at) (i32.const {wrong}))");
         let mut probe = allocating(context, "", &body, &["a"])?;
-        let before = probe.probe.snapshot()?;
+        let before = probe.before_a_trap();
         probe.traps("get-arguments", &[RET.into()], "`cabi_realloc` returned")?;
-        probe.probe.only_wrote(&before, &[])?;
+        probe.wrote_nothing(before)?;
     }
     Ok(())
 }
@@ -69,9 +69,9 @@ fn unaligned(context: &Context) -> CaseResult {
 fn out_of_bounds(context: &Context) -> CaseResult {
     for at in [MEMORY - 4, MEMORY, 0xffff_fff8, 0xffff_fffc] {
         let mut probe = allocating(context, "", &format!("(i32.const {})", at as i32), &["a"])?;
-        let before = probe.probe.snapshot()?;
+        let before = probe.before_a_trap();
         probe.traps("get-arguments", &[RET.into()], "leave the guest's memory")?;
-        probe.probe.only_wrote(&before, &[])?;
+        probe.wrote_nothing(before)?;
     }
     Ok(())
 }

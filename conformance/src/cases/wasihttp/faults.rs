@@ -12,7 +12,7 @@ use super::exchange::{
     RESPONSE_BODY_SIZE, RESPONSE_INCOMPLETE, TLS_ALERT, TLS_CERTIFICATE, TLS_PROTOCOL, TRANSFER_CODING, UPGRADE_FAILED,
     URI_TOO_LONG, WRITE_TIMEOUT, posting, reach, sending, take_trailers,
 };
-use super::probe::{RET, Wasi02};
+use super::probe::{AT_ONCE, RET, Wasi02};
 use crate::case::{Case, CaseResult};
 use crate::context::Context;
 use crate::origin::{Certificate, Gate, Origin, PATIENCE, Reply, Step, TestCa};
@@ -144,8 +144,8 @@ fn write_timeout(context: &Context) -> CaseResult {
     let mut probe = limited(context, &origin, |limits| limits.first_byte_timeout = SHORT)?;
     let (future, _, stream) = posting(&mut probe, &origin, &[])?;
     let (mut written, start) = (0, Instant::now());
-    while probe.case("[method]output-stream.blocking-write-and-flush", &[stream, 0, 0x10000])? == 0 {
-        written += 0x10000;
+    while probe.case("[method]output-stream.blocking-write-and-flush", &[stream, 0, AT_ONCE])? == 0 {
+        written += AT_ONCE;
         check!(written < 60 << 20, "{written} bytes were taken that nobody reads");
     }
     check!(start.elapsed() < PATIENCE, "the guest was held up until the origin went");
@@ -314,7 +314,7 @@ fn internal(context: &Context) -> CaseResult {
     check_eq!(failure.code, INTERNAL_ERROR, "the error code");
     check_eq!(probe.probe.bytes(failure.payload, 1)?, [1], "whether there is a message");
     let message = probe.string_at(failure.payload + 4)?;
-    check!(String::from_utf8_lossy(&message).contains("dropped the body"), "the message is {message:?}");
+    probe.worded(&String::from_utf8_lossy(&message), "dropped the body")?;
     check!(failure.payload > RET, "the payload lies in the result");
     Ok(())
 }

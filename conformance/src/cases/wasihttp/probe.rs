@@ -20,6 +20,9 @@ const ARGS: u32 = 0x100;
 /// How large the memory is; the allocator gives from half of it on.
 pub(super) const MEMORY: u32 = 4 << 16;
 
+/// As many bytes as the WIT text lets a guest write and flush at once.
+pub(super) const AT_ONCE: u64 = 4096;
+
 /// What no probe needs to import to have everything else under its own name.
 const HTTP: [&str; 7] = [
     "wasi:io/error",
@@ -134,6 +137,22 @@ impl Wasi02 {
         let case = self.case(name, arguments)?;
         check!(case == 0, "{name} answered an error, with {:?}", self.probe.bytes(RET, 16)?);
         Ok(self.probe.u32_at(RET + 4)?.into())
+    }
+
+    /// The memory as it is, to compare with after a trap. A component's cannot be looked into then: there is none.
+    pub(super) fn before_a_trap(&mut self) -> Option<Vec<u8>> {
+        self.probe.session.memory().map(|memory| memory.to_vec())
+    }
+
+    /// A trap may not have written anything since `before`.
+    pub(super) fn wrote_nothing(&mut self, before: Option<Vec<u8>>) -> CaseResult {
+        before.map_or(Ok(()), |before| self.probe.only_wrote(&before, &[]))
+    }
+
+    /// A text for people must contain these words. Another host than wharf's own has words of its own.
+    pub(super) fn worded(&self, text: &str, words: &str) -> CaseResult {
+        check!(!self.own || text.contains(words), "the text is {text:?}");
+        Ok(())
     }
 
     /// Calls a function, which must end the guest with a trap; wharf's own host names the function and says this.

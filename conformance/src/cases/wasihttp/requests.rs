@@ -105,7 +105,7 @@ fn paths(context: &Context) -> CaseResult {
     let mut probe = reach(context, &origin)?;
     for (path, target) in [("/a%20b?c=%2F&d", "/a%20b?c=%2F&d"), ("", "/"), ("?q", "/?q"), ("/a//b/", "/a//b/")] {
         let request = probe.request(&origin.authority(), path, &[])?;
-        probe.exchange(request)?;
+        probe.exchange(request).map_err(|unmet| unmet.context(format_args!("the path {path:?}")))?;
         let received = origin.requests().pop().map(|request| request.target);
         check_eq!(received.as_deref(), Some(target), "the target of the path {path:?}");
     }

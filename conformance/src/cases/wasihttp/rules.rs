@@ -110,12 +110,9 @@ fn result_pointers(context: &Context) -> CaseResult {
     for (bad, says) in [(RET + 1, "aligned"), (RET + 2, "aligned"), (MEMORY - 4, "leave"), (0xffff_fffc, "leave")] {
         let mut probe = probe(context)?;
         let fields = probe.fields(&[])?;
-        // A component's memory cannot be looked into once it has trapped.
-        let before = probe.probe.session.memory().map(|memory| memory.to_vec());
+        let before = probe.before_a_trap();
         probe.traps("[method]fields.entries", &[fields, bad.into()], says)?;
-        if let Some(before) = before {
-            probe.probe.only_wrote(&before, &[])?;
-        }
+        probe.wrote_nothing(before)?;
     }
     let mut probe = probe(context)?;
     let fields = probe.fields(&[])?;

@@ -288,7 +288,7 @@ const PASS_ON: &str = r#"
 fn streamed(context: &Context) -> CaseResult {
     let (asked, body) = fed();
     let mut session =
-        context.guest(&handler(&[RESPOND, CONSUME, PASS_ON, PASS_ON, FINISH]))?.start(GuestConfig::default())?;
+        context.hosted(&handler(&[RESPOND, CONSUME, PASS_ON, PASS_ON, FINISH]))?.start(GuestConfig::default())?;
     let (reply, answer) = oneshot::channel::<Reply>();
     body.send(Ok(Frame::data("first".into()))).map_err(Unmet::harness)?;
     let asking = io().spawn(async move {
@@ -307,7 +307,8 @@ fn streamed(context: &Context) -> CaseResult {
 fn broken(context: &Context) -> CaseResult {
     let look = format!(
         r#"(call $"[method]input-stream.blocking-read" (local.get $input) (i64.const 100) (i32.const 0x140)) {} {}
-        (call $"http-error-code" (i32.load (i32.const 0x148)) (i32.const 0x180)) {} {}"#,
+        (call $"http-error-code" (i32.load (i32.const 0x148)) (i32.const 0x180)) {}
+        (if (i32.load8_u (i32.const 0x180)) (then {}))"#,
         digit("(i32.load8_u (i32.const 0x140))"),
         digit("(i32.load8_u (i32.const 0x144))"),
         digit("(i32.load8_u (i32.const 0x180))"),
