@@ -1,13 +1,10 @@
 //! Guests on the SDK for Rust: each source, for each ABI, on every backend.
 
-#[allow(dead_code, reason = "each test uses a part")]
-#[path = "support/served.rs"]
-mod served;
 mod support;
 
 use std::fs;
 
-use served::{Served, client};
+use support::served::{Served, client};
 use support::{Ended, Files, backends, end, wharf};
 use wharf_conformance::origin::{Gate, Origin, Received, Reply};
 use wharf_guests::{
