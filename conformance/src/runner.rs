@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wharf_core::http::Transport;
-use wharf_core::{Backend, Guest, LoadOptions};
+use wharf_core::{Backend, Guest, HostedGuest, LoadOptions};
 
 use crate::case::{Case, CaseResult, Outcome, Unmet};
 use crate::cases::cases;
-use crate::component::LoadComponent;
+use crate::component::{Component, LoadComponent, of_module};
 use crate::context::Context;
 use crate::expected::{EXPECTED, Expected};
 use crate::report::{CaseReport, Column, Report};
@@ -24,7 +24,7 @@ use crate::seam::assemble;
 pub type WrapTransport = Arc<dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;
 
 /// A guest, once the first case that wants it has loaded it.
-type SharedGuest = Arc<Mutex<Option<Arc<Guest>>>>;
+type SharedGuest = Arc<Mutex<Option<Arc<dyn HostedGuest>>>>;
 
 /// What is put to the test: a backend, under the name its column bears.
 #[derive(Clone)]
@@ -90,11 +90,11 @@ impl Subject {
         &self.backend
     }
 
-    /// The guest of WAT text that many cases start, compiled for the first of them.
+    /// The guest of WAT text that many cases start, compiled for the first of them, on the host that is put to the test.
     ///
     /// # Errors
     /// As [`Context::guest`].
-    pub(crate) fn shared_guest(&self, wat: &str) -> CaseResult<Arc<Guest>> {
+    pub(crate) fn shared_guest(&self, wat: &str) -> CaseResult<Arc<dyn HostedGuest>> {
         let shared = {
             let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
             guests.entry(wat.to_owned()).or_default().clone()
@@ -104,7 +104,13 @@ impl Subject {
         if let Some(guest) = &*guest {
             return Ok(guest.clone());
         }
-        let loaded = Arc::new(Guest::load(&*self.backend, &assemble(wat)?, &LoadOptions::default())?);
+        let loaded: Arc<dyn HostedGuest> = match &self.components {
+            None => Arc::new(Guest::load(&*self.backend, &assemble(wat)?, &LoadOptions::default())?),
+            Some(load) => {
+                let (component, names) = of_module(wat)?;
+                Arc::new(Component { guest: load(&component)?, names })
+            }
+        };
         Ok(guest.insert(loaded).clone())
     }
 

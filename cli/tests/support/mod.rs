@@ -30,11 +30,13 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end. That it warns of a long compilation says something about the machine only: that is left out.
 pub(crate) fn end(command: &mut Command) -> Ended {
     let Output { status, stdout, stderr } = command.output().expect("the command starts");
     let text = |bytes| String::from_utf8(bytes).expect("the output is UTF-8");
-    Ended { code: status.code(), out: text(stdout), err: text(stderr) }
+    let lines = text(stderr);
+    let told = lines.split_inclusive('\n').filter(|line| !line.starts_with("wharf: warning: compiling "));
+    Ended { code: status.code(), out: text(stdout), err: told.collect() }
 }
 
 /// Files for one test.

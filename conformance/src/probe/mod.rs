@@ -11,7 +11,6 @@ use std::sync::Arc;
 use wharf_core::{Guest, GuestConfig, HostedGuest, HostedSession, LoadOptions, Session, Stop};
 
 use crate::case::{CaseResult, Unmet};
-use crate::component::{self, Component};
 use crate::context::Context;
 use crate::seam::assemble;
 use crate::{check, check_eq};
@@ -85,15 +84,13 @@ impl Context {
         Ok(self.load(&assemble(wat)?)?)
     }
 
-    /// Loads a guest of WAT text on the host that is put to the test: wharf's own, or one for components. Its own loads
-    /// the same text once for the whole column.
+    /// Loads a guest of WAT text on the host that is put to the test: wharf's own, or one for components. The same
+    /// text is loaded once for the whole column.
     ///
     /// # Errors
     /// As [`guest`](Self::guest).
     pub fn hosted(&self, wat: &str) -> CaseResult<Arc<dyn HostedGuest>> {
-        let Some(load) = self.subject().component_host() else { return Ok(self.subject().shared_guest(wat)?) };
-        let (component, names) = component::of_module(wat)?;
-        Ok(Arc::new(Component { guest: load(&component)?, names }))
+        self.subject().shared_guest(wat)
     }
 
     /// Skips a case that is about core modules where a host for components is put to the test.

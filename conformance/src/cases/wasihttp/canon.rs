@@ -228,9 +228,15 @@ fn high_bits(context: &Context) -> CaseResult {
     Ok(())
 }
 
+/// Moves what the host had before to the new place, as it may ask while it does not know how long a text will be.
+const MOVE: &str = "
+    (memory.copy (local.get $at) (local.get 0)
+        (select (local.get 1) (local.get 3) (i32.lt_u (local.get 1) (local.get 3))))
+    (local.get $at)";
+
 /// The one argument of a guest whose strings are encoded so.
 fn argument(context: &Context, encoding: &str, text: &str) -> CaseResult<(u32, u32, Wasi02)> {
-    let mut probe = allocating(context, &format!(";encoding={encoding}"), "(local.get $at)", &[text])?;
+    let mut probe = allocating(context, &format!(";encoding={encoding}"), MOVE, &[text])?;
     probe.call("get-arguments", &[RET.into()])?;
     let list = probe.word(0)?;
     let (at, units) = (probe.probe.u32_at(list)?, probe.probe.u32_at(list + 4)?);

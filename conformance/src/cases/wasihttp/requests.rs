@@ -111,7 +111,7 @@ fn paths(context: &Context) -> CaseResult {
     }
     let request = probe.request(&origin.authority(), "/", &[])?;
     check_eq!(probe.call("[method]outgoing-request.set-path-with-query", &[request, 0, 0, 0])?, 0, "no path");
-    probe.exchange(request)?;
+    probe.exchange(request).map_err(|unmet| unmet.context("no path"))?;
     check_eq!(origin.requests().pop().map(|request| request.target).as_deref(), Some("/"), "the target of no path");
     let before = origin.requests().len();
     for path in ["*", "relative"] {

@@ -158,8 +158,9 @@ fn sent_to_head(context: &Context, steps: &[&str]) -> CaseResult<Answer> {
 /// With nothing written, and with all of what a GET would get: neither is sent.
 fn head(context: &Context) -> CaseResult {
     let respond = respond(200, Some(1));
-    for write in ["", SEVEN] {
-        let answer = sent_to_head(context, &[&respond, write, FINISH, FINISHED])?;
+    for (what, write) in [("nothing", ""), ("all", SEVEN)] {
+        let answer = sent_to_head(context, &[&respond, write, FINISH, FINISHED])
+            .map_err(|unmet| unmet.context(format_args!("with {what} written")))?;
         check_eq!((answer.body.len(), answer.end.is_ok()), (0, true), "the body, and whether it ended well");
         check_eq!(answer.headers.get("content-length").map(|length| length.as_bytes()), Some(&b"7"[..]), "the length");
     }
