@@ -11,8 +11,8 @@
 //!   the name takes has to lie in memory.
 //! - Everything it writes to is checked before it acts: a call that answers `fault` has changed nothing.
 //! - Every wait ends with the guest's [`Run`], and every long piece of work looks at it: then the guest ends.
-//! - Work and memory are bounded: 1024 buffers a read or write, 4096 subscriptions a poll, 4096 bytes a path, and
-//!   [`WasiConfig::max_fds`] descriptors and [`Network::max_sockets`] sockets.
+//! - Work and memory are bounded: 1024 buffers a read or write, 4096 subscriptions a poll besides two for each socket,
+//!   4096 bytes a path, and [`WasiConfig::max_fds`] descriptors and [`Network::max_sockets`] sockets.
 //!
 //! Files are reached through cap-std, below the directories that were granted. A path that leads out of one,
 //! whether by `..`, from the root, or through a symbolic link, is `perm`.

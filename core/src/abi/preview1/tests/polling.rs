@@ -5,7 +5,7 @@ use std::fs;
 use bytes::Bytes;
 
 use super::*;
-use crate::abi::preview1::{Input, Output};
+use crate::abi::preview1::{Input, Network, Output};
 use crate::error::Kind;
 
 const IN: u32 = DATA;
@@ -162,11 +162,12 @@ fn bad_subscriptions_fail_the_call() {
 
 #[test]
 fn hostile_counts_neither_hang_nor_allocate() {
-    let mut guest = Guest::new(WasiConfig::new());
-    for count in [0, 4097, 0x0555_5556, 0xffff_ffff] {
+    let mut guest = Guest::new(WasiConfig::new().network(Network::new().max_sockets(4)));
+    for count in [0, 4105, 0x0555_5556, 0xffff_ffff] {
         guest.fails("poll_oneoff", &[IN.into(), EVENTS.into(), count, OUT.into()], Errno::Inval);
     }
-    guest.fails("poll_oneoff", &[IN.into(), EVENTS.into(), 4096, OUT.into()], Errno::Fault);
+    // 4096, and two for each of its sockets.
+    guest.fails("poll_oneoff", &[IN.into(), EVENTS.into(), 4104, OUT.into()], Errno::Fault);
     guest.fails("poll_oneoff", &[IN.into(), MEMORY as u64 - 31, 1, OUT.into()], Errno::Fault);
 }
 
