@@ -183,6 +183,15 @@ pub(super) fn posting(probe: &mut Wasi02, origin: &Origin, headers: &[(&str, &st
     Ok((probe.send(request)?, body, stream))
 }
 
+/// A POST whose body is given up after its first part; gives the response to come.
+pub(super) fn giving_up(probe: &mut Wasi02, origin: &Origin) -> CaseResult<u64> {
+    let (future, body, stream) = posting(probe, origin, &[])?;
+    check_eq!(probe.write(stream, b"part")?, 0, "the answer of a write");
+    probe.call("[resource-drop]output-stream", &[stream])?;
+    probe.call("[resource-drop]outgoing-body", &[body])?;
+    Ok(future)
+}
+
 /// An origin that sends this once it has read a request.
 pub(super) fn sending(answer: &str) -> CaseResult<Origin> {
     Origin::raw(vec![Step::ReadRequest, Step::text(answer), Step::Finish, Step::Hold])

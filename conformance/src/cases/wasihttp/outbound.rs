@@ -6,7 +6,7 @@ use wharf_core::GuestConfig;
 
 use super::exchange::{
     CHUNKED, CONNECTION_REFUSED, METHOD_INVALID, PROTOCOL_ERROR, REQUEST_BODY_SIZE, REQUEST_DENIED,
-    RESPONSE_INCOMPLETE, RESPONSE_TIMEOUT, URI_INVALID, posting, reach, sending, take_trailers,
+    RESPONSE_INCOMPLETE, RESPONSE_TIMEOUT, URI_INVALID, giving_up, posting, reach, sending, take_trailers,
 };
 use super::probe::{RET, Wasi02};
 use crate::case::{Case, CaseResult};
@@ -214,10 +214,7 @@ fn body_length(context: &Context) -> CaseResult {
 fn unfinished(context: &Context) -> CaseResult {
     let origin = Origin::replying(Reply::status(200))?;
     let mut probe = reach(context, &origin)?;
-    let (future, body, stream) = posting(&mut probe, &origin, &[])?;
-    check_eq!(probe.write(stream, b"part")?, 0, "the answer of a write");
-    probe.call("[resource-drop]output-stream", &[stream])?;
-    probe.call("[resource-drop]outgoing-body", &[body])?;
+    let future = giving_up(&mut probe, &origin)?;
     check!(probe.response(future)?.is_err(), "a request that was not finished was answered");
     check_eq!(origin.requests().len(), 0, "the requests that arrived whole");
     Ok(())
