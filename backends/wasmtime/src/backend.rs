@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use wasmtime::{Collector, Config, Engine, InstancePre, Module as Code, PoolingAllocationConfig};
+use wasmtime::{Collector, Config, Enabled, Engine, InstancePre, Module as Code, PoolingAllocationConfig};
 use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Result};
 
 use crate::instance::{self, Data};
@@ -44,6 +44,8 @@ impl Wasmtime {
         pool.total_core_instances(POOL).total_memories(POOL).total_tables(POOL);
         pool.table_elements(TABLE_ELEMENTS).max_unused_warm_slots(POOL);
         pool.linear_memory_keep_resident(KEPT_MEMORY).table_keep_resident(KEPT_TABLE);
+        // Where the system can tell which pages an instance wrote, only those are reset.
+        pool.pagemap_scan(Enabled::Auto);
         let pooled = Engine::new(config.allocation_strategy(pool)).ok();
         let mut code_key = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut code_key);

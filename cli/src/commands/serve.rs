@@ -22,6 +22,8 @@ use crate::{backend, descriptors, exit};
 
 /// How many lines of output may wait to be printed before guests have to.
 const QUEUE: usize = 1024;
+/// How long lines are gathered before they are printed.
+const GATHER: Duration = Duration::from_millis(1);
 /// How long a request may take unless --timeout says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long guests that are still running get to notice that they are cancelled.
@@ -133,7 +135,9 @@ impl Printer {
                     text.push('\n');
                 }
                 // Without a standard error there is nobody to tell.
-                let _ = anstream::stderr().lock().write_all(text.as_bytes());
+                let _ = std::io::stderr().write_all(text.as_bytes());
+                // What comes meanwhile is printed together, and no guest has to wake this thread up for each line.
+                std::thread::sleep(GATHER);
             }
             // Nobody waits for it if there is still somebody who may put lines into the queue.
             let _ = end.send(());
