@@ -125,7 +125,7 @@ impl Module {
     /// [`Error::System`] if there is no memory for the stack.
     pub fn instantiate<H: Host>(&self, imports: ImportModule<H>, stack: usize) -> Result<Instance<H>, Error> {
         let Loaded { module, engine } = &*self.0;
-        let stack = engine.compiler.is_some().then(|| Stack::new(stack)).transpose()?;
+        let stack = engine.compiler.is_some().then(|| Stack::take(stack)).transpose()?;
         // SAFETY: creating objects from valid ones. A null statistics context is allowed. The instance keeps alive what
         // the module instance refers to.
         unsafe {
@@ -154,6 +154,14 @@ pub struct Instance<H> {
     _store: Owned<ffi::WasmEdge_StoreContext>,
     executor: Owned<ffi::WasmEdge_ExecutorContext>,
     _module: Module,
+}
+
+impl<H> Drop for Instance<H> {
+    fn drop(&mut self) {
+        if let Some(stack) = self.stack.take() {
+            stack.give_back();
+        }
+    }
 }
 
 impl<H> AsGuest for Instance<H> {

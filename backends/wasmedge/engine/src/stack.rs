@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use corosensei::stack::DefaultStack;
 
@@ -10,16 +11,36 @@ use crate::error::Error;
 /// Room for the signal handlers, of which WasmEdge's walks the stack.
 const SIGNAL_STACK: usize = 64 << 10;
 
-/// A stack for compiled guests, and one for signal handlers meanwhile. Only the pages that are used take memory.
+/// How many stacks that are not used wait for another guest. Few: the pages that a guest used of one stay in memory.
+const KEPT: usize = 8;
+
+static KEPT_STACKS: Mutex<Vec<Stack>> = Mutex::new(Vec::new());
+
+/// A stack for compiled guests, and one for signal handlers meanwhile. Only the pages that were used take memory.
 pub(crate) struct Stack {
+    size: usize,
     stack: DefaultStack,
     signals: Box<[MaybeUninit<u8>]>,
 }
 
 impl Stack {
-    pub(crate) fn new(size: usize) -> Result<Self, Error> {
+    /// A stack of `size` bytes: one that was given back, or a new one, which takes the system a while to make.
+    pub(crate) fn take(size: usize) -> Result<Self, Error> {
+        let mut kept = KEPT_STACKS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fit) = kept.iter().rposition(|stack| stack.size == size) {
+            return Ok(kept.swap_remove(fit));
+        }
+        drop(kept);
         let stack = DefaultStack::new(size).map_err(Error::system("no memory for a guest's stack"))?;
-        Ok(Stack { stack, signals: Box::new_uninit_slice(SIGNAL_STACK) })
+        Ok(Stack { size, stack, signals: Box::new_uninit_slice(SIGNAL_STACK) })
+    }
+
+    /// Keeps it for another guest, if few are kept.
+    pub(crate) fn give_back(self) {
+        let mut kept = KEPT_STACKS.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT {
+            kept.push(self);
+        }
     }
 
     /// Runs `f`, which enters a guest, on this stack.
