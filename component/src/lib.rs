@@ -57,6 +57,10 @@ pub use plan::{INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE};
 /// The export that the host calls once after instantiation, where the plan says that there is one.
 pub const START_EXPORT: &str = "$start";
 
+/// Names this version of flattening: its crate's version and a digest of its sources. Another one may make another module of
+/// the same component, so whoever keeps modules keeps them under this name.
+pub const REVISION: &str = concat!(env!("CARGO_PKG_VERSION"), "-", env!("WHARF_COMPONENT_SOURCES"));
+
 /// Whether the bytes begin as those of a component do. Nothing behind that is looked at.
 pub fn is_component(wasm: &[u8]) -> bool {
     wasmparser::Parser::is_component(wasm)

@@ -1,27 +1,64 @@
-//! Compiled code, kept between loads.
+//! What takes long to make, kept between loads: compiled code, and what else is made of a guest's bytes.
 //!
-//! An entry is named by the digest of all that shaped it: the prepared module, the backend, its engine's version and
-//! its code key. It begins with the digest of these and its code, so that an entry that is cut short, damaged or another
-//! module's is compiled anew instead of being run. Entries are trusted as far as the directory is: it is made for its owner only.
+//! An entry is named by the digest of all that shaped it; for compiled code that is the prepared module, the backend, its
+//! engine's version and its code key. It begins with the digest of these and its content, so that an entry that is cut
+//! short, damaged or another's is made anew instead of being used. Entries are trusted as far as the directory is: it is
+//! made for its owner only.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, chain};
 use crate::meter;
 use crate::prepare::Prepared;
 use crate::seam::{Backend, Module};
 
 const DIGEST: usize = 32;
 
-/// A directory of compiled modules.
+/// The most bytes an entry may have, whoever wrote it.
+const MAX_ENTRY: u64 = 2 << 30;
+
+/// A SHA-256.
+type Sha = [u8; DIGEST];
+
+/// A directory of what was made of guests: compiled modules, and flattened components.
 #[derive(Debug)]
 pub struct CodeCache {
     directory: PathBuf,
+}
+
+/// What an entry is, and the digest of all that it depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheKey {
+    file: String,
+    digest: Sha,
+}
+
+impl CacheKey {
+    /// Names the entry of this `kind` that was made of `parts`: every byte that may change what is made, and the version
+    /// of what makes it. Of two keys that differ in any of these, neither finds the other's entry.
+    ///
+    /// Files begin with the kind, which is a plain word.
+    pub fn new(kind: &str, parts: &[&[u8]]) -> Self {
+        let mut digest = Sha256::new();
+        for part in [&[kind.as_bytes()], parts].concat() {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        let digest: Sha = digest.finalize().into();
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        CacheKey { file: format!("{kind}-{hex}.bin"), digest }
+    }
+
+    fn of_code(backend: &dyn Backend, prepared: &Prepared) -> Self {
+        let info = backend.info();
+        let (version, meter) = (info.engine_version.as_bytes(), meter::VERSION.to_le_bytes());
+        Self::new(info.name, &[version, info.code_key.as_bytes(), &meter, prepared.wasm()])
+    }
 }
 
 impl CodeCache {
@@ -57,6 +94,33 @@ impl CodeCache {
         Ok(CodeCache { directory: directory.to_owned() })
     }
 
+    /// What is kept under `key`. An entry that is damaged, too large, or was kept under another key is none.
+    pub fn get(&self, key: &CacheKey) -> Option<Vec<u8>> {
+        let path = self.path(key);
+        let content = read(&path, key);
+        match &content {
+            Ok(_) => tracing::debug!(path = %path.display(), "found in the cache"),
+            Err(Miss::None) => {}
+            Err(Miss::Unusable(why)) => tracing::warn!(path = %path.display(), "a cache entry is not used: {why}"),
+        }
+        content.ok()
+    }
+
+    /// Keeps `content` under `key`, in the place of what was kept there before. Who reads meanwhile gets the one or the other.
+    ///
+    /// # Errors
+    /// [`Kind::Limit`] if it is too large to be kept, [`Kind::Config`] if the directory cannot be written.
+    pub fn put(&self, key: &CacheKey, content: &[u8]) -> Result<()> {
+        if content.len() as u64 > MAX_ENTRY - DIGEST as u64 {
+            let message = format!("{} bytes are more than an entry of the cache may have", content.len());
+            return Err(Error::new(Kind::Limit, message));
+        }
+        self.write(key, content).map_err(|error| {
+            let message = format!("the cache directory `{}` cannot be written", self.directory.display());
+            Error::new(Kind::Config, message).with_source(error)
+        })
+    }
+
     /// Loads the module's code from the cache, or compiles it and stores the code.
     ///
     /// A cache that cannot be written is logged and costs a compilation, nothing more.
@@ -64,18 +128,18 @@ impl CodeCache {
     /// # Errors
     /// What [`Backend::compile`] reports.
     pub(crate) fn compile(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<Arc<dyn Module>> {
-        let (path, key) = self.entry(backend, prepared);
-        if let Some(code) = read(&path, &key) {
+        let key = CacheKey::of_code(backend, prepared);
+        if let Some(code) = self.get(&key) {
             match backend.load(prepared.wasm(), &code) {
                 Ok(module) => return Ok(module),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "cached code was refused; compiling anew"),
+                Err(error) => tracing::warn!(%error, "cached code was refused; compiling anew"),
             }
         }
         let module = backend.compile(prepared.wasm())?;
         match module.serialize() {
             Ok(Some(code)) => {
-                if let Err(error) = self.write(&path, &key, &code) {
-                    tracing::warn!(path = %path.display(), %error, "compiled code could not be cached");
+                if let Err(error) = self.put(&key, &code) {
+                    tracing::warn!("compiled code is not kept: {}", chain(&error));
                 }
             }
             Ok(None) => {}
@@ -87,65 +151,123 @@ impl CodeCache {
     /// Compiles the module, unless its code is in the cache, and sees to it that it is: to prepare the cache.
     ///
     /// # Errors
-    /// What [`Backend::compile`] reports; [`Kind::Unsupported`] if the backend has no code of this module to give, and
-    /// [`Kind::Config`] if the cache cannot be written.
+    /// What [`Backend::compile`] and [`put`](Self::put) report; [`Kind::Unsupported`] if the backend has no code of this
+    /// module to give.
     pub fn fill(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<()> {
         let name = backend.info().name;
-        let (path, key) = self.entry(backend, prepared);
-        if read(&path, &key).is_some() {
+        let key = CacheKey::of_code(backend, prepared);
+        if self.get(&key).is_some() {
             return Ok(());
         }
         let Some(code) = backend.compile(prepared.wasm())?.serialize()? else {
             let message = format!("the backend {name} has no compiled code of this module: there is nothing to keep");
             return Err(Error::new(Kind::Unsupported, message));
         };
-        self.write(&path, &key, &code).map_err(|error| {
-            let message = format!("the cache directory `{}` cannot be written", self.directory.display());
-            Error::new(Kind::Config, message).with_source(error)
-        })
+        self.put(&key, &code)
     }
 
-    /// Where the module's code is kept, and its key.
-    fn entry(&self, backend: &dyn Backend, prepared: &Prepared) -> (PathBuf, Key) {
-        let key = key(backend, prepared);
-        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        (self.directory.join(format!("{}-{hex}.bin", backend.info().name)), key)
+    fn path(&self, key: &CacheKey) -> PathBuf {
+        self.directory.join(&key.file)
     }
 
-    fn write(&self, path: &Path, key: &Key, code: &[u8]) -> std::io::Result<()> {
+    fn write(&self, key: &CacheKey, content: &[u8]) -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        file.write_all(&seal(key, code))?;
-        file.write_all(code)?;
-        file.persist(path)?;
+        file.write_all(&seal(key, content))?;
+        file.write_all(content)?;
+        file.persist(self.path(key))?;
         Ok(())
     }
 }
 
-/// The digest of all that compiled code depends on.
-type Key = [u8; DIGEST];
-
-fn key(backend: &dyn Backend, prepared: &Prepared) -> Key {
-    let info = backend.info();
-    let mut digest = Sha256::new();
-    for part in [info.name, info.engine_version.as_str(), info.code_key.as_str()] {
-        digest.update((part.len() as u64).to_le_bytes());
-        digest.update(part);
-    }
-    digest.update(meter::VERSION.to_le_bytes());
-    digest.update(prepared.wasm());
-    digest.finalize().into()
+/// What an entry begins with: it binds the content to what it was made of, so that no entry stands for another.
+fn seal(key: &CacheKey, content: &[u8]) -> Sha {
+    Sha256::new().chain_update(key.digest).chain_update(content).finalize().into()
 }
 
-/// What an entry begins with: it binds the code to what it was compiled from, so that no entry stands for another.
-fn seal(key: &Key, code: &[u8]) -> Key {
-    Sha256::new().chain_update(key).chain_update(code).finalize().into()
+/// Why there is nothing to use.
+enum Miss {
+    None,
+    Unusable(String),
 }
 
-fn read(path: &Path, key: &Key) -> Option<Vec<u8>> {
-    let mut bytes = fs::read(path).ok()?;
-    if bytes.len() < DIGEST {
-        return None;
+impl From<std::io::Error> for Miss {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::NotFound { Miss::None } else { Miss::Unusable(error.to_string()) }
     }
-    let code = bytes.split_off(DIGEST);
-    (bytes == seal(key, &code)).then_some(code)
+}
+
+fn read(path: &Path, key: &CacheKey) -> Result<Vec<u8>, Miss> {
+    // Looked at before it is opened: opening something else than a file may wait for ever.
+    let found = fs::metadata(path)?;
+    if !found.is_file() || found.len() > MAX_ENTRY {
+        return Err(Miss::Unusable("it is no file, or too large to be an entry".to_owned()));
+    }
+    let damaged = || Miss::Unusable("it is damaged, or another's".to_owned());
+    let mut file = File::open(path)?;
+    let mut sealed = [0; DIGEST];
+    file.read_exact(&mut sealed).map_err(|_| damaged())?;
+    let mut content = Vec::with_capacity(usize::try_from(found.len()).unwrap_or_default());
+    file.take(MAX_ENTRY).read_to_end(&mut content)?;
+    if sealed == seal(key, &content) { Ok(content) } else { Err(damaged()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_key_counts() {
+        let key = CacheKey::new("thing", &[b"ab", b"c"]);
+        assert_eq!(key, CacheKey::new("thing", &[b"ab", b"c"]));
+        for other in [
+            CacheKey::new("other", &[b"ab", b"c"]),
+            CacheKey::new("thing", &[b"a", b"bc"]),
+            CacheKey::new("thing", &[b"ab", b"d"]),
+            CacheKey::new("thing", &[b"ab", b"c", b""]),
+        ] {
+            assert_ne!(key, other);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_under_its_key_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = CodeCache::open(directory.path()).unwrap();
+        let [one, two] = [b"1", b"2"].map(|version| CacheKey::new("thing", &[version, b"made of this"]));
+        assert_eq!(cache.get(&one), None);
+        cache.put(&one, b"content").unwrap();
+        assert_eq!(cache.get(&one).as_deref(), Some(&b"content"[..]));
+        assert_eq!(cache.get(&two), None, "another version");
+        // An entry that is moved to where another is looked for is not taken for it.
+        fs::rename(cache.path(&one), cache.path(&two)).unwrap();
+        assert_eq!((cache.get(&one), cache.get(&two)), (None, None));
+        cache.put(&two, b"").unwrap();
+        assert_eq!(cache.get(&two).as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn what_is_no_entry_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = CodeCache::open(directory.path()).unwrap();
+        let key = CacheKey::new("thing", &[b"made of this"]);
+        let path = cache.path(&key);
+        cache.put(&key, b"content").unwrap();
+        let good = fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut flipped = good.clone();
+            flipped[at] ^= 1;
+            fs::write(&path, &flipped).unwrap();
+            assert_eq!(cache.get(&key), None, "byte {at} is another");
+            fs::write(&path, &good[..at]).unwrap();
+            assert_eq!(cache.get(&key), None, "it ends at byte {at}");
+        }
+        fs::write(&path, [&good[..], b"x"].concat()).unwrap();
+        assert_eq!(cache.get(&key), None, "it has a byte more");
+        // As large as no memory is, and none of it on the disk.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(cache.get(&key), None, "it is too large");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(cache.get(&key), None, "it is a directory");
+    }
 }

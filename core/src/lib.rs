@@ -22,7 +22,7 @@ mod slots;
 mod watch;
 mod worker;
 
-pub use cache::CodeCache;
+pub use cache::{CacheKey, CodeCache};
 pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};
 pub use guest::{Guest, GuestConfig, Session};

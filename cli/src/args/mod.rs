@@ -100,6 +100,8 @@ pub(crate) struct CompileArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "4GiB")]
     pub(crate) max_memory: ByteSize,
     #[command(flatten)]
+    pub(crate) host: HostArgs,
+    #[command(flatten)]
     pub(crate) cache: CacheArgs,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
@@ -109,7 +111,7 @@ pub(crate) struct CompileArgs {
 pub(crate) enum Emit {
     /// One core module whose imports are host functions, with a custom section that explains them
     Core,
-    /// The backend's code, into the cache: the guest then starts at once with the same backend
+    /// The core module and the backend's code, into the cache: the guest then starts at once with the same backend
     Cache,
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<u8
         (Emit::Core, None) => Err(Usage("--output says where the core module is written".to_owned()).into()),
         (Emit::Cache, None) if !args.cache.no_cache => {
             let backend = backend::make(&args.backend)?;
-            load::fill_cache(&*backend, &args.file, args.max_memory, &args.cache, console)?;
+            load::fill_cache(&*backend, &args.host, &args.file, args.max_memory, &args.cache, console)?;
             Ok(exit::SUCCESS)
         }
         (Emit::Cache, _) => Err(Usage("--emit cache goes with neither --output nor --no-cache".to_owned()).into()),

@@ -7,10 +7,10 @@ use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use etcetera::BaseStrategy;
 use wharf::core::{Backend, Capability, CodeCache, Guest, HostedGuest, LoadOptions, Prepared};
-use wharf_component::{FlattenOptions, flatten, is_component, wasi03};
+use wharf_component::{FlattenError, is_component, wasi03};
 
 use crate::args::{CacheArgs, ComponentHost, HostArgs, Usage};
-use crate::commands::read_module;
+use crate::commands::{flat, read_module};
 use crate::console::Console;
 use crate::progress::Progress;
 
@@ -25,17 +25,23 @@ pub(crate) fn guest(
 ) -> anyhow::Result<Arc<dyn HostedGuest>> {
     let options = LoadOptions { max_memory: max_memory.as_u64(), cache: cache(cache_args)?, ..LoadOptions::default() };
     let wasm = read_module(path, options.max_module_bytes)?;
-    if choose(host.component_host, backend.info().name, path, &wasm)? == ComponentHost::Native {
-        let _progress = compiling(backend, path, console);
-        return native(&wasm, &options).with_context(|| format!("`{}`", path.display()));
-    }
-    let load = |wasm: &[u8]| Guest::load(backend, wasm, &options);
-    Ok(Arc::new(with_module(backend, path, wasm, console, load)?))
+    let native = choose(host.component_host, backend.info().name, path, &wasm)? == ComponentHost::Native;
+    let _progress = compiling(backend, path, console);
+    let load = || -> anyhow::Result<Arc<dyn HostedGuest>> {
+        if native {
+            return Ok(load_native(&wasm, &options)?);
+        }
+        let prepared = prepare(backend, &wasm, &options)?;
+        Ok(Arc::new(Guest::from_prepared(backend, &prepared, &options)?))
+    };
+    load().with_context(|| format!("`{}`", path.display()))
 }
 
-/// Compiles the module or component at `path` and keeps the code, for when [`guest`] loads it with the same options.
+/// Compiles the module or component at `path` and keeps what is made of it, for when [`guest`] loads it with the same
+/// options.
 pub(crate) fn fill_cache(
     backend: &dyn Backend,
+    host: &HostArgs,
     path: &Path,
     max_memory: ByteSize,
     cache_args: &CacheArgs,
@@ -43,29 +49,30 @@ pub(crate) fn fill_cache(
 ) -> anyhow::Result<()> {
     let cache =
         cache(cache_args)?.context("there is no directory to keep compiled code in; name one with --cache-dir")?;
-    let options = LoadOptions { max_memory: max_memory.as_u64(), ..LoadOptions::default() };
-    let fill = |wasm: &[u8]| cache.fill(backend, &Prepared::new(wasm, &options)?);
-    with_module(backend, path, read_module(path, options.max_module_bytes)?, console, fill)
+    let options = LoadOptions { max_memory: max_memory.as_u64(), cache: Some(cache.clone()), ..LoadOptions::default() };
+    let wasm = read_module(path, options.max_module_bytes)?;
+    let native = choose(host.component_host, backend.info().name, path, &wasm)? == ComponentHost::Native;
+    let _progress = compiling(backend, path, console);
+    let fill = || -> anyhow::Result<()> {
+        if native {
+            return Ok(fill_native(&wasm, &cache)?);
+        }
+        Ok(cache.fill(backend, &prepare(backend, &wasm, &options)?)?)
+    };
+    fill().with_context(|| format!("`{}`", path.display()))
 }
 
-/// Hands what was read from `path`, a component flattened, to what loads it, while progress is shown.
-fn with_module<T>(
-    backend: &dyn Backend,
-    path: &Path,
-    mut wasm: Vec<u8>,
-    console: Console,
-    load: impl FnOnce(&[u8]) -> wharf::core::Result<T>,
-) -> anyhow::Result<T> {
-    let named = || format!("`{}`", path.display());
-    let progress = compiling(backend, path, console);
-    if is_component(&wasm) {
-        let multi_memory = backend.info().can(Capability::MultiMemory);
-        let options = FlattenOptions { multi_memory, keep_names: true, ..FlattenOptions::default() };
-        wasm = flatten(&wasm, &options).with_context(named)?.wasm;
+/// Makes what was read from a file ready to be compiled: a module as it is, a component flattened.
+fn prepare(backend: &dyn Backend, wasm: &[u8], options: &LoadOptions) -> anyhow::Result<Prepared> {
+    if !is_component(wasm) {
+        return Ok(Prepared::new(wasm, options)?);
     }
-    let loaded = load(&wasm);
-    drop(progress);
-    loaded.with_context(named)
+    let prepared = flat::prepare(wasm, options)?;
+    let memories = prepared.memories();
+    if memories > 1 && !backend.info().can(Capability::MultiMemory) {
+        return Err(FlattenError::NeedsMultiMemory { memories }.into());
+    }
+    Ok(prepared)
 }
 
 fn compiling(backend: &dyn Backend, path: &Path, console: Console) -> Progress {
@@ -109,14 +116,29 @@ fn choose(asked: Option<ComponentHost>, backend: &str, path: &Path, wasm: &[u8])
 }
 
 #[cfg(feature = "native")]
-fn native(component: &[u8], options: &LoadOptions) -> wharf::core::Result<Arc<dyn HostedGuest>> {
+fn load_native(component: &[u8], options: &LoadOptions) -> wharf::core::Result<Arc<dyn HostedGuest>> {
     Ok(Arc::new(wharf::native::Native::new()?.load(component, options)?))
 }
 
+#[cfg(feature = "native")]
+fn fill_native(component: &[u8], cache: &CodeCache) -> wharf::core::Result<()> {
+    wharf::native::Native::new()?.fill(component, cache)
+}
+
 #[cfg(not(feature = "native"))]
-fn native(_: &[u8], _: &LoadOptions) -> wharf::core::Result<Arc<dyn HostedGuest>> {
+fn load_native(_: &[u8], _: &LoadOptions) -> wharf::core::Result<Arc<dyn HostedGuest>> {
+    Err(no_native())
+}
+
+#[cfg(not(feature = "native"))]
+fn fill_native(_: &[u8], _: &CodeCache) -> wharf::core::Result<()> {
+    Err(no_native())
+}
+
+#[cfg(not(feature = "native"))]
+fn no_native() -> wharf::core::Error {
     let message = "wasmtime's own component host is not compiled in; build with `--features native`";
-    Err(wharf::core::Error::new(wharf::core::Kind::Unsupported, message))
+    wharf::core::Error::new(wharf::core::Kind::Unsupported, message)
 }
 
 fn cache(args: &CacheArgs) -> anyhow::Result<Option<Arc<CodeCache>>> {

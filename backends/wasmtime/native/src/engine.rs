@@ -1,8 +1,9 @@
 //! The engine's settings.
 
 use wasmtime::{Collector, Config, Engine};
-use wharf_core::{Error, Kind, LoadOptions, Result};
+use wharf_core::{CodeCache, Error, Kind, LoadOptions, Result};
 
+use crate::code;
 use crate::guest::NativeGuest;
 
 /// How much stack a guest may use, in bytes; as with wharf's own host on Wasmtime.
@@ -33,7 +34,7 @@ impl Native {
             .map_err(|error| engine_error("wasmtime cannot make an engine for this machine", error))
     }
 
-    /// Compiles a component and finds what it imports. Compiled code is not kept: [`LoadOptions::cache`] is not asked.
+    /// Compiles a component, or takes its code from [`LoadOptions::cache`], and finds what it imports.
     ///
     /// # Errors
     /// [`Kind::Limit`] if it is larger than [`LoadOptions::max_module_bytes`], [`Kind::Guest`] if it is no valid
@@ -43,7 +44,15 @@ impl Native {
             let message = format!("the component is larger than the limit of {} bytes", options.max_module_bytes);
             return Err(Error::new(Kind::Limit, message));
         }
-        NativeGuest::new(&self.0, component, options)
+        NativeGuest::new(code::load(&self.0, component, options.cache.as_deref())?, options)
+    }
+
+    /// Compiles a component, unless its code is in the cache, and sees to it that it is: to prepare the cache.
+    ///
+    /// # Errors
+    /// [`Kind::Guest`] if it is no valid component, and what [`CodeCache::put`] reports.
+    pub fn fill(&self, component: &[u8], cache: &CodeCache) -> Result<()> {
+        code::fill(&self.0, component, cache)
     }
 }
 

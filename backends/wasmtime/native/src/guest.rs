@@ -43,9 +43,9 @@ pub struct NativeGuest {
 }
 
 impl NativeGuest {
-    pub(crate) fn new(engine: &Engine, component: &[u8], options: &LoadOptions) -> Result<Self> {
-        let component = Component::from_binary(engine, component)
-            .map_err(|error| Error::new(Kind::Guest, "wasmtime cannot compile the component").with_source(error))?;
+    pub(crate) fn new(component: Component, options: &LoadOptions) -> Result<Self> {
+        let engine = component.engine().clone();
+        let engine = &engine;
         let linker = linker(engine).map_err(|error| engine_error("wasmtime cannot link its own host", error))?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
             let message = "the component imports what wasmtime's own host does not have, or not in this form";

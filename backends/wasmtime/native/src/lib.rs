@@ -16,8 +16,9 @@
 //! A guest occupies the thread that calls it, as on wharf's other hosts. Wasmtime's asynchronous functions are driven
 //! there, so that a deadline ends them; what they start runs on [`wharf_core::io`].
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod code;
 mod codes;
 mod ends;
 mod engine;
