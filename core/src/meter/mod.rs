@@ -8,6 +8,7 @@
 //! What is counted, and how, is said in `rewrite`.
 
 mod rewrite;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,7 @@ pub(crate) use rewrite::IMPORTS as RESERVED;
 use rewrite::{FUEL, IMPORTS, MAX_FRAME, SCALE, STACK};
 
 /// Part of the key of cached code: changes with what is counted, and how.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The fuel between two checks: a few milliseconds of an interpreted guest, less of a compiled one.
 const FULL: i32 = 100_000;

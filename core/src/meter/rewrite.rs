@@ -23,11 +23,12 @@ use wasm_encoder::{
     MemorySection, Module, NameMap, NameSection, TableSection, TypeSection, ValType,
 };
 use wasmparser::{
-    BinaryReaderError, CustomSectionReader, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody,
-    KnownCustom, Name, Operator, Parser, Payload, TypeRef, ValidPayload, Validator, ValidatorResources,
+    CustomSectionReader, FuncType, FuncValidatorAllocations, FunctionBody, KnownCustom, Name, Operator, Parser,
+    Payload, TypeRef, ValidPayload, Validator,
 };
 
 use super::Frames;
+use super::shape::{Shape, is_bulk};
 use crate::error::{Error, Kind, Result};
 use crate::prepare::ADMITTED;
 
@@ -43,8 +44,6 @@ pub(super) const MAX_FRAME: u32 = 8 << 20;
 /// By how much the stack counter understates a natively compiled frame at most: see [`Rewriter::frame`].
 pub(super) const SCALE: u32 = 16;
 
-/// A function of no more instructions than this that calls nothing and has no loop is left as it is.
-const TRIVIAL: u32 = 16;
 /// How much fuel a function's loops take from the global at a time.
 const CREDIT: i32 = 500;
 
@@ -252,12 +251,12 @@ impl Rewriter {
         module.finish()
     }
 
-    /// An upper bound on the frame that a compiler gives a function, in bytes: a value for every local, one for every byte
-    /// of code (an instruction that makes one takes two or more), and the results of every call; all of them twice, for
-    /// what a compiler that does not optimise keeps on the way to a value.
+    /// An upper bound on the frame that a compiler gives a function, in bytes: a value for every local, those that the
+    /// code makes, and the results of every call; all of them twice, for what a compiler that does not optimise keeps on
+    /// the way to a value.
     fn native_frame(&self, shape: &Shape) -> u32 {
         let results = self.types.iter().map(|ty| ty.results().len()).max().unwrap_or(0) as u32;
-        let values = shape.locals.saturating_add(shape.bytes).saturating_add(shape.calls.saturating_mul(results));
+        let values = shape.locals.saturating_add(shape.values).saturating_add(shape.calls.saturating_mul(results));
         values.saturating_mul(32).saturating_add(512)
     }
 
@@ -422,79 +421,4 @@ impl Rewriter {
 
 fn counted(work: u32) -> i32 {
     i32::try_from(work).unwrap_or(i32::MAX)
-}
-
-fn is_bulk(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::MemoryCopy { .. }
-            | Operator::MemoryFill { .. }
-            | Operator::MemoryInit { .. }
-            | Operator::TableCopy { .. }
-            | Operator::TableFill { .. }
-            | Operator::TableGrow { .. }
-            | Operator::TableInit { .. }
-    )
-}
-
-/// What counts in a function's body.
-#[derive(Default)]
-struct Shape {
-    /// Parameters and locals.
-    locals: u32,
-    /// The most operands there are at a time.
-    height: u32,
-    /// The length of the code, in bytes.
-    bytes: u32,
-    calls: u32,
-    bulk: u32,
-    /// Instructions outside of loops.
-    work: u32,
-    /// Of each loop, in order: instructions within it, but not within a loop in it.
-    loops: Vec<u32>,
-}
-
-impl Shape {
-    fn of(
-        function: FuncToValidate<ValidatorResources>,
-        body: &FunctionBody<'_>,
-        allocations: FuncValidatorAllocations,
-    ) -> Result<(Self, FuncValidatorAllocations), BinaryReaderError> {
-        let mut validator = function.into_validator(allocations);
-        validator.read_locals(&mut body.get_binary_reader())?;
-        let range = body.range();
-        let mut shape =
-            Shape { locals: validator.len_locals(), bytes: (range.end - range.start) as u32, ..Shape::default() };
-        // The loop that each open block lies in.
-        let mut open: Vec<Option<usize>> = vec![None];
-        let mut operators = body.get_operators_reader()?;
-        while !operators.eof() {
-            let (operator, offset) = operators.read_with_offset()?;
-            validator.op(offset, &operator)?;
-            shape.height = shape.height.max(validator.operand_stack_height());
-            let inside = open.last().copied().flatten();
-            match operator {
-                Operator::Loop { .. } => {
-                    open.push(Some(shape.loops.len()));
-                    shape.loops.push(1);
-                    continue;
-                }
-                Operator::Block { .. } | Operator::If { .. } => open.push(inside),
-                Operator::End => drop(open.pop()),
-                Operator::Call { .. } | Operator::CallIndirect { .. } => shape.calls += 1,
-                _ if is_bulk(&operator) => shape.bulk += 1,
-                _ => {}
-            }
-            match inside {
-                Some(index) => shape.loops[index] += 1,
-                None => shape.work += 1,
-            }
-        }
-        Ok((shape, validator.into_allocations()))
-    }
-
-    /// Whether a function is worth counting. One that is not takes a bounded time and calls nothing.
-    fn is_metered(&self) -> bool {
-        self.calls > 0 || self.bulk > 0 || !self.loops.is_empty() || self.work > TRIVIAL
-    }
 }

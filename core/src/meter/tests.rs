@@ -130,10 +130,19 @@ fn names_that_cannot_be_read_are_left_out() {
 
 #[test]
 fn a_function_that_may_need_too_large_a_frame_is_refused_where_frames_are_native() {
-    let body = "(local.set 0 (i32.add (local.get 0) (i32.const 1)))".repeat(40_000);
+    let body = "(local.set 0 (i32.add (local.get 0) (i32.const 1)))".repeat(70_000);
     let wasm = wat::parse_str(format!("(module (func (param i32) {body}))")).unwrap();
     assert_eq!(rewrite(&wasm, Frames::Native).unwrap_err().kind(), Kind::Limit);
     assert!(rewrite(&wasm, Frames::Interpreter).is_ok());
+}
+
+#[test]
+fn a_function_that_initialises_much_data_is_not_too_large() {
+    // As a linker writes it for data that holds addresses, of a length beyond what other instructions may have.
+    let store = "(i32.store (i32.add (global.get 0) (i32.const 0x300000)) (i32.const 0x310000))";
+    let relocations = store.repeat(25_000);
+    let wat = format!("(module (memory 100) (global i32 (i32.const 0)) (func {relocations}))");
+    rewritten(&wat, Frames::Native);
 }
 
 #[test]

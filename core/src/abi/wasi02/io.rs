@@ -5,16 +5,19 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::canon::{Borrow, Cx, Fault, Handle, Outcome, Own, rule};
+use super::canon::{Borrow, Cx, Fault, Handle, Outcome, Own, limit, rule};
 use super::filesystem;
 use super::http::ErrorCode;
-use super::table::{Resource, Table};
+use super::table::{MAX_HANDLES, Resource, Table};
 use super::{drop_resource, interfaces};
 use crate::imports::Stop;
 use crate::run::Run;
 
 /// The most bytes that one read gives, however many are asked for.
 const MAX_READ: u64 = 64 << 10;
+
+/// The most bytes that a guest may write and flush in one call, by the WIT text.
+const MAX_FLUSHED: u64 = 4096;
 
 /// `wasi:io/error.error`: what a stream failed with.
 pub(crate) struct IoError {
@@ -99,7 +102,7 @@ impl InputStream {
 /// `wasi:io/streams.output-stream`.
 pub(crate) struct OutputStream {
     sink: Box<dyn Sink>,
-    /// How much the last `check-write` allows to be written.
+    /// How much the last `check-write` allows the next write.
     permit: u64,
     closed: bool,
 }
@@ -120,11 +123,10 @@ impl OutputStream {
         })
     }
 
+    /// Takes bytes. A permit is for one write, which uses it up however little it writes.
     fn write(&mut self, run: &Run, bytes: Bytes) -> Result<(), End> {
-        self.unless_closed(|stream| {
-            stream.permit -= bytes.len() as u64;
-            if bytes.is_empty() { Ok(()) } else { stream.sink.write(run, bytes) }
-        })
+        self.permit = 0;
+        self.unless_closed(|stream| if bytes.is_empty() { Ok(()) } else { stream.sink.write(run, bytes) })
     }
 
     fn unless_closed<T>(&mut self, action: impl FnOnce(&mut Self) -> Result<T, End>) -> Result<T, End> {
@@ -213,27 +215,33 @@ fn write(cx: &mut Cx<'_>, this: Output, contents: Bytes) -> Streamed<()> {
     answer(cx, written)
 }
 
-fn blocking_write_and_flush(cx: &mut Cx<'_>, this: Output, contents: Bytes) -> Streamed<()> {
-    let written = write_all(cx, this, contents)?;
-    answer(cx, written)
-}
-
-fn write_all(cx: &mut Cx<'_>, this: Output, mut contents: Bytes) -> Outcome<Result<(), End>> {
+fn blocking_write_and_flush(cx: &mut Cx<'_>, this: Output, mut contents: Bytes) -> Streamed<()> {
+    flushable(contents.len() as u64)?;
+    if contents.is_empty() {
+        return flush(cx, this);
+    }
     while !contents.is_empty() {
         let room = match wait_room(cx, this)? {
             Ok(room) => room,
-            Err(end) => return Ok(Err(end)),
+            Err(end) => return answer(cx, Err(end)),
         };
         let part = contents.split_to(contents.len().min(room as usize));
         let run = cx.state.run.clone();
-        if let Err(end) = cx.get(this)?.write(&run, part) {
-            return Ok(Err(end));
+        let written = cx.get(this)?.write(&run, part);
+        if written.is_err() {
+            return answer(cx, written);
         }
     }
-    let stream = cx.get(this)?;
-    let flushed = stream.room().map(drop);
-    stream.permit = 0;
-    Ok(flushed)
+    // A stream that closes with that has taken all of it, and says so at the next call.
+    Ok(Ok(()))
+}
+
+/// Whether a guest may write and flush so many bytes in one call.
+fn flushable(len: u64) -> Outcome {
+    if len > MAX_FLUSHED {
+        return rule(format!("{len} bytes are to be written and flushed at once; up to {MAX_FLUSHED} may be"));
+    }
+    Ok(())
 }
 
 /// How much may be written, once that is something.
@@ -279,18 +287,11 @@ fn write_zeroes(cx: &mut Cx<'_>, this: Output, len: u64) -> Streamed<()> {
 }
 
 fn blocking_write_zeroes_and_flush(cx: &mut Cx<'_>, this: Output, len: u64) -> Streamed<()> {
-    let mut left = len;
-    while left > 0 {
-        let part = left.min(MAX_READ);
-        if let Err(end) = write_all(cx, this, zeroes(part))? {
-            return answer(cx, Err(end));
-        }
-        left -= part;
-    }
-    flush(cx, this)
+    flushable(len)?;
+    blocking_write_and_flush(cx, this, zeroes(len))
 }
 
-/// No more than a sink has room for, or a read gives.
+/// No more than a sink has room for.
 fn zeroes(len: u64) -> Bytes {
     vec![0; len as usize].into()
 }
@@ -310,6 +311,8 @@ fn spliced(cx: &mut Cx<'_>, this: Output, src: Input, len: u64, room: Result<u64
         Ok(room) => room.min(len),
         Err(end) => return answer(cx, Err(end)),
     };
+    // What was asked on the way is not the guest's own `check-write`.
+    cx.get(this)?.permit = 0;
     let read = if wait { wait_read(cx, src, len)? } else { cx.get(src)?.read(len) };
     let bytes = match read {
         Ok(bytes) => bytes,
@@ -317,10 +320,7 @@ fn spliced(cx: &mut Cx<'_>, this: Output, src: Input, len: u64, room: Result<u64
     };
     let count = bytes.len() as u64;
     let run = cx.state.run.clone();
-    let stream = cx.get(this)?;
-    let written = stream.write(&run, bytes);
-    // What was asked on the way is not the guest's own `check-write`.
-    stream.permit = 0;
+    let written = cx.get(this)?.write(&run, bytes);
     answer(cx, written.map(|()| count))
 }
 
@@ -343,8 +343,9 @@ impl Resource for Pollable {
     const NAME: &'static str = "pollable";
 }
 
-/// The most pollables of one `poll`.
-const MAX_POLLED: usize = 4096;
+/// The most pollables of one `poll`: each that a guest can have, several times over. The WIT text allows any number; a
+/// host that looks at all of them, whenever it wakes up, needs a bound.
+const MAX_POLLED: usize = 4 * MAX_HANDLES;
 
 impl Cx<'_> {
     /// Opens a pollable for a resource, as its child.
@@ -411,7 +412,11 @@ fn poll(cx: &mut Cx<'_>, list: Vec<Borrow<Pollable>>) -> Outcome<Vec<u32>> {
         return rule("the list is empty, so the wait would never end");
     }
     if list.len() > MAX_POLLED {
-        return super::canon::limit(format!("{} pollables are polled at once; {MAX_POLLED} may be", list.len()));
+        return limit(format!(
+            "{} pollables are polled at once, and this host takes up to {MAX_POLLED}; a guest has no more than \
+             {MAX_HANDLES} handles, so that most are there more than once: leave those out",
+            list.len()
+        ));
     }
     wait_any(cx, &list)
 }

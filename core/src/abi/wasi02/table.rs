@@ -9,7 +9,7 @@ use super::canon::{Outcome, limit, rule};
 
 /// How many handles a guest may have open. What a handle can hold is bounded too, so this bounds a guest's share of
 /// the host's memory.
-const MAX_HANDLES: usize = 4096;
+pub(super) const MAX_HANDLES: usize = 4096;
 
 /// What a handle can stand for.
 pub(crate) trait Resource: Send + 'static {

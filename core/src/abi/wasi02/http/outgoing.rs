@@ -126,15 +126,14 @@ pub(super) fn method(cx: &mut Cx<'_>, this: Request) -> Outcome<Method> {
     Ok(cx.get(this)?.method.clone())
 }
 
+/// Sets the method, which reads back as it was set: `other("PATCH")` and `patch` are the same on the wire only.
 pub(super) fn set_method(cx: &mut Cx<'_>, this: Request, method: Method) -> Set {
     let request = cx.get(this)?;
-    match HttpMethod::from_bytes(method.name().as_bytes()) {
-        Ok(parsed) if !too_long(method.name()) => {
-            request.method = Method::from(&parsed);
-            Ok(Ok(()))
-        }
-        _ => Ok(Err(())),
+    if too_long(method.name()) || HttpMethod::from_bytes(method.name().as_bytes()).is_err() {
+        return Ok(Err(()));
     }
+    request.method = method;
+    Ok(Ok(()))
 }
 
 pub(super) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
@@ -157,6 +156,7 @@ pub(super) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> 
     Ok(cx.get(this)?.scheme.clone())
 }
 
+/// Sets the scheme, which reads back as it was set.
 pub(super) fn set_scheme(cx: &mut Cx<'_>, this: Request, scheme: Option<Scheme>) -> Set {
     let request = cx.get(this)?;
     if let Some(Scheme::Other(name)) = &scheme
@@ -164,11 +164,7 @@ pub(super) fn set_scheme(cx: &mut Cx<'_>, this: Request, scheme: Option<Scheme>)
     {
         return Ok(Err(()));
     }
-    request.scheme = match scheme {
-        Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("http") => Some(Scheme::Http),
-        Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("https") => Some(Scheme::Https),
-        scheme => scheme,
-    };
+    request.scheme = scheme;
     Ok(Ok(()))
 }
 

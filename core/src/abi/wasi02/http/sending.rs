@@ -121,6 +121,8 @@ fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCod
     let scheme = match &request.scheme {
         None | Some(Scheme::Https) => "https",
         Some(Scheme::Http) => "http",
+        Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("https") => "https",
+        Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("http") => "http",
         Some(Scheme::Other(_)) => return Err(ErrorCode::HttpProtocolError),
     };
     let authority = request.authority.as_deref().ok_or(ErrorCode::HttpRequestUriInvalid)?;

@@ -2,6 +2,7 @@
 
 mod fields;
 mod rules;
+mod streams;
 mod wit_files;
 
 use std::time::{Duration, Instant};

@@ -146,17 +146,6 @@ fn bits_above_an_i32_do_not_count() {
 }
 
 #[test]
-fn a_write_beyond_what_was_allowed_is_a_trap() {
-    let mut guest = Guest::new(&WasiConfig::new());
-    let stdout = guest.call("wasi:cli/stdout#get-stdout", &[]);
-    let [ptr, len] = guest.bytes(b"text");
-    let write = "wasi:io/streams#[method]output-stream.write";
-    guest.traps(write, &[stdout, ptr, len, RET.into()], "`check-write` allowed 0");
-    guest.call("wasi:io/streams#[method]output-stream.check-write", &[stdout, RET.into()]);
-    guest.call(write, &[stdout, ptr, len, RET.into()]);
-}
-
-#[test]
 fn waiting() {
     let mut guest = Guest::new(&WasiConfig::new());
     guest.traps("wasi:io/poll#poll", &[0, 0, RET.into()], "never end");
