@@ -69,8 +69,8 @@ fn a_component_in_python() {
     serves_the_same_everywhere(&Toolchain {
         component: built(HTTP_PY),
         streams: true,
-        denied: "HttpRequestDenied",
-        refused: &["ConnectionRefused"],
+        denied: "HTTP-request-denied",
+        refused: &["connection-refused"],
     });
 }
 

@@ -1,7 +1,7 @@
 //! Rewrites a module so that it counts what it does: see [`meter`](super).
 //!
 //! The module keeps one or two counters of its own, each an exported global:
-//! - [`FUEL`] goes down by the length of every loop body and function entered, and of every bulk operation;
+//! - [`FUEL`] goes down with the length of every loop body and function entered, and of every bulk operation;
 //! - [`STACK`], where the engine does not bound the stack, goes down by a function's frame while the function runs.
 //!
 //! When either falls below zero the module calls a further import, the check, which comes after its own.
@@ -44,6 +44,10 @@ pub(super) const MAX_FRAME: u32 = 8 << 20;
 /// By how much the stack counter understates a natively compiled frame at most: see [`Rewriter::frame`].
 pub(super) const SCALE: u32 = 16;
 
+/// Instructions of a body that are counted one by one; of the further ones, only every [`SPREAD`]th is.
+const PLAIN: u32 = 128;
+/// How many instructions one of fuel stands for at most.
+const SPREAD: u32 = 256;
 /// How much fuel a function's loops take from the global at a time.
 const CREDIT: i32 = 500;
 
@@ -334,7 +338,7 @@ impl Rewriter {
             out.instruction(&self.instruction(operator)?);
             if is_loop {
                 let work = loops.next().copied().unwrap_or(1);
-                self.charge(&mut out, credit, &[I::I32Const(counted(work))]);
+                self.charge(&mut out, credit, &[I::I32Const(fuel_of(work))]);
             }
         }
         Ok(out)
@@ -344,7 +348,7 @@ impl Rewriter {
     fn enter(&self, out: &mut Function, frame: Option<i32>, work: u32, saved: u32) {
         let (stack, fuel) = (self.stack(), self.fuel());
         let take_fuel =
-            [I::GlobalGet(fuel), I::I32Const(counted(work)), I::I32Sub, I::GlobalSet(fuel), I::GlobalGet(fuel)];
+            [I::GlobalGet(fuel), I::I32Const(fuel_of(work)), I::I32Sub, I::GlobalSet(fuel), I::GlobalGet(fuel)];
         for instruction in &take_fuel {
             out.instruction(instruction);
         }
@@ -417,6 +421,13 @@ impl Rewriter {
             })),
         })
     }
+}
+
+/// The fuel that a body of so many instructions takes. Of a long one, most are in branches that are not taken: the loop
+/// of an interpreter has tens of thousands, runs some dozens of them each time round, and would reach the check every
+/// other time.
+fn fuel_of(work: u32) -> i32 {
+    counted(work.min(PLAIN) + work.saturating_sub(PLAIN) / SPREAD)
 }
 
 fn counted(work: u32) -> i32 {

@@ -97,6 +97,21 @@ fn loops_calls_and_bulk_operations_reach_the_check() {
 }
 
 #[test]
+fn of_a_long_body_most_instructions_are_not_counted_one_by_one() {
+    let taken = |instructions: usize| {
+        let wat = format!("(module (func (loop {})))", "(nop)".repeat(instructions));
+        let wasm = rewritten(&wat, Frames::Engine);
+        let body = bodies(&wasm).swap_remove(0);
+        let start = body.iter().position(|op| matches!(op, Operator::Loop { .. })).unwrap();
+        let Operator::I32Const { value } = body[start + 2] else { panic!("{:?}", body[start + 2]) };
+        value
+    };
+    // The loop itself and its end count, too.
+    assert_eq!(taken(100), 102);
+    assert_eq!(taken(51_198), 128 + 199);
+}
+
+#[test]
 fn a_reference_to_an_import_is_one_to_what_calls_it() {
     let wasm = rewritten(EVERYTHING, Frames::Engine);
     let (_, _, index) = exports(&wasm).into_iter().find(|(name, ..)| name == "g").unwrap();

@@ -1,33 +1,47 @@
-// A server in JavaScript, on what browsers and servers share: the fetch event, fetch() and streams. The path says what
-// it does:
-// - /echo sends the request's body back while it arrives;
-// - /fetch?URL fetches a URL and passes the response on;
-// - /send?URL passes the request's body on to a URL while it arrives, and the response back;
-// - any other is greeted, and told to standard output.
+// HTTP from a guest in JavaScript, on what browsers and servers share: fetch(), the fetch event and streams. A component
+// that is a command and a server, with a file for each way:
+//
+//     wharf run http-js.wasm fetch URL [METHOD [BODY]] [NAME:VALUE]...
+//     wharf run http-js.wasm form URL [NAME=VALUE]...
+//     wharf run http-js.wasm download URL [FILE]
+//     wharf serve -e UPSTREAM=ORIGIN http-js.wasm     a proxy
+//     wharf serve http-js.wasm                        a server
 
-addEventListener("fetch", (event) => event.respondWith(answer(event.request)));
+import { getArguments, getEnvironment } from "wasi:cli/environment@0.2.10";
+import { exitWithCode } from "wasi:cli/exit@0.2.10";
 
-async function answer(request) {
-  const url = new URL(request.url);
-  const target = url.pathname + url.search;
-  switch (url.pathname) {
-    case "/echo":
-      return new Response(request.body, { headers: { "content-type": "application/octet-stream" } });
-    case "/fetch":
-      return passOn(url.search.slice(1), {});
-    case "/send":
-      return passOn(url.search.slice(1), { method: "POST", body: request.body, duplex: "half" });
-    default:
-      console.log(`greeting ${target}`);
-      return new Response(`hello from ${target}\n`, { headers: { "content-type": "text/plain" } });
-  }
-}
+import { download } from "./download.js";
+import { fetchOne } from "./fetch.js";
+import { form } from "./form.js";
+import { proxy } from "./proxy.js";
+import { answer } from "./server.js";
 
-async function passOn(url, options) {
-  try {
-    const response = await fetch(url, options);
-    return new Response(response.body, { status: response.status });
-  } catch (error) {
-    return new Response(`${error}\n`, { status: 502 });
-  }
-}
+const commands = new Map([
+  ["fetch", fetchOne],
+  ["form", form],
+  ["download", download],
+]);
+
+// What `wharf run` calls. A promise that it returns is waited for; what is thrown is exit code 1.
+export const run = {
+  async run() {
+    const [, name, ...args] = getArguments();
+    const command = commands.get(name);
+    if (command === undefined || args.length === 0) {
+      console.error("usage: http-js fetch|form|download URL ...");
+      exitWithCode(2);
+    }
+    try {
+      await command(args);
+    } catch (error) {
+      console.error(`http-js: ${error.message.trim()}`);
+      throw undefined;
+    }
+  },
+};
+
+// What `wharf serve` calls.
+addEventListener("fetch", (event) => {
+  const upstream = new Map(getEnvironment()).get("UPSTREAM");
+  event.respondWith(upstream === undefined ? answer(event.request) : proxy(event.request, upstream));
+});
