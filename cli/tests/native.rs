@@ -4,6 +4,7 @@
 
 mod support;
 
+use support::middleware::middleware;
 use support::served::{Served, client, component, encode};
 use support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
@@ -247,4 +248,52 @@ fn a_service_is_explained_and_refused_elsewhere() {
     }
     let ended = end(&mut wharf(&["run", &guest]));
     assert!(ended.code == Some(1) && ended.err.contains("exports no `wasi:cli/run`"), "{ended:?}");
+}
+
+/// What stands behind a middleware that is composed with nothing is the network, as far as it is granted.
+#[test]
+fn a_middleware_of_wasi_0_3_hands_on_what_is_granted() {
+    let files = Files::new();
+    let large: Vec<u8> = (0..1_500_000_u32).map(|n| (n % 251) as u8).collect();
+    let origin = Origin::http({
+        let large = large.clone();
+        move |request| match &*request.target {
+            "/large" => Reply::ok(large.clone()),
+            _ => Reply::ok(format!("{} of {} bytes", request.method, request.body.len())).header("x-own", "1"),
+        }
+    })
+    .unwrap();
+    let guest = files.write("middleware.wasm", middleware(Some(&origin.authority())));
+    let granted = Served::start(&["--backend", "wasmtime", "-a", &origin.base(), &guest]);
+    let response = client().get(format!("{}/x?y=z", granted.base)).header("x-sent", "2").send().unwrap();
+    let own = response.headers().get("x-own").map(|value| value.as_bytes());
+    assert_eq!((response.status().as_u16(), own), (200, Some(&b"1"[..])));
+    assert_eq!(response.text().unwrap(), "GET of 0 bytes");
+    let seen = origin.requests().swap_remove(0);
+    assert_eq!((&*seen.target, &*seen.authority), ("/x?y=z", &*origin.authority()));
+    assert_eq!(seen.header("x-sent"), Some("2"), "{:?}", seen.headers);
+    let sent = client().post(format!("{}/", granted.base)).body(large.clone()).send().unwrap();
+    assert_eq!(sent.text().unwrap(), format!("POST of {} bytes", large.len()));
+    assert!(origin.requests()[1].body == large, "another body arrived");
+    let fetched = client().get(format!("{}/large", granted.base)).send().unwrap();
+    assert!(fetched.bytes().unwrap() == large, "another body came back");
+
+    let denied = Served::start(&["--backend", "wasmtime", &guest]);
+    assert_eq!(denied.get("/x").unwrap().0, 500);
+    let (code, printed) = denied.stop();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains(&format!("allow {}", origin.base())), "{printed}");
+    assert_eq!(origin.requests().len(), 3);
+
+    // One that addresses nothing itself hands a request on to whom it names.
+    let guest = files.write("relay.wasm", middleware(None));
+    let relay = Served::start(&["--backend", "wasmtime", "-a", &origin.base(), &guest]);
+    let named = client().get(format!("{}/named", relay.base)).header("host", origin.authority()).send().unwrap();
+    assert_eq!((named.status().as_u16(), named.text().unwrap()), (200, "GET of 0 bytes".to_owned()));
+    assert_eq!(relay.get("/itself").unwrap().0, 500, "nobody granted it its own address");
+    assert_eq!((origin.requests().len(), &*origin.requests()[3].target), (4, "/named"));
+    for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
+        let ended = end(&mut wharf(&["serve", "--addr", "127.0.0.1:0", "--backend", backend, &guest]));
+        assert!(ended.code == Some(1) && ended.err.contains("use --backend wasmtime"), "{ended:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Loads a guest on a backend and runs it: the whole journey for an embedder who lets wharf own the instance.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -349,7 +350,10 @@ fn deadline(timeout: Option<Duration>) -> Option<Instant> {
 
 /// Checks that the guest exports the memories that its imports work on.
 fn check_memories(bindings: &[Binding], exports: &[Export]) -> Result<()> {
-    let exported = |name: &str| exports.iter().any(|export| export.name == name && export.ty == ExportType::Memory);
+    // A hostile guest has as many imports as exports, and of both as many as a module may.
+    let memories = exports.iter().filter(|export| export.ty == ExportType::Memory);
+    let memories: HashSet<&str> = memories.map(|export| export.name.as_str()).collect();
+    let exported = |name: &str| memories.contains(name);
     match bindings.iter().filter_map(Binding::memory).find(|name| !exported(name)) {
         Some(name) => {
             let message = format!("an import works on the memory `{name}`, which the guest does not export");
@@ -361,8 +365,12 @@ fn check_memories(bindings: &[Binding], exports: &[Export]) -> Result<()> {
 
 /// Checks that the guest exports the allocators that its imports need.
 fn check_reallocs(bindings: &[Binding], exports: &[Export]) -> Result<()> {
+    let types: HashMap<&str, &ExportType> = exports.iter().map(|export| (&*export.name, &export.ty)).collect();
     for realloc in bindings.iter().filter_map(Binding::realloc) {
-        let ty = function(exports, realloc)?;
+        let ty = match types.get(realloc) {
+            Some(ExportType::Function(ty)) => ty,
+            _ => function(exports, realloc)?,
+        };
         if ty.params != [ValType::I32; 4] || ty.results != [ValType::I32] {
             let message = format!("the export `{realloc}` is no allocator: its type is {ty}, not (i32 x 4) -> (i32)");
             return Err(Error::new(Kind::Guest, message));

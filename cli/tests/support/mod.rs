@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod composed;
+pub(crate) mod middleware;
+pub(crate) mod random;
 pub(crate) mod served;
 pub(crate) mod server;
 

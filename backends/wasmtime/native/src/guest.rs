@@ -11,6 +11,7 @@ use wasmtime_wasi_http::{WasiHttp, WasiHttpView};
 use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop};
 
 use crate::engine::engine_error;
+use crate::middleware;
 use crate::session::NativeSession;
 use crate::state::State;
 
@@ -113,5 +114,6 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     types::add_to_linker::<_, WasiHttp>(&mut linker, &(&http).into(), State::http)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    middleware::add_to_linker(&mut linker)?;
     Ok(linker)
 }

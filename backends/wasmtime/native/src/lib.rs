@@ -25,6 +25,7 @@ mod engine;
 mod guest;
 mod hooks;
 mod message;
+mod middleware;
 mod session;
 mod state;
 mod stdio;

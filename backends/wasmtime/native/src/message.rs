@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HOST};
+use http::uri::Authority;
 use http::{HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -20,6 +21,12 @@ use crate::codes;
 /// A request as Wasmtime takes it: a broken body is an error code.
 pub(crate) fn incoming(request: http::Request<Body>) -> http::Request<WasiBody> {
     request.map(|body| body.map_err(|error: HttpError| codes::for_guest(&error)).boxed_unsync())
+}
+
+/// Where a request was sent: by its target, or else by its `host`.
+pub(crate) fn authority<T>(request: &http::Request<T>) -> Option<Authority> {
+    let host = || Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok();
+    request.uri().authority().cloned().or_else(host)
 }
 
 /// A response as core gives it on, with its body; what cannot be sent is an error code.

@@ -153,7 +153,11 @@ impl NativeSession {
     ) -> wasmtime::Result<()> {
         let Live { store, instance } = live;
         let service = indices.load(&mut *store, instance)?;
-        let (request, received) = p3::Request::from_http(store.data_mut().http().hooks, message::incoming(request));
+        let authority = message::authority(&request);
+        let (mut request, received) = p3::Request::from_http(store.data_mut().http().hooks, message::incoming(request));
+        // A request that names its target by its path says only in its head where it was sent, and in nothing how.
+        request.authority = authority;
+        request.scheme.get_or_insert(http::uri::Scheme::HTTP);
         let serve = async |accessor: &Accessor<State>| {
             match service.handle(accessor, request).await? {
                 Err(code) => _ = reply.send(Err(codes::to_core(code.into()))),

@@ -14,6 +14,9 @@ const MAX_HANDLES: usize = 1 << 15;
 /// How deep calls between components may nest.
 const MAX_CALLS: usize = 1 << 12;
 
+/// How often handles may be lent by the calls under way.
+const MAX_LENT: usize = 1 << 16;
+
 /// Whose resource a handle stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Of {
@@ -66,12 +69,13 @@ pub(crate) struct Handles {
     instances: Vec<Slab>,
     calls: Vec<Call>,
     open: usize,
+    lent: usize,
 }
 
 impl Handles {
     pub(crate) fn new(plan: Arc<Composed>) -> Self {
         let instances = plan.instances.iter().map(|_| Slab::default()).collect();
-        Handles { plan, instances, calls: Vec::new(), open: 0 }
+        Handles { plan, instances, calls: Vec::new(), open: 0, lent: 0 }
     }
 
     /// The global that says whether this instance may call out.
@@ -254,9 +258,13 @@ impl Handles {
         let entry = *self.get(source, handle)?;
         self.check(entry, handle, resource)?;
         let Some(call) = self.calls.len().checked_sub(1) else { return rule("nothing is lent outside of a call") };
+        if self.lent >= MAX_LENT {
+            return limit(format!("the guest's components have lent handles {MAX_LENT} times, as often as they may"));
+        }
         if let Held::Own { lent } = &mut self.get(source, handle)?.held {
             *lent += 1;
             self.calls[call].lent.push((source, handle));
+            self.lent += 1;
         }
         if let Some(Resource::Defined { instance, .. }) = self.plan.resources.get(resource as usize)
             && *instance == target
@@ -282,6 +290,7 @@ impl Handles {
         if call.borrows > 0 {
             return rule(format!("a call ended with {} borrowed handles that were not dropped", call.borrows));
         }
+        self.lent -= call.lent.len();
         for (instance, handle) in call.lent {
             if let Held::Own { lent } = &mut self.get(instance, handle)?.held {
                 *lent = lent.saturating_sub(1);

@@ -1,5 +1,7 @@
 //! What core has to know of a module's plan, checked against the module, which may be a stranger's.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use wasmparser::{Parser, Payload};
 
@@ -14,6 +16,9 @@ const SECTION: &str = "wharf.plan";
 
 /// The version of the plan that is read here.
 const VERSION: u32 = 1;
+
+/// How many component instances there may be: each start makes a table of handles for each.
+const MAX_INSTANCES: usize = 10_000;
 
 #[derive(Deserialize)]
 struct RawPlan {
@@ -109,6 +114,9 @@ impl Composed {
             resources: raw.resources,
             tables: raw.handle_tables,
         };
+        if plan.instances.len() > MAX_INSTANCES {
+            return Err(bad("has more component instances than there may be"));
+        }
         if raw.imports.len() != imports.len() || !plan.fits(imports, exports) {
             return Err(bad("does not fit the module"));
         }
@@ -127,7 +135,9 @@ impl Composed {
 
     /// Whether every number is in range, and every name that of an export of the kind.
     fn fits(&self, imports: &[Import], exports: &[Export]) -> bool {
-        let exported = |name: &str, ty: &ExportType| exports.iter().any(|e| e.name == name && e.ty == *ty);
+        // A stranger's plan may ask for as many names as the module exports.
+        let types: HashMap<&str, &ExportType> = exports.iter().map(|export| (&*export.name, &export.ty)).collect();
+        let exported = |name: &str, ty: &ExportType| types.get(name).is_some_and(|found| *found == ty);
         let in_range = |index: u32, length: usize| (index as usize) < length;
         let destructor = ExportType::Function(FuncType { params: vec![ValType::I32], results: vec![] });
         let globals = self.instances.iter().filter_map(|instance| instance.may_leave.as_deref());
