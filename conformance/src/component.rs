@@ -72,9 +72,13 @@ pub(crate) fn of_module(text: &str) -> CaseResult<(Vec<u8>, HashMap<String, Stri
         _ = writeln!(wit, "import {interface};");
     }
     for (at, (name, index, ty)) in surface.functions.iter().enumerate() {
+        // What the canonical ABI asks of a module is no export of the component's.
+        if name.starts_with("cabi_") || name == "_initialize" {
+            continue;
+        }
         if let Some((interface, _)) = name.split_once('#') {
             _ = writeln!(wit, "export {interface};");
-        } else if !matches!(name.as_str(), "cabi_realloc" | "_initialize") {
+        } else {
             let integer = |ty: &ValType| if *ty == ValType::I64 { "u64" } else { "u32" };
             let params = ty.params().iter().enumerate().map(|(at, ty)| format!("p{at}: {}", integer(ty)));
             let params = params.collect::<Vec<_>>().join(", ");

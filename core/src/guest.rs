@@ -41,7 +41,7 @@ pub struct Guest {
     bindings: Arc<[Binding]>,
     exports: Arc<[Export]>,
     /// The export that requests are handed to, if it answers any.
-    handler: Option<Arc<str>>,
+    handler: Option<Lifted>,
     has_start: bool,
     /// Whether it is a reactor of WASI 0.2 with an initialiser.
     initializes: bool,
@@ -92,7 +92,9 @@ impl Guest {
             imports: prepared.imports().clone(),
             bindings,
             exports: prepared.exports().clone(),
-            handler: inspect::handler(prepared.exports()).map(Arc::from),
+            handler: inspect::handler(prepared.exports())
+                .map(|handler| Lifted::of(prepared.exports(), handler))
+                .transpose()?,
             has_start: prepared.has_start(),
             initializes: inspect::initializes(prepared.exports()),
             composed: composed.cloned(),
@@ -170,7 +172,12 @@ impl Guest {
                 ),
             ));
         }
-        let ended = self.start(config).and_then(|mut session| session.call(export, &[]));
+        let lifted = Lifted::of(&self.exports, export)?;
+        let ended = self.start(config).and_then(|mut session| {
+            let results = session.call(export, &[])?;
+            session.returned(&lifted, &results)?;
+            Ok(results)
+        });
         match ended {
             // `wasi:cli/run` answers a result: its error is a failure.
             Ok(results) if invoke.is_none() && results.first().is_some_and(|failed| *failed as u32 != 0) => Ok(1),
@@ -207,7 +214,7 @@ pub struct Session {
     imports: Arc<Imports>,
     linked: Arc<Linked>,
     exports: Arc<[Export]>,
-    handler: Option<Arc<str>>,
+    handler: Option<Lifted>,
     uninterruptible: Option<&'static str>,
     /// What it was started with, of which it may have kept anything.
     granted: WasiConfig,
@@ -219,7 +226,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Calls an exported function with raw slots, and returns its results.
+    /// Calls an exported function with raw slots, and returns its results. What they point to stays: a post-return
+    /// function, the export with `cabi_post_` before the name, is the caller's to call.
     ///
     /// # Errors
     /// [`Stop::Exit`] if the guest exits. A trap is an error of [`Kind::Trap`] whose source is a [`Trap`]. After
@@ -253,7 +261,7 @@ impl Session {
             return Err(Error::new(Kind::Guest, message).into());
         };
         let Some(mut slots) = self.linked.host.begin(request, reply)? else { return Ok(()) };
-        let ended = self.enter(&handler, &mut slots);
+        let ended = self.enter(&handler.name, &mut slots).and_then(|()| self.returned(&handler, &[]));
         self.linked.host.end();
         ended
     }
@@ -305,6 +313,15 @@ impl Session {
         read(&self.linked.http).open_responses()
     }
 
+    /// Calls the post-return function of an export that has returned these results, which were read.
+    fn returned(&mut self, lifted: &Lifted, results: &[u64]) -> Result<(), Stop> {
+        let Some(post_return) = &lifted.post_return else { return Ok(()) };
+        self.linked.host.returning(true, &lifted.name, &mut *self.instance);
+        let ended = self.enter(post_return, &mut results.to_vec());
+        self.linked.host.returning(false, &lifted.name, &mut *self.instance);
+        ended
+    }
+
     fn enter(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Stop> {
         if let Some(stop) = self.run.over() {
             return Err(stop);
@@ -328,6 +345,32 @@ impl Session {
             TrapCode::Host => Error::new(Kind::Internal, "a host function ended the guest without a reason").into(),
             _ => Error::new(Kind::Trap, "the guest trapped").with_source(trap).into(),
         }
+    }
+}
+
+/// An export that the canonical ABI lifts, and its post-return function, by which a guest frees what it returned.
+#[derive(Clone)]
+struct Lifted {
+    name: Arc<str>,
+    post_return: Option<Arc<str>>,
+}
+
+impl Lifted {
+    /// The export `name`.
+    ///
+    /// # Errors
+    /// [`Kind::Guest`] if there is no such function, or its post-return function does not take what it returns.
+    fn of(exports: &[Export], name: &str) -> Result<Self> {
+        let results = &function(exports, name)?.results;
+        let post_return = format!("cabi_post_{name}");
+        let post_return = exports.iter().find(|export| export.name == post_return);
+        if let Some(export) = post_return
+            && !matches!(&export.ty, ExportType::Function(ty) if ty.params == *results && ty.results.is_empty())
+        {
+            let message = format!("the export `{}` is no function that takes what `{name}` returns", export.name);
+            return Err(Error::new(Kind::Guest, message));
+        }
+        Ok(Lifted { name: name.into(), post_return: post_return.map(|export| export.name.as_str().into()) })
     }
 }
 

@@ -117,6 +117,20 @@ fn strings_cross_from_memory_to_memory() {
     }
 }
 
+/// One that is entered again before its post-return function was called breaks down.
+#[test]
+fn the_callee_is_told_when_its_result_was_read() {
+    let opens = "(local $i i32) (if (global.get $open) (then (unreachable))) (global.set $open (i32.const 1))";
+    let closes = r#"(global $next (mut i32) (i32.const 1024)) (global $open (mut i32) (i32.const 0))
+        (func (export "free") (param i32) (global.set $open (i32.const 0)))"#;
+    let text = shout(r#"(post-return (core func $i "free"))"#, "1").replace("(local $i i32)", opens);
+    let flattened = flattened(&text.replace("(global $next (mut i32) (i32.const 1024))", closes));
+    let mut run = start_with(&flattened, transcode).unwrap();
+    for _ in 0..2 {
+        assert_eq!(run.call("speak", &[]), [8]);
+    }
+}
+
 #[test]
 fn may_leave_is_an_exported_flag() {
     let flattened = flattened(&shout("", "1"));

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::{check, check_eq};
 
 const WIT: &str = "wasi:http/incoming-handler@0.2.12";
+const CANON: &str = "component model: canonical ABI: canon lift, post-return";
 const OUTPARAM: &str = "wasi:http/types@0.2.12: response-outparam";
 
 /// The cases of this file.
@@ -33,6 +34,8 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/inbound/streams-two-mebibytes", WIT, streams),
     Case::must("wasihttp/inbound/echoes-the-body", WIT, echoes),
     Case::must("wasihttp/inbound/instance-is-used-again", WIT, again),
+    Case::must("wasihttp/inbound/post-return-is-called", CANON, post_return),
+    Case::must("wasihttp/inbound/post-return-may-call-nothing", CANON, post_return_calls),
     Case::must("wasihttp/inbound/informational", OUTPARAM, informational),
     Case::must("wasihttp/inbound/no-handler", WIT, no_handler),
     Case::must("wasihttp/inbound/broken-on-the-wire", OUTPARAM, on_the_wire),
@@ -213,6 +216,52 @@ fn again(context: &Context) -> CaseResult {
         };
         check_eq!(Run::default().wait(collect(response))?.body, b"hello", "the body");
         check_eq!(session.open_handles(), 0, "the open handles after a request");
+    }
+    Ok(())
+}
+
+/// A guest with a post-return function for its handler that does this.
+fn with_post_return(does: &str, steps: &[&str]) -> String {
+    let mut text = handler(steps);
+    let end = text.rfind(')').unwrap_or_default();
+    let function = format!(
+        r#"(global $open (mut i32) (i32.const 0))
+        (func (export "cabi_post_wasi:http/incoming-handler@0.2.3#handle") {does})"#
+    );
+    text.insert_str(end, &function);
+    text
+}
+
+/// As some toolchains' guests, one that is entered again before its post-return function was called breaks down.
+fn post_return(context: &Context) -> CaseResult {
+    let opens = "(if (global.get $open) (then (unreachable))) (global.set $open (i32.const 1))";
+    let text = with_post_return("(global.set $open (i32.const 0))", &[opens, RESPOND, HELLO, FINISH]);
+    let mut session = context.hosted(&text)?.start(GuestConfig::default())?;
+    for _ in 0..2 {
+        let (reply, answer) = oneshot::channel::<Reply>();
+        session.handle(request(""), reply)?;
+        check!(Run::default().wait(answer)?.is_ok(), "the guest gave no response");
+    }
+    Ok(())
+}
+
+fn post_return_calls(context: &Context) -> CaseResult {
+    for (does, own) in [(r#"(drop (call $"[constructor]fields"))"#, "post-return"), ("(unreachable)", "trap")] {
+        let text = with_post_return(does, &[RESPOND, HELLO, FINISH]);
+        let served = serve_with(context, &text, request(""), GuestConfig::default())?;
+        match &served.ended {
+            Err(Stop::Error(error)) => {
+                check_eq!(error.kind(), Kind::Trap, "the kind of `{error}`");
+                let own = context.subject().component_host().is_some() || error.to_string().contains(own);
+                check!(own, "the trap says `{error}`");
+            }
+            other => return Err(Unmet::failed(format!("the guest ended with {other:?}"))),
+        }
+        // The response was complete before that.
+        match served.answer {
+            Some(Ok(answer)) => check_eq!(answer.body, b"hello", "the body"),
+            other => check!(other.is_some(), "there is no answer"),
+        }
     }
     Ok(())
 }

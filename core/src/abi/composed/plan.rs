@@ -48,6 +48,7 @@ struct RawOptions {
 
 #[derive(Deserialize)]
 struct RawExport {
+    name: String,
     interface: Option<String>,
     options: RawOptions,
 }
@@ -83,6 +84,8 @@ pub(crate) struct Composed {
     pub(super) tables: Vec<HandleTable>,
     /// The instance that answers requests.
     handler: u32,
+    /// The instance of each export.
+    exporters: Vec<(String, u32)>,
 }
 
 impl Composed {
@@ -110,6 +113,7 @@ impl Composed {
         let plan = Composed {
             callers: Vec::new(),
             handler: handler(&raw.exports),
+            exporters: raw.exports.into_iter().map(|export| (export.name, export.options.instance)).collect(),
             instances: raw.instances,
             resources: raw.resources,
             tables: raw.handle_tables,
@@ -127,7 +131,8 @@ impl Composed {
         };
         let callers: Vec<Option<u32>> = raw.imports.iter().map(caller).collect();
         let known = |instance: &u32| (*instance as usize) < plan.instances.len();
-        if !callers.iter().flatten().chain([&plan.handler]).all(known) {
+        let exporters = plan.exporters.iter().map(|(_, instance)| instance);
+        if !callers.iter().flatten().chain(exporters).all(known) || !known(&plan.handler) {
             return Err(bad("names a component instance that there is none of"));
         }
         Ok(Some(Composed { callers, ..plan }))
@@ -169,6 +174,11 @@ impl Composed {
     /// The instance that answers requests.
     pub(crate) fn handler(&self) -> u32 {
         self.handler
+    }
+
+    /// The instance that exports `export`.
+    pub(crate) fn exporter(&self, export: &str) -> Option<u32> {
+        self.exporters.iter().find(|(name, _)| name == export).map(|(_, instance)| *instance)
     }
 
     /// The global that says whether this instance may call out.

@@ -68,10 +68,13 @@ impl Function {
         host.may_leave(options.instance, caller)?;
         let outcome = match host.state.try_lock() {
             Ok(mut state) => {
-                if self.only_returns_a_borrow(&mut state, options, slots) {
-                    return Ok(());
+                if state.returning {
+                    canon::rule("it was called by a post-return function, which may call nothing")
+                } else if self.only_returns_a_borrow(&mut state, options, slots) {
+                    Ok(())
+                } else {
+                    (self.call)(&mut Cx::new(&mut state, caller, options), slots)
                 }
-                (self.call)(&mut Cx::new(&mut state, caller, options), slots)
             }
             Err(TryLockError::WouldBlock) => canon::rule("it was called by the guest's allocator, within another call"),
             Err(TryLockError::Poisoned(_)) => canon::rule("an earlier host function of this guest broke down"),
@@ -111,6 +114,8 @@ pub(crate) struct State {
     /// The handles of each component, where the guest is composed of several; else a handle is an index of the table.
     pub(crate) handles: Option<Handles>,
     outbound: Option<Outbound>,
+    /// Whether the guest is in a post-return function.
+    returning: bool,
     /// Whether the request that the guest answers is a HEAD, to which no body is sent.
     answers_head: bool,
     start: Instant,
@@ -143,6 +148,7 @@ impl Host {
             run,
             handles: composed.clone().map(Handles::new),
             outbound,
+            returning: false,
             answers_head: false,
             start: Instant::now(),
             args: config.args.clone(),
@@ -165,6 +171,15 @@ impl Host {
                 Err(Error::new(Kind::Trap, message).into())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Says whether the guest is in the post-return function of `export`, from where it may call nothing.
+    pub(crate) fn returning(&self, returning: bool, export: &str, guest: &mut dyn Caller) {
+        self.lock().returning = returning;
+        let composed = self.composed.as_ref();
+        if let Some(flag) = composed.and_then(|composed| composed.may_leave(composed.exporter(export)?)) {
+            guest.set_global(flag, u64::from(!returning));
         }
     }
 
