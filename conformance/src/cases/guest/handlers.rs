@@ -12,23 +12,26 @@ const PROVES: &str = "wasi:http/incoming-handler";
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("guest/handlers/bindings", PROVES, |c| handler(c, HELLO_HTTP)).guests(&[HELLO_HTTP]),
-    Case::must("guest/handlers/wstd", PROVES, |c| handler(c, HTTP_WSTD)).guests(&[HTTP_WSTD]),
-    Case::must("guest/handlers/waki", PROVES, |c| handler(c, HTTP_WAKI)).guests(&[HTTP_WAKI]),
-    Case::must("guest/handlers/javascript", PROVES, |c| handler(c, HTTP_JS)).guests(&[HTTP_JS]),
-    Case::must("guest/handlers/python", PROVES, |c| handler(c, HTTP_PY)).guests(&[HTTP_PY]),
+    Case::must("guest/handlers/bindings", PROVES, |c| handler(c, HELLO_HTTP, MEMORY)).guests(&[HELLO_HTTP]),
+    Case::must("guest/handlers/wstd", PROVES, |c| handler(c, HTTP_WSTD, MEMORY)).guests(&[HTTP_WSTD]),
+    Case::must("guest/handlers/waki", PROVES, |c| handler(c, HTTP_WAKI, MEMORY)).guests(&[HTTP_WAKI]),
+    Case::must("guest/handlers/javascript", PROVES, |c| handler(c, HTTP_JS, JAVASCRIPT_MEMORY)).guests(&[HTTP_JS]),
+    Case::must("guest/handlers/python", PROVES, |c| handler(c, HTTP_PY, PYTHON_MEMORY)).guests(&[HTTP_PY]),
 ];
 
-/// Enough for one that brings an interpreter along.
-const MEMORY: u64 = 64 << 20;
+const MEMORY: u64 = 8 << 20;
+/// What the guest in JavaScript gets. It is compiled for as long as all of its cases take, so they share one of this size.
+pub(super) const JAVASCRIPT_MEMORY: u64 = 12 << 20;
+/// The same of the guest in Python.
+pub(super) const PYTHON_MEMORY: u64 = 24 << 20;
 
-fn handler(context: &Context, guest: PrebuiltGuest) -> CaseResult {
+fn handler(context: &Context, guest: PrebuiltGuest, memory: u64) -> CaseResult {
     let origin = Origin::http(|request| match request.target.as_str() {
         "/teapot" => Reply::status(418).body(crate::origin::Body::Full("short and stout".into())),
         _ => Reply::ok("from the origin"),
     })?;
     let denied = Origin::replying(Reply::ok("out of reach"))?;
-    let loaded = context.prebuilt(guest, MEMORY)?;
+    let loaded = context.prebuilt(guest, memory)?;
     let front = Front::handler(loaded, || {
         let config = context.net().allow(&origin.base()).config()?;
         Ok(context.program(guest.name, &[], config)?.0)

@@ -19,7 +19,7 @@ pub(super) fn printed(length: u64) -> String {
 }
 
 pub(super) fn download(context: &Context, example: &Example) -> CaseResult {
-    for length in [0, 1, 100_000, example.traits.memory * 3] {
+    for length in [0, 1, 100_000, example.traits.download] {
         let origin = Origin::replying(Reply::ok("").body(Body::Filler(length)))?;
         let ended = example.run(context, Some(&origin), &[&origin.url("/")])?;
         example.printed(&ended, &printed(length), &format!("a download of {length} bytes"))?;

@@ -10,14 +10,15 @@ mod rust;
 
 use wharf_core::GuestConfig;
 use wharf_guests::{
-    AS_DOWNLOAD, AS_FETCH, AS_FORM, C_DOWNLOAD, C_FETCH, C_FORM, GO_HTTP, PrebuiltGuest, RUST_DOWNLOAD,
-    RUST_DOWNLOAD_HTTP, RUST_FETCH, RUST_FETCH_HTTP, RUST_FORM, RUST_FORM_HTTP, RUST_PROXY,
+    AS_DOWNLOAD, AS_FETCH, AS_FORM, C_DOWNLOAD, C_FETCH, C_FORM, GO_HTTP, HTTP_JS, HTTP_PY, PrebuiltGuest,
+    RUST_DOWNLOAD, RUST_DOWNLOAD_HTTP, RUST_FETCH, RUST_FETCH_HTTP, RUST_FORM, RUST_FORM_HTTP, RUST_PROXY,
 };
 
 use self::download::download;
 use self::fetch::fetch;
 use self::form::form;
 use self::proxy::proxy;
+use super::handlers;
 use crate::case::{Case, CaseResult};
 use crate::check;
 use crate::check_eq;
@@ -34,8 +35,12 @@ struct Traits {
     broken: &'static str,
     /// Whether its headers join the values of a name, `set-cookie` excepted.
     joins: bool,
-    /// The memory that each of its guests gets, in bytes. A download is three times as large.
+    /// Whether its handler is a proxy only where `UPSTREAM` is set, and something else where it is not.
+    other_without_upstream: bool,
+    /// The memory that each of its guests gets, in bytes.
     memory: u64,
+    /// The length of a download that has no room in that, in bytes.
+    download: u64,
 }
 
 /// Guests that speak `wasi_experimental_http`.
@@ -43,7 +48,9 @@ const EXPERIMENTAL: Traits = Traits {
     denied: "the destination is not allowed (code 7)",
     broken: "the request failed (code 11)",
     joins: false,
+    other_without_upstream: false,
     memory: 8 << 20,
+    download: 24 << 20,
 };
 
 /// Guests that speak `wasi:http`, in a language that hands its error codes on.
@@ -54,7 +61,21 @@ const WASI_HTTP: Traits = Traits {
 };
 
 /// Its heap needs more room than its data, and a request's body is read into it.
-const GO: Traits = Traits { memory: 32 << 20, ..EXPERIMENTAL };
+const GO: Traits = Traits { memory: 32 << 20, download: 96 << 20, ..EXPERIMENTAL };
+
+/// Its `fetch` tells of no causes, and has the headers of browsers. The guest starts with 10 MiB.
+const JAVASCRIPT: Traits = Traits {
+    denied: "An error occurred while using the host API.",
+    broken: "IO error reading from incoming response body",
+    joins: true,
+    other_without_upstream: true,
+    memory: handlers::JAVASCRIPT_MEMORY,
+    download: 4 << 20,
+};
+
+/// The guest starts with 15.5 MiB.
+const PYTHON: Traits =
+    Traits { other_without_upstream: true, memory: handlers::PYTHON_MEMORY, download: 12 << 20, ..WASI_HTTP };
 
 /// The cases of each language: the guest of each example it has, and the argument that chooses the example if the guest has
 /// several.
@@ -75,6 +96,10 @@ languages! {
     "c": EXPERIMENTAL; fetch = C_FETCH, form = C_FORM, download = C_DOWNLOAD;
     "go": GO;
         fetch = GO_HTTP["fetch"], form = GO_HTTP["form"], download = GO_HTTP["download"], proxy = GO_HTTP["proxy"];
+    "javascript": JAVASCRIPT;
+        fetch = HTTP_JS["fetch"], form = HTTP_JS["form"], download = HTTP_JS["download"], proxy = HTTP_JS;
+    "python": PYTHON;
+        fetch = HTTP_PY["fetch"], form = HTTP_PY["form"], download = HTTP_PY["download"], proxy = HTTP_PY;
     "rust": EXPERIMENTAL; fetch = RUST_FETCH, form = RUST_FORM, download = RUST_DOWNLOAD;
     "rust-wasi-http": WASI_HTTP;
         fetch = RUST_FETCH_HTTP, form = RUST_FORM_HTTP, download = RUST_DOWNLOAD_HTTP, proxy = RUST_PROXY;
