@@ -69,14 +69,21 @@ impl<F: Fn() -> CaseResult<GuestConfig>> Front<F> {
         read(self.ask(request)?)
     }
 
-    /// Waits until the handlers have ended, none of them by a trap. A server goes on.
+    /// Waits until the handlers have ended, none of them by a trap or an exit. A server goes on.
     pub(in crate::cases) fn finish(&self) -> CaseResult {
-        if let Front::Handler(_, _, threads) = self {
-            for thread in std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner)) {
-                thread.join().map_err(|_| Unmet::harness("a handler's thread panicked"))??;
-            }
-        }
-        Ok(())
+        self.join().into_iter().try_for_each(|ended| Ok(ended?))
+    }
+
+    /// The same, but a handler may exit: one that can end a message in no other way, so that it looks broken.
+    pub(in crate::cases) fn finish_or_exit(&self) -> CaseResult {
+        self.join().into_iter().filter(|ended| !matches!(ended, Err(Stop::Exit(_)))).try_for_each(|ended| Ok(ended?))
+    }
+
+    fn join(&self) -> Vec<Result<(), Stop>> {
+        let Front::Handler(_, _, threads) = self else { return Vec::new() };
+        let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = |thread: JoinHandle<_>| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        threads.into_iter().map(ended).collect()
     }
 }
 

@@ -60,8 +60,10 @@ pub(super) fn proxy(context: &Context, example: &Example) -> CaseResult {
     }
     check_eq!(rest, b" last", "the rest");
 
+    front.finish()?;
     let broken = ask("GET", "/broken")?;
     check!(broken.end.is_err(), "a response that breaks off looks whole to who asked");
+    front.finish_or_exit()?;
     end(front)?;
     fails_well(context, example)
 }
