@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use wharf_core::{Capability, Stop, Trap, chain};
+use wharf_guests::PrebuiltGuest;
 
 use crate::context::Context;
 
@@ -20,6 +21,9 @@ pub struct Case {
     pub proves: &'static str,
     /// What the engine must be able to do, each with what is run where it cannot.
     pub needs: &'static [Need],
+    /// The guests of `guests/` that it runs. One that is not there makes the case skipped; one that no case names does not
+    /// compile.
+    pub guests: &'static [PrebuiltGuest],
     /// The case itself.
     pub run: fn(&Context) -> CaseResult,
 }
@@ -27,17 +31,23 @@ pub struct Case {
 impl Case {
     /// A case that every backend has to pass.
     pub const fn must(id: &'static str, proves: &'static str, run: fn(&Context) -> CaseResult) -> Self {
-        Case { id, level: Level::Must, proves, needs: &[], run }
+        Case { id, level: Level::Must, proves, needs: &[], guests: &[], run }
     }
 
     /// A case that a backend had better pass: quality, not correctness.
     pub const fn should(id: &'static str, proves: &'static str, run: fn(&Context) -> CaseResult) -> Self {
-        Case { id, level: Level::Should, proves, needs: &[], run }
+        Case { id, level: Level::Should, proves, needs: &[], guests: &[], run }
     }
 
     /// Says what the engine must be able to do.
     pub const fn needs(mut self, needs: &'static [Need]) -> Self {
         self.needs = needs;
+        self
+    }
+
+    /// Names the guests of `guests/` that it runs.
+    pub const fn guests(mut self, guests: &'static [PrebuiltGuest]) -> Self {
+        self.guests = guests;
         self
     }
 

@@ -12,6 +12,9 @@
 //! - Every case has a thread and a watchdog. One that hangs or panics is an error of its own and holds up no other.
 //! - [`Report`]s, the matrix included, are computed from results.
 //!
+//! The guests of `guests/` are run by cases too, and a guest that none runs does not compile. Those too large to be committed
+//! have to be built first; without them, their cases are skipped, and say so.
+//!
 //! That the suite bites is itself tested: [`saboteur`] has backends and transports that misbehave in one way each, and
 //! each makes the cases fail that watch for it.
 //!
@@ -39,6 +42,7 @@ mod expected;
 mod harness;
 mod net;
 pub mod origin;
+mod prebuilt;
 pub mod probe;
 pub mod report;
 mod runner;

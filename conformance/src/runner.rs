@@ -95,22 +95,34 @@ impl Subject {
     /// # Errors
     /// As [`Context::guest`].
     pub(crate) fn shared_guest(&self, wat: &str) -> CaseResult<Arc<dyn HostedGuest>> {
+        self.shared(wat, || match &self.components {
+            None => Ok(Arc::new(Guest::load(&*self.backend, &assemble(wat)?, &LoadOptions::default())?)),
+            Some(load) => {
+                let (component, names) = of_module(wat)?;
+                Ok(Arc::new(Component { guest: load(&component)?, names }))
+            }
+        })
+    }
+
+    /// The guest of this key, loaded for the first case that wants it.
+    ///
+    /// # Errors
+    /// What `load` says; the next case then tries again.
+    pub(crate) fn shared(
+        &self,
+        key: &str,
+        load: impl FnOnce() -> CaseResult<Arc<dyn HostedGuest>>,
+    ) -> CaseResult<Arc<dyn HostedGuest>> {
         let shared = {
             let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-            guests.entry(wat.to_owned()).or_default().clone()
+            guests.entry(key.to_owned()).or_default().clone()
         };
         // Who wants another guest does not wait for this one.
         let mut guest = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(guest) = &*guest {
             return Ok(guest.clone());
         }
-        let loaded: Arc<dyn HostedGuest> = match &self.components {
-            None => Arc::new(Guest::load(&*self.backend, &assemble(wat)?, &LoadOptions::default())?),
-            Some(load) => {
-                let (component, names) = of_module(wat)?;
-                Arc::new(Component { guest: load(&component)?, names })
-            }
-        };
+        let loaded = load()?;
         Ok(guest.insert(loaded).clone())
     }
 
@@ -125,12 +137,16 @@ impl Subject {
     }
 }
 
+/// How many times as long as any other a case may take that runs a guest of `guests/`: compiling one that brings an
+/// interpreter along takes most of it, in a build that is not optimised.
+const COMPILING: u32 = 45;
+
 /// How cases are run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Runs only cases whose id, or test name, contains one of these; empty runs all.
     pub filter: Vec<String>,
-    /// How long a case may take before it counts as hung.
+    /// How long a case may take before it counts as hung; much longer if it compiles a guest of `guests/`.
     pub timeout: Duration,
     /// How many cases run at a time.
     pub jobs: usize,
@@ -228,7 +244,8 @@ pub fn execute(case: &Case, subject: &Subject, options: &Options) -> CaseReport 
 fn verdict(case: &Case, subject: &Subject, options: &Options) -> (Outcome, Option<String>) {
     let capabilities = &subject.backend().info().capabilities;
     let lacking = case.needs.iter().find(|need| !capabilities.contains(&need.capability));
-    let result = watch(lacking.map_or(case.run, |need| need.twin), case, subject, options.timeout);
+    let timeout = if case.guests.is_empty() { options.timeout } else { options.timeout * COMPILING };
+    let result = watch(lacking.map_or(case.run, |need| need.twin), case, subject, timeout);
     if let Some(need) = lacking {
         let name = need.capability.name();
         return match result {

@@ -81,8 +81,9 @@ pub const HELLO_GO: PrebuiltGuest = built!("go", "hello-go");
 /// An HTTP server in C on `poll(2)`, whose listener is open already.
 pub const HELLO_POLL: PrebuiltGuest = committed!("c", "hello-poll");
 
-/// A `wasi:http` component in JavaScript, made by componentize-js. Its paths are `/echo`, `/fetch?URL` and `/send?URL`;
-/// it greets any other.
+/// `http-js fetch|form|download URL ...`: a component in JavaScript, made by componentize-js, and a `wasi:http` handler
+/// too. That is a proxy where `UPSTREAM` is set; else its paths are `/echo`, `/fetch?URL` and `/send?URL`, and it greets any
+/// other.
 pub const HTTP_JS: PrebuiltGuest = built!("javascript", "http-js");
 
 /// The same in Python, made by componentize-py.

@@ -12,7 +12,7 @@
 # a crate depends on registries and on what is in its own workspace only: cargo mixes
 # the full path of any other path dependency into symbol names, hence into their
 # order. The SDK and the guests on it are one workspace, guests/rust/Cargo.toml.
-# Nothing is written into the source tree; builds go to WHARF_CACHE/guests-target.
+# Nothing is written into the source tree; builds go to WHARF_CACHE/guests-target-2.
 set -euo pipefail
 
 say() { printf 'guests/rust.sh: %s\n' "$*" >&2; }
@@ -26,8 +26,9 @@ shift
 
 cache=${WHARF_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wharf}
 target=wasm32-wasip1
-mkdir -p "$cache/guests-target"
-target_dir=$(cd "$cache/guests-target" && pwd)
+# Cargo does not build again what it built with other path prefixes: with other ones below, take another number.
+mkdir -p "$cache/guests-target-2"
+target_dir=$(cd "$cache/guests-target-2" && pwd)
 
 crates=()
 if [[ $# -eq 0 ]]; then
@@ -57,16 +58,27 @@ sysroot=$("$RUSTC" --print sysroot)
 commit=$("$RUSTC" -vV | sed -n 's/^commit-hash: //p')
 std_source=$(realpath -m "$sysroot/lib/rustlib/src/rust") # a link, on Debian
 
+# Downloaded first, so that it is known where their sources lie.
+for dir in "${crates[@]}"; do
+    (cd "$dir" && "$WHARF_WASM_CARGO" fetch --quiet --locked --target "$target")
+done
+
 # Paths end up in panic messages; later prefixes win over earlier ones. A crate's
-# own are relative already. The flags are the same for all guests, or each would
-# get its own build of everything it depends on.
+# own are relative already. Those of a registry begin with its name and a digest of
+# how cargo calls it, which are no business of a guest's: /crate/NAME-VERSION/ is
+# all it says. The flags are the same for all guests, or each would get its own
+# build of everything it depends on.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
 flags=(
     "--remap-path-prefix=$root=/wharf"
-    "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+    "--remap-path-prefix=$cargo_home=/cargo"
     "--remap-path-prefix=$std_source=/rustc/$commit"
     "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rustc/$commit"
     "--remap-path-prefix=$target_dir=/target"
 )
+for registry in "$cargo_home"/registry/src/*/; do
+    flags+=("--remap-path-prefix=${registry%/}=/crate")
+done
 cargo=("$WHARF_WASM_CARGO" build --release --locked --target "$target" --target-dir "$target_dir"
     --message-format json-render-diagnostics)
 if [[ -n $WHARF_WASM_BUILD_STD ]]; then

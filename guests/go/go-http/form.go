@@ -15,13 +15,15 @@ const longest = 1 << 20
 
 // form posts a form and prints the status and what the origin answers.
 func form(args []string) error {
-	fields := url.Values{}
+	// Not url.Values, which would sort them.
+	var fields []string
 	for _, field := range args[1:] {
 		name, value, _ := strings.Cut(field, "=")
-		fields.Add(name, value)
+		fields = append(fields, url.QueryEscape(name)+"="+url.QueryEscape(value))
 	}
 	client := http.Client{Transport: wharf.Transport{}}
-	response, err := client.PostForm(args[0], fields)
+	body := strings.NewReader(strings.Join(fields, "&"))
+	response, err := client.Post(args[0], "application/x-www-form-urlencoded", body)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,8 @@ export const run = {
     try {
       await command(args);
     } catch (error) {
-      console.error(`http-js: ${error.message.trim()}`);
+      // In one line, whatever it tells of.
+      console.error(`http-js: ${error.message.trim().replaceAll("\n", "\\n")}`);
       throw undefined;
     }
   },

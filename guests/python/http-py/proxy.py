@@ -17,8 +17,9 @@ async def proxy(request: IncomingRequest, out: ResponseOutparam, upstream: str) 
         await say(out, 500, "500 Internal Server Error\n")
         return
 
-    # The host says which origin it sends to.
-    headers = [(name, value) for name, value in request.headers().entries() if name.lower() != "host"]
+    # The host says which origin it sends to; which one was asked is said here.
+    own = ("host", "x-forwarded-host")
+    headers = [(name, value) for name, value in request.headers().entries() if name.lower() not in own]
     has_length = any(name.lower() == "content-length" for name, _ in headers)
     headers.append(("x-forwarded-host", (request.authority() or "").encode()))
     target = f"{origin.scheme}://{origin.netloc}{request.path_with_query() or '/'}"

@@ -2,9 +2,23 @@
 
 mod cache;
 mod ends;
+mod examples;
+pub(in crate::cases) mod front;
+mod handlers;
+mod libraries;
 mod load;
+mod servers;
 
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[load::CASES, ends::CASES, cache::CASES];
+pub const CASES: &[&[Case]] = &[
+    load::CASES,
+    ends::CASES,
+    cache::CASES,
+    examples::CASES,
+    examples::PARTICULAR,
+    libraries::CASES,
+    servers::CASES,
+    handlers::CASES,
+];

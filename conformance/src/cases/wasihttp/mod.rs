@@ -16,6 +16,7 @@ mod probe;
 mod requests;
 mod responses;
 mod rules;
+mod service;
 mod serving;
 mod streams;
 
@@ -34,6 +35,7 @@ pub const CASES: &[&[Case]] = &[
     codes::CASES,
     inbound::CASES,
     serving::CASES,
+    service::CASES,
     responses::CASES,
     files::CASES,
 ];

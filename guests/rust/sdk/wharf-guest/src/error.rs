@@ -109,17 +109,21 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            ErrorKind::Denied => "the host does not allow the destination",
+        let named = match self.code {
+            Some(Code::Experimental(code)) => experimental_text(code),
+            _ => None,
+        };
+        f.write_str(named.unwrap_or(match self.kind {
+            ErrorKind::Denied => "the destination is not allowed",
             ErrorKind::Timeout => "the request took too long",
             ErrorKind::Invalid => "the request is not valid",
             ErrorKind::Failed => "the request failed",
             ErrorKind::Limit => "a limit was reached",
             ErrorKind::Body => "the request body could not be read",
             ErrorKind::Internal => "the host misbehaved",
-        })?;
+        }))?;
         match self.code {
-            Some(code) => write!(f, " ({code})"),
+            Some(code) => write!(f, " (code {code})"),
             None => Ok(()),
         }
     }
@@ -131,32 +135,33 @@ impl StdError for Error {
     }
 }
 
+/// The number, or the name.
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Code::Experimental(code) => write!(f, "wasi_experimental_http error {code}: {}", experimental_name(*code)),
-            Code::WasiHttp(name) => write!(f, "wasi:http error {name}"),
+            Code::Experimental(code) => write!(f, "{code}"),
+            Code::WasiHttp(name) => f.write_str(name),
         }
     }
 }
 
-fn experimental_name(code: u32) -> &'static str {
-    match code {
-        1 => "invalid handle",
-        2 => "memory not found",
-        3 => "memory access error",
-        4 => "buffer too small",
-        5 => "header not found",
-        6 => "not UTF-8",
-        7 => "destination not allowed",
+/// What a code of `wasi_experimental_http` means, where the kind of the error does not say it; the SDKs of other languages
+/// use the same words.
+fn experimental_text(code: u32) -> Option<&'static str> {
+    Some(match code {
+        1 => "the response is closed",
+        2 => "the guest exports no memory",
+        3 => "a buffer lies outside the guest's memory",
+        4 => "the answer is longer than the limit",
+        5 => "the response has no such header",
+        6 => "text is not UTF-8",
         8 => "invalid method",
-        9 => "invalid header encoding",
+        9 => "invalid header",
         10 => "invalid URL",
-        11 => "request failed",
-        12 => "runtime error",
-        13 => "too many sessions",
-        _ => "unknown",
-    }
+        12 => "the host failed",
+        13 => "too many open responses",
+        _ => return None,
+    })
 }
 
 /// So that `?` works in functions on [`io::Read`]; [`Error::from`] gives the same error back.

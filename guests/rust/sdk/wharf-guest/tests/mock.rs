@@ -154,8 +154,12 @@ fn errors_go_through_io_as_they_are() {
     assert_eq!(through.kind(), io::ErrorKind::PermissionDenied);
     let back = Error::from(through);
     assert_eq!((back.kind(), back.code()), (ErrorKind::Denied, Some(Code::Experimental(7))));
-    let text = "the host does not allow the destination (wasi_experimental_http error 7: destination not allowed)";
-    assert_eq!(back.to_string(), text);
+    assert_eq!(back.to_string(), "the destination is not allowed (code 7)");
+    let invalid = Error::new(ErrorKind::Invalid);
+    assert_eq!(invalid.to_string(), "the request is not valid");
+    assert_eq!(invalid.with_code(Code::Experimental(9)).to_string(), "invalid header (code 9)");
+    let broken = Error::new(ErrorKind::Failed).with_code(Code::WasiHttp("HTTP-response-incomplete"));
+    assert_eq!(broken.to_string(), "the request failed (code HTTP-response-incomplete)");
     assert_eq!(Error::from(io::Error::other("disk")).kind(), ErrorKind::Body);
 }
 

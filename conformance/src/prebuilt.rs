@@ -1,0 +1,109 @@
+//! The guests of `guests/`, on the backend under test: what they are started with, and what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wharf_component::{FlattenOptions, flatten, is_component};
+use wharf_core::abi::preview1::{Capture, Output};
+use wharf_core::{Capability, Guest, GuestConfig, HostedGuest, LoadOptions};
+use wharf_guests::{DIRECTORY_VARIABLE, PrebuiltGuest};
+
+use crate::case::{CaseResult, Unmet};
+use crate::context::Context;
+
+/// Longer than anything takes that such a guest does, in a build that is not optimised.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// The most that is kept of a guest's output.
+const OUTPUT: usize = 4 << 20;
+
+/// How a guest ended, and what it printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// What a guest prints, while it runs.
+#[derive(Clone)]
+pub(crate) struct Printed {
+    pub(crate) out: Capture,
+    pub(crate) err: Capture,
+}
+
+impl Context {
+    /// A guest of `guests/` whose memory is so many bytes at most; a component is flattened first.
+    ///
+    /// # Errors
+    /// As [`read`], and [`Unmet::Failed`] if it does not load.
+    pub(crate) fn prebuilt(&self, guest: PrebuiltGuest, max_memory: u64) -> CaseResult<Arc<dyn HostedGuest>> {
+        self.subject().shared(&format!("{} in {max_memory} bytes", guest.name), || {
+            let mut wasm = read(guest)?;
+            if is_component(&wasm) {
+                let multi_memory = self.backend().info().can(Capability::MultiMemory);
+                let options = FlattenOptions { multi_memory, ..FlattenOptions::default() };
+                let flat = flatten(&wasm, &options);
+                wasm = flat.map_err(|error| Unmet::failed(format!("{} is not flattened: {error}", guest.name)))?.wasm;
+            }
+            let options = LoadOptions { max_memory, ..LoadOptions::default() };
+            Ok(Arc::new(Guest::load(&**self.backend(), &wasm, &options)?))
+        })
+    }
+
+    /// Makes a guest's program known by its name and arguments and catches what it prints. It may run for as long as
+    /// anything may, if the engine can interrupt it.
+    pub(crate) fn program(&self, name: &str, args: &[&str], config: GuestConfig) -> CaseResult<(GuestConfig, Printed)> {
+        let printed = Printed { out: Capture::new(OUTPUT), err: Capture::new(OUTPUT) };
+        let wasi = config
+            .wasi
+            .arg(format!("{name}.wasm"))?
+            .args(args.iter().copied())?
+            .stdout(Output::Capture(printed.out.clone()))
+            .stderr(Output::Capture(printed.err.clone()));
+        let timeout = self.backend().info().can(Capability::Interrupt).then_some(LONG);
+        Ok((GuestConfig { wasi, timeout, ..config }, printed))
+    }
+}
+
+/// The guest's bytes.
+///
+/// # Errors
+/// [`Unmet::Skipped`] if it is not committed and nobody built it, [`Unmet::Harness`] if it is not where it should be.
+pub(crate) fn read(guest: PrebuiltGuest) -> CaseResult<Vec<u8>> {
+    match guest.wasm() {
+        Ok(wasm) => Ok(wasm.into_owned()),
+        Err(error) if std::env::var_os(DIRECTORY_VARIABLE).is_none() => Err(Unmet::Skipped(error.to_string())),
+        Err(error) => Err(Unmet::harness(error)),
+    }
+}
+
+impl Printed {
+    /// With the exit code, how the guest ended.
+    pub(crate) fn ended(&self, code: i32) -> Ended {
+        let text = |capture: &Capture| String::from_utf8_lossy(&capture.contents()).into_owned();
+        Ended { code, out: text(&self.out), err: text(&self.err) }
+    }
+}
+
+/// Runs a guest to its end.
+///
+/// # Errors
+/// [`Unmet`] if it traps, or takes too long.
+pub(crate) fn run(
+    context: &Context,
+    guest: PrebuiltGuest,
+    max_memory: u64,
+    args: &[&str],
+    config: GuestConfig,
+) -> CaseResult<Ended> {
+    let loaded = context.prebuilt(guest, max_memory)?;
+    let (config, printed) = context.program(guest.name, args, config)?;
+    match loaded.run(config, None) {
+        Ok(code) => Ok(printed.ended(code)),
+        Err(error) => {
+            let printed = printed.ended(1);
+            Err(Unmet::from(error).context(format_args!("{} {args:?} printed {:?}", guest.name, printed.err)))
+        }
+    }
+}
