@@ -54,7 +54,7 @@ const WASI_HTTP: Traits = Traits {
 };
 
 /// Its heap needs more room than its data, and a request's body is read into it.
-const GO: Traits = Traits { memory: 32 << 20, ..EXPERIMENTAL };
+const GO: Traits = Traits { memory: 24 << 20, ..EXPERIMENTAL };
 
 /// The cases of each language: the guest of each example it has, and the argument that chooses the example if the guest has
 /// several.
