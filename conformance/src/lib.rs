@@ -13,7 +13,8 @@
 //! - [`Report`]s, the matrix included, are computed from results.
 //!
 //! The guests of `guests/` are run by cases too, and a guest that none runs does not compile. Those too large to be committed
-//! have to be built first; without them, their cases are skipped, and say so.
+//! have to be built first; without them, their cases are skipped, and say so. [`CACHE_VARIABLE`] spares a second run compiling
+//! them.
 //!
 //! That the suite bites is itself tested: [`saboteur`] has backends and transports that misbehave in one way each, and
 //! each makes the cases fail that watch for it.
@@ -56,6 +57,7 @@ pub use context::Context;
 pub use expected::{EXPECTED, Expected, NATIVE};
 pub use harness::{BACKENDS_VARIABLE, REPORT_VARIABLE, main};
 pub use net::Net;
+pub use prebuilt::CACHE_VARIABLE;
 pub use probe::{HttpProbe, Probe, Req, Wat};
 pub use report::{CaseReport, Column, Exit, Report};
 pub use runner::{Options, Progress, Subject, WrapTransport, execute, run, run_with};

@@ -1,21 +1,25 @@
 //! The guests of `guests/`, on the backend under test: what they are started with, and what came of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wharf_component::{FlattenOptions, flatten, is_component};
 use wharf_core::abi::preview1::{Capture, Output};
-use wharf_core::{Capability, Guest, GuestConfig, HostedGuest, LoadOptions};
+use wharf_core::{Capability, CodeCache, Guest, GuestConfig, HostedGuest, LoadOptions};
 use wharf_guests::{DIRECTORY_VARIABLE, PrebuiltGuest};
 
 use crate::case::{CaseResult, Unmet};
 use crate::context::Context;
 
-/// Longer than anything takes that such a guest does, in a build that is not optimised.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// Longer than anything takes that such a guest does, interpreted, on a machine that does other things.
+pub(crate) const LONG: Duration = Duration::from_secs(300);
 
 /// The most that is kept of a guest's output.
 const OUTPUT: usize = 4 << 20;
+
+/// Names a directory to keep the compiled guests of `guests/` in, for the next run. Without it, each run compiles them.
+pub const CACHE_VARIABLE: &str = "WHARF_CONFORMANCE_CACHE";
 
 /// How a guest ended, and what it printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +50,7 @@ impl Context {
                 let flat = flatten(&wasm, &options);
                 wasm = flat.map_err(|error| Unmet::failed(format!("{} is not flattened: {error}", guest.name)))?.wasm;
             }
-            let options = LoadOptions { max_memory, ..LoadOptions::default() };
+            let options = LoadOptions { max_memory, cache: cache()?, ..LoadOptions::default() };
             Ok(Arc::new(Guest::load(&**self.backend(), &wasm, &options)?))
         })
     }
@@ -64,6 +68,11 @@ impl Context {
         let timeout = self.backend().info().can(Capability::Interrupt).then_some(LONG);
         Ok((GuestConfig { wasi, timeout, ..config }, printed))
     }
+}
+
+fn cache() -> CaseResult<Option<Arc<CodeCache>>> {
+    let directory = std::env::var_os(CACHE_VARIABLE);
+    directory.map(|directory| CodeCache::open(Path::new(&directory)).map(Arc::new)).transpose().map_err(Unmet::harness)
 }
 
 /// The guest's bytes.

@@ -32,6 +32,7 @@ pub struct Subject {
     name: String,
     backend: Arc<dyn Backend>,
     only: Vec<String>,
+    without: Vec<String>,
     transport: Option<WrapTransport>,
     components: Option<LoadComponent>,
     guests: Arc<Mutex<HashMap<String, SharedGuest>>>,
@@ -44,6 +45,7 @@ impl Subject {
             name: backend.info().name.to_owned(),
             backend,
             only: Vec::new(),
+            without: Vec::new(),
             transport: None,
             components: None,
             guests: Arc::default(),
@@ -59,6 +61,12 @@ impl Subject {
     /// Restricts this column to the cases whose id starts with one of `prefixes`.
     pub fn only<I: IntoIterator<Item: Into<String>>>(mut self, prefixes: I) -> Self {
         self.only = prefixes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Leaves out of this column the cases whose id starts with one of `prefixes`.
+    pub fn without<I: IntoIterator<Item: Into<String>>>(mut self, prefixes: I) -> Self {
+        self.without = prefixes.into_iter().map(Into::into).collect();
         self
     }
 
@@ -133,7 +141,8 @@ impl Subject {
 
     /// Whether this column has the case.
     pub fn takes(&self, case: &Case) -> bool {
-        self.only.is_empty() || self.only.iter().any(|prefix| case.id.starts_with(prefix.as_str()))
+        let starts = |prefixes: &[String]| prefixes.iter().any(|prefix| case.id.starts_with(prefix.as_str()));
+        (self.only.is_empty() || starts(&self.only)) && !starts(&self.without)
     }
 }
 

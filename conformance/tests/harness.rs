@@ -196,3 +196,12 @@ fn expected_failures_name_cases_and_say_why() {
         }
     }
 }
+
+#[test]
+fn a_column_has_the_cases_that_it_is_for() {
+    let subject = nothing().only(["a/", "b/"]).without(["b/c/"]);
+    let takes =
+        |subject: &Subject| ["a/b", "b/b", "b/c/d", "c/d"].map(|id| subject.takes(&Case::must(id, "-", passes)));
+    assert_eq!(takes(&subject), [true, true, false, false]);
+    assert_eq!(takes(&nothing()), [true; 4]);
+}

@@ -61,7 +61,7 @@ const WASI_HTTP: Traits = Traits {
 };
 
 /// Its heap needs more room than its data, and a request's body is read into it.
-const GO: Traits = Traits { memory: 32 << 20, download: 96 << 20, ..EXPERIMENTAL };
+const GO: Traits = Traits { memory: 24 << 20, ..EXPERIMENTAL };
 
 /// Its `fetch` tells of no causes, and has the headers of browsers. The guest starts with 10 MiB.
 const JAVASCRIPT: Traits = Traits {
