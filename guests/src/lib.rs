@@ -2,9 +2,10 @@
 //!
 //! Sources are in `guests/LANGUAGE/NAME`; `setup/build-guests.sh` compiles them. Small ones are committed in
 //! `guests/prebuilt` with their digests, so that running the suite on them needs no wasm toolchain. CI compiles all of
-//! them and runs the suite on the result, through [`DIRECTORY_VARIABLE`]. A test with a guest that is not committed
-//! is marked `#[ignore]`, with the reason; CI runs these too. The SDK of Rust is in `guests/rust/sdk`, within the
-//! workspace of the guests on it.
+//! them and runs the suite on the result, through [`DIRECTORY_VARIABLE`]. Every guest is run by a case of the suite, or the
+//! suite does not compile; a case whose guest is not there is skipped. A test with a guest that is not committed is marked
+//! `#[ignore]`, with the reason; CI runs these too. The SDK of Rust is in `guests/rust/sdk`, within the workspace of the
+//! guests on it.
 
 #![forbid(unsafe_code)]
 
@@ -107,19 +108,21 @@ pub const C_FORM: PrebuiltGuest = committed!("c", "c-form");
 /// `c-download URL` in C: prints the length and the CRC-32 of a body of any size.
 pub const C_DOWNLOAD: PrebuiltGuest = committed!("c", "c-download");
 
-/// `rust-fetch URL...` on the SDK: fetches at the same time. For `wasi_experimental_http`.
+/// `rust-fetch URL [METHOD [BODY]] [NAME:VALUE]...` on the SDK, for `wasi_experimental_http`: what [`FETCH`] does. Further
+/// URLs are fetched at the same time.
 pub const RUST_FETCH: PrebuiltGuest = built!("rust", "rust-fetch");
 
 /// The same source, built for `wasi:http`.
 pub const RUST_FETCH_HTTP: PrebuiltGuest = built!("rust", "rust-fetch-http");
 
-/// `rust-form URL NAME=VALUE...` on the SDK: posts a form. For `wasi_experimental_http`.
+/// `rust-form URL [NAME=VALUE]...` on the SDK, for `wasi_experimental_http`: posts a form.
 pub const RUST_FORM: PrebuiltGuest = built!("rust", "rust-form");
 
 /// The same source, built for `wasi:http`.
 pub const RUST_FORM_HTTP: PrebuiltGuest = built!("rust", "rust-form-http");
 
-/// `rust-download URL [FILE]` on the SDK: streams a download and prints its digest. For `wasi_experimental_http`.
+/// `rust-download URL [FILE]` on the SDK, for `wasi_experimental_http`: prints the length and the CRC-32 of a body of any
+/// size.
 pub const RUST_DOWNLOAD: PrebuiltGuest = built!("rust", "rust-download");
 
 /// The same source, built for `wasi:http`.
