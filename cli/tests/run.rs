@@ -4,7 +4,6 @@ mod support;
 
 use std::io::Write;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use support::{Ended, Files, backends, end, wharf};
 use wharf_conformance::origin::{Gate, Origin, Reply};
@@ -64,14 +63,12 @@ fn a_time_limit_ends_the_guest() {
     let origin = Origin::replying(Reply::ok("late").once(gate.clone())).unwrap();
     let url = origin.url("/");
     for backend in backends() {
-        let before = Instant::now();
+        // Nothing else ends them: the one loops for ever, and the other's origin does not answer before the test is over.
         let limited = ["run", "--backend", backend, "--timeout", "200ms"];
         let looping = end(&mut wharf(&[&limited[..], &[&endless]].concat()));
         let waiting = end(&mut wharf(&[&limited[..], &["-a", &origin.base(), &fetch, &url]].concat()));
         assert_eq!((looping.code, waiting.code), (Some(124), Some(124)), "{backend}: {looping:?} {waiting:?}");
         assert!(looping.err.ends_with("the guest ran longer than its time limit\n"), "{backend}: {looping:?}");
-        // Far less than anything else here would wait.
-        assert!(before.elapsed() < Duration::from_secs(10), "{backend}");
 
         let own = ["run", "--backend", backend, "--first-byte-timeout", "100ms", "-a", &origin.base(), &fetch, &url];
         let own = end(&mut wharf(&own));
