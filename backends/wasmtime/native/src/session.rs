@@ -14,13 +14,13 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3::{self, bindings::ServiceIndices};
 use wharf_core::abi::wasi02::http::{Reply, refusal};
 use wharf_core::http::Body;
-use wharf_core::{Error, GuestConfig, HostedSession, Kind, Run, Stop, io};
+use wharf_core::{Budget, Error, GuestConfig, HostedSession, Kind, Run, Stop, io};
 
 use crate::codes;
 use crate::ends;
 use crate::guest::{Command, Handler, NativeGuest};
 use crate::message::{self, Confirmed};
-use crate::state::{Room, State};
+use crate::state::{self, Room, State};
 use crate::stdio::{self, Writes};
 
 /// One instance of a [`NativeGuest`].
@@ -30,6 +30,7 @@ pub struct NativeSession {
     handler: Option<Handler>,
     command: Option<Command>,
     run: Run,
+    budget: Budget,
     outputs: [Writes; 2],
     _watchdog: Watchdog,
 }
@@ -47,8 +48,11 @@ impl NativeSession {
         let outbound = config.outbound.map(|outbound| outbound.for_guest());
         let (wasi, outputs) = stdio::grant(&config.wasi)?;
         let engine = guest.pre.engine();
-        let mut store = Store::new(engine, State::new(wasi, outbound, Room::new(&guest.options), guest.streams));
+        let room = Room::new(&guest.options);
+        let budget = room.budget().clone();
+        let mut store = Store::new(engine, State::new(wasi, outbound, room, guest.streams));
         store.limiter(|state| &mut state.room);
+        store.set_hostcall_fuel(state::arguments(budget.limit()));
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let watchdog = Watchdog::start(&run, engine.clone());
@@ -59,6 +63,7 @@ impl NativeSession {
             handler: guest.handler.clone(),
             command: guest.command.clone(),
             run,
+            budget,
             outputs,
             _watchdog: watchdog,
         })
@@ -262,6 +267,11 @@ impl HostedSession for NativeSession {
 
     fn open_handles(&mut self) -> usize {
         self.live.as_mut().map_or(0, |live| live.store.data_mut().handles())
+    }
+
+    /// Its memories and tables only: what Wasmtime's host keeps for it is bounded, and not counted.
+    fn budget(&self) -> Budget {
+        self.budget.clone()
     }
 }
 
