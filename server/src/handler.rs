@@ -18,7 +18,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
-use wharf_core::{Error, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
+use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
 
 use crate::admission::Admission;
 use crate::pool::{Pool, exited};
@@ -116,7 +116,7 @@ impl Handler {
         self.0.pool.idle()
     }
 
-    /// Answers one request: 503 if there are too many, 500 if the guest traps or sets no response, 504 if it runs out of
+    /// Answers one request: 503 if there are too many, or the memory of all guests is used up, 500 if the guest traps or sets no response, 504 if it runs out of
     /// time before it does; else what the guest says.
     ///
     /// # Cancel safety
@@ -131,9 +131,7 @@ impl Handler {
     {
         let Some(place) = self.0.admission.enter().await else {
             tracing::warn!("a request was turned away: {} are being worked on", self.0.options.max_concurrent);
-            let mut full = answer(StatusCode::SERVICE_UNAVAILABLE);
-            full.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return full;
+            return unavailable();
         };
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let limit = usize::try_from(self.0.options.max_request_body).unwrap_or(usize::MAX);
@@ -163,6 +161,8 @@ impl Handler {
             }
             Err(_never_set) => match ended.await {
                 Ok(Err(error)) if error.kind() == Kind::Timeout => answer(StatusCode::GATEWAY_TIMEOUT),
+                // Other guests have the memory, and will give it back.
+                Ok(Err(error)) if Exceeded::of(&error).is_some_and(Exceeded::is_total) => unavailable(),
                 Ok(Ok(())) => {
                     tracing::warn!("request {number}: the guest ended without a response");
                     answer(StatusCode::INTERNAL_SERVER_ERROR)
@@ -221,6 +221,13 @@ where
         let handler = self.clone();
         Box::pin(async move { Ok(handler.handle(request).await) })
     }
+}
+
+/// What a request is answered with that may be sent again soon.
+fn unavailable() -> Response<ResponseBody> {
+    let mut unavailable = answer(StatusCode::SERVICE_UNAVAILABLE);
+    unavailable.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    unavailable
 }
 
 fn answer(status: StatusCode) -> Response<ResponseBody> {
