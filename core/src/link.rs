@@ -187,7 +187,7 @@ pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
             let (interface, version) = options::split_version(module);
             let (name, options) = options::parse(&import.name).map_err(|reason| Status::Refused { reason })?;
             let mut of_interface = wasi02::functions().filter(|f| f.interface == interface).peekable();
-            if of_interface.peek().is_some() && !version.is_some_and(options::compatible) {
+            if of_interface.peek().is_some() && !options::hosts(interface, version) {
                 return Err(Status::Refused { reason: OTHER_VERSION });
             }
             let found = of_interface.find(|f| f.name == name).ok_or_else(unknown)?;

@@ -186,6 +186,13 @@ impl Writes {
         Poll::Ready(self.lock().failed.take().map_or(Ok(()), Err))
     }
 
+    /// Writes behind what is under way already, and waits for it.
+    pub(crate) async fn write(&self, bytes: Bytes) -> io::Result<()> {
+        self.done().await?;
+        self.start(bytes);
+        self.done().await
+    }
+
     /// Waits until everything is written.
     pub(crate) async fn done(&self) -> io::Result<()> {
         std::future::poll_fn(|context| self.poll_done(context)).await
@@ -255,9 +262,7 @@ impl OutputStream for Permitted {
     /// Leaves no permit behind.
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> std::result::Result<(), StreamError> {
         self.permit = 0;
-        self.writes.done().await.map_err(failed)?;
-        self.writes.start(bytes);
-        self.writes.done().await.map_err(failed)
+        self.writes.write(bytes).await.map_err(failed)
     }
 
     /// Everything is on its way already; `check-write` gives nothing until it has arrived.

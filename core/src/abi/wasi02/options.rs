@@ -72,6 +72,17 @@ pub(crate) fn compatible(version: &str) -> bool {
     })
 }
 
+/// The interface of WASI that has no release, and its draft.
+const LOGGING: (&str, &str) = ("wasi:logging/logging", "0.1.0-draft");
+
+/// Whether an import of `interface` in this `version`, or without one, is of what this host has.
+pub(crate) fn hosts(interface: &str, version: Option<&str>) -> bool {
+    match interface == LOGGING.0 {
+        true => version.is_none_or(|version| version == LOGGING.1),
+        false => version.is_some_and(compatible),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
