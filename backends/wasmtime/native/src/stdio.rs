@@ -211,7 +211,7 @@ impl StdoutStream for Writes {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Permitted { writes: self.clone(), permit: 0 })
+        Box::new(Permitted { writes: self.clone(), permit: 0, closed: false })
     }
 }
 
@@ -239,15 +239,29 @@ fn failed(error: io::Error) -> StreamError {
     }
 }
 
-/// A stream of WASI 0.2, which writes no more than `check-write` permitted.
+/// A stream of WASI 0.2, which writes no more than `check-write` permitted, and is closed once it failed.
 struct Permitted {
     writes: Writes,
     permit: usize,
+    closed: bool,
+}
+
+impl Permitted {
+    /// What the guest is told of an operation.
+    fn told<T>(&mut self, result: io::Result<T>) -> std::result::Result<T, StreamError> {
+        self.closed |= result.is_err();
+        result.map_err(failed)
+    }
+
+    fn unless_closed(&self) -> std::result::Result<(), StreamError> {
+        if self.closed { Err(StreamError::Closed) } else { Ok(()) }
+    }
 }
 
 #[async_trait]
 impl OutputStream for Permitted {
     fn write(&mut self, bytes: Bytes) -> std::result::Result<(), StreamError> {
+        self.unless_closed()?;
         // Each of the guest's streams may have a permit at the same time, and there may be many.
         if bytes.len() > self.permit || self.writes.lock().waiting > MOST {
             return Err(StreamError::Trap(wasmtime::format_err!("more was written than `check-write` permitted")));
@@ -261,21 +275,24 @@ impl OutputStream for Permitted {
 
     /// Leaves no permit behind.
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> std::result::Result<(), StreamError> {
+        self.unless_closed()?;
         self.permit = 0;
-        self.writes.write(bytes).await.map_err(failed)
+        let written = self.writes.write(bytes).await;
+        self.told(written)
     }
 
     /// Everything is on its way already; `check-write` gives nothing until it has arrived.
     fn flush(&mut self) -> std::result::Result<(), StreamError> {
-        Ok(())
+        self.unless_closed()
     }
 
     fn check_write(&mut self) -> std::result::Result<usize, StreamError> {
+        self.unless_closed()?;
         let mut context = Context::from_waker(std::task::Waker::noop());
         self.permit = match self.writes.poll_done(&mut context) {
             Poll::Pending => 0,
             Poll::Ready(Ok(())) => CHUNK,
-            Poll::Ready(Err(error)) => return Err(failed(error)),
+            Poll::Ready(Err(error)) => return self.told(Err(error)),
         };
         Ok(self.permit)
     }
