@@ -2,14 +2,12 @@
 //!
 //! Whatever comes of it, it is an error, never a panic, and what core hands to an engine is valid.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::composed::{echo, pair, things};
+use crate::support::random::Random;
 use http_body_util::{BodyExt, Empty};
 use serde_json::{Value, json};
-use support::composed::{echo, pair, things};
-use support::random::Random;
 use wasm_encoder::{CustomSection, Module, RawSection};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wharf::core::{Backend, Error, Guest, GuestConfig, Kind, LoadOptions, Prepared, Session, Stop};

@@ -1,12 +1,8 @@
 //! Components on wasmtime's own component model: what they are granted, and how they end, is as on wharf's own host.
 
-#![cfg(feature = "native")]
-
-mod support;
-
-use support::middleware::middleware;
-use support::served::{Served, client, component, encode};
-use support::{Files, backends, end, wharf};
+use crate::support::middleware::middleware;
+use crate::support::served::{Served, client, component, encode};
+use crate::support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
 
 const NATIVE: [&str; 4] = ["--backend", "wasmtime", "--component-host", "native"];

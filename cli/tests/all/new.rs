@@ -1,15 +1,13 @@
 //! `wharf new`: what it writes builds and runs with the commands it prints, and what it refuses.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use support::served::{Served, client};
-use support::server::{GO, PATIENCE};
-use support::{Ended, Files, backends, end, wharf};
+use crate::support::served::{Served, client};
+use crate::support::server::{GO, PATIENCE};
+use crate::support::{Ended, Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
 
 /// `wharf new` in the directory of this test.

@@ -1,13 +1,11 @@
 //! The same server, written with four toolchains, as a component on every backend: what it does may not depend on either.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use support::served::{Served, client, encode};
-use support::{Files, backends};
+use crate::support::served::{Served, client, encode};
+use crate::support::{Files, backends};
 use wharf_conformance::origin::{Body, Origin, Received, Reply};
 use wharf_guests::{HTTP_JS, HTTP_PY, HTTP_WAKI, HTTP_WSTD, PrebuiltGuest};
 

@@ -1,8 +1,6 @@
 //! Published HTTP libraries over a guest's own sockets: they reach what `-a` allows, and nothing else.
 
-mod support;
-
-use support::{Files, backends, end, wharf};
+use crate::support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
 use wharf_guests::{FETCH_HTTP_REQ, FETCH_REQWEST, PrebuiltGuest};
 

@@ -1,8 +1,6 @@
 //! The commands that the guest guide shows. What the examples do in each language is the suite's to say.
 
-mod support;
-
-use support::{Files, backends, end, wharf};
+use crate::support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Body, Origin, Reply};
 use wharf_guests::{AS_DOWNLOAD, AS_FETCH, C_FORM, PrebuiltGuest};
 

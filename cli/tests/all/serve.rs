@@ -1,13 +1,11 @@
 //! `wharf serve`: an unmodified `wasi:http` guest, as a component and as a core module, on every backend.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use support::served::{Served, client, component};
-use support::{Files, backends, end, wharf};
+use crate::support::served::{Served, client, component};
+use crate::support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
 
 #[test]

@@ -1,14 +1,12 @@
 //! Names are resolved once, the addresses checked, and only those connected to.
 
-mod http_support;
-
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::http_support::*;
 use async_trait::async_trait;
-use http_support::*;
 use wharf_core::http::{HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, ReqwestTransport, Resolver};
 
 /// Gives a prepared answer to each question, the last one again and again.

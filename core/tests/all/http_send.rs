@@ -1,16 +1,14 @@
 //! Requests and responses as they stand on the wire.
 
-mod http_support;
-
 use std::io::Write;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use crate::http_support::*;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use http_support::*;
 use wharf_core::http::{Body, HttpError, HttpErrorKind, Limits, Outbound, Outgoing, Policy};
 use wharf_core::{Error, Kind};
 

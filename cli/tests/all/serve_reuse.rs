@@ -1,9 +1,7 @@
 //! `wharf serve` with instances that answer more than one request, and with instances made before they are needed.
 
-mod support;
-
-use support::served::{Served, client, component};
-use support::{Files, backends};
+use crate::support::served::{Served, client, component};
+use crate::support::{Files, backends, end, wharf};
 
 /// Answers with 200 and the number of requests it has been handed, in the status. Its third one traps.
 const COUNTER: &str = r#"(module
@@ -126,7 +124,7 @@ fn tls_needs_both_of_its_files_and_certificates_in_them() {
         (&["--tls-cert", &none, "--tls-key", &none, &guest], 1, "is no PEM file with certificates"),
         (&["--tls-cert", "/nowhere.pem", "--tls-key", &none, &guest], 1, "nowhere.pem"),
     ] {
-        let ended = support::end(&mut support::wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat()));
+        let ended = end(&mut wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat()));
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert!(ended.err.contains(part), "{ended:?}");
     }

@@ -1,8 +1,6 @@
 //! The commands besides `run`: what they print on good input.
 
-mod support;
-
-use support::{Files, backends, end, wharf};
+use crate::support::{Files, backends, end, wharf};
 
 #[test]
 fn demo_serves_and_asks_and_is_denied() {

@@ -1,14 +1,10 @@
 //! WasmEdge's compiler in a process of its own: what happens if it fails, and what is kept of what it made.
 
-#![cfg(feature = "wasmedge")]
-
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{Files, end, wharf};
+use crate::support::{Files, end, wharf};
 use wharf::core::abi::preview1::WasiConfig;
 use wharf::core::{Backend, CodeCache, Error, Guest, GuestConfig, Kind, LoadOptions, chain};
 use wharf::wasmedge::{Compiler, Helper, WasmEdge};

@@ -1,17 +1,15 @@
 //! Each timeout ends what it is for, with an error of its own.
 
-mod http_support;
-
 use std::io::Write;
 use std::net::TcpListener;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::http_support::*;
 use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use http_support::*;
 use wharf_core::http::{HttpError, HttpErrorKind, Limits, Outgoing, Policy};
 use wharf_core::{Error, Kind};
 

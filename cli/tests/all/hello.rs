@@ -1,12 +1,10 @@
 //! HTTP servers inside guests, of five libraries in three languages: the same on every backend, and only where allowed.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use support::server::{GO, HYPER, Hello, PATIENCE, POLL, STD, Server, WASMEDGE};
-use support::{Files, backends, end, wharf};
+use crate::support::server::{GO, HYPER, Hello, PATIENCE, POLL, STD, Server, WASMEDGE};
+use crate::support::{Files, backends, end, wharf};
 
 /// A response without the header that tells the time.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,13 +1,11 @@
 //! Components that are composed of several, each with a memory and handles of its own, on every backend.
 
-mod support;
-
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-use support::composed::{echo, pair, things};
-use support::{Files, backends, end, wharf};
+use crate::support::composed::{echo, pair, things};
+use crate::support::{Files, backends, end, wharf};
 
 #[test]
 fn strings_cross_in_every_encoding() {

@@ -1,8 +1,6 @@
 //! Wrong input: one line that says what is wrong and what to do, the right exit code, and no panic.
 
-mod support;
-
-use support::{Files, command_with, end, wharf};
+use crate::support::{Files, command_with, end, wharf};
 
 /// Runs `wharf` and checks that it fails as it should.
 #[track_caller]

@@ -1,8 +1,7 @@
 //! What the tests of the command share: the binary, a server, guests.
 
-#![allow(dead_code, reason = "each test uses a part")]
-
 pub(crate) mod composed;
+#[cfg(feature = "native")]
 pub(crate) mod middleware;
 pub(crate) mod random;
 pub(crate) mod served;

@@ -3,19 +3,17 @@
 //! The figures here are small. `WHARF_LOAD_CONNECTIONS` and `WHARF_LOAD_REQUESTS` set larger ones, and `--nocapture`
 //! shows what they cost.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::server::{GO, HYPER, Hello, PATIENCE, POLL, Server, WASMEDGE};
+use crate::support::{Files, backends};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use support::server::{GO, HYPER, Hello, PATIENCE, POLL, Server, WASMEDGE};
-use support::{Files, backends};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 

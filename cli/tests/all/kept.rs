@@ -1,11 +1,9 @@
 //! What is made of a component is kept, so that only its first start makes it.
 
-mod support;
-
 use std::path::Path;
 
-use support::served::component;
-use support::{Ended, Files, backends, end, wharf};
+use crate::support::served::component;
+use crate::support::{Ended, Files, backends, end, wharf};
 
 /// A component that does nothing when it is run.
 const COMMAND: &str = r#"(component
@@ -125,7 +123,7 @@ mod native {
             assert_eq!(count(&cache, "wasmtime-native"), 1);
         }
         let args = ["-v", "--component-host", "native", "--cache-dir", &cache, &guest];
-        let served = support::served::Served::start(&args);
+        let served = crate::support::served::Served::start(&args);
         assert_eq!(served.get("/").unwrap().0, 200);
         let (_, printed) = served.stop();
         assert!(!printed.contains(COMPILED), "{printed}");

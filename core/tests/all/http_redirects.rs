@@ -1,10 +1,8 @@
 //! Redirects: every hop is checked, and nothing goes to another origin that was not meant for it.
 
-mod http_support;
-
+use crate::http_support::*;
 use http::Request;
 use http_body_util::BodyExt;
-use http_support::*;
 use wharf_core::http::{HttpErrorKind, Outgoing, Redirects};
 use wharf_core::{Error, Kind};
 

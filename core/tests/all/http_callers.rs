@@ -1,13 +1,11 @@
 //! A guest's thread may be anything: plain, a worker of a multi-thread tokio, or the only thread of one.
 
-mod http_support;
-
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use http_support::*;
+use crate::http_support::*;
 use wharf_core::http::Outbound;
 use wharf_core::{Run, Stop};
 

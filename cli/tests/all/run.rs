@@ -1,11 +1,9 @@
 //! `wharf run`: the same guest on every backend, what it is granted, and how it ends.
 
-mod support;
-
 use std::io::Write;
 use std::process::Stdio;
 
-use support::{Ended, Files, backends, end, wharf};
+use crate::support::{Ended, Files, backends, end, wharf};
 use wharf_conformance::origin::{Gate, Origin, Reply};
 
 #[test]

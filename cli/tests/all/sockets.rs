@@ -1,13 +1,11 @@
 //! `wharf run` and `wharf inspect` for guests that use sockets.
 
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Files, backends, end, wharf};
+use crate::support::{Files, backends, end, wharf};
 
 /// Accepts one connection from descriptor 3, once there is one, says hello and exits with what accepting answered.
 const GREETER: &str = r#"(module
