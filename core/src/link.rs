@@ -159,8 +159,8 @@ const WASIX: &str = "WASIX is an extension of one engine, and wharf hosts what r
                      wasm32-wasip1, with sockets of preview 1 or of WasmEdge";
 
 /// A prerelease of 0.2 or another minor version has other interfaces under the same names.
-const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and later releases of 0.2; rebuild the guest with \
-                             bindings of such a release";
+const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and later releases of 0.2, and the draft of \
+                             `wasi:logging`; rebuild the guest with bindings of such a release";
 
 /// Finds the host function for `import`, or why there is none.
 pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
