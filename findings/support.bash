@@ -37,10 +37,12 @@ install_wasmtime() {
     "$wasmtime" --version
 }
 
-# wit_packages: those of WASI 0.2.10, from the package @bytecodealliance/jco in ./node_modules, into ./wit/deps.
+# wit_packages: those of WASI 0.2.10, as the package @bytecodealliance/jco brings them, into ./wit/deps.
 wit_packages() {
     local from
-    for from in node_modules/@bytecodealliance/jco/lib/wit/builtin/0.2.12/wasi-*; do
+    npm pack --silent @bytecodealliance/jco@1.35.0 >pack.log
+    tar -xzf bytecodealliance-jco-1.35.0.tgz package/lib/wit/builtin/0.2.12
+    for from in package/lib/wit/builtin/0.2.12/wasi-*; do
         mkdir -p "wit/deps/${from##*/}"
         # The interfaces are those of 0.2.10, to which these tools are bound.
         sed 's/0\.2\.12/0.2.10/g' "$from/package.wit" >"wit/deps/${from##*/}/package.wit"
