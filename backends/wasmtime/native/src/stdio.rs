@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError};
 use wasmtime_wasi::{FsPerms, WasiCtx};
 use wharf_core::abi::preview1::{OpenInput, OpenOutput, WasiConfig};
 use wharf_core::{Error, Kind, Result, io as io_threads};
@@ -53,14 +53,19 @@ impl IsTerminal for Stdin {
 
 impl StdinStream for Stdin {
     fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
-        Box::new(Reads { input: self.0.clone(), reading: None })
+        Box::new(Reads { input: self.0.clone(), waiting: None })
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(Demanded { input: self.0.clone(), closed: false })
     }
 }
 
-/// Reads in a task, which ends with it.
+/// One of a guest's streams of standard input. They share the input, and none takes what its guest has not asked for:
+/// only the wait for input is in a task, which ends with the stream.
 struct Reads {
     input: OpenInput,
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    waiting: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl AsyncRead for Reads {
@@ -70,19 +75,56 @@ impl AsyncRead for Reads {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let limit = buffer.remaining().min(CHUNK);
-        let input = self.input.clone();
-        let reading = self.reading.get_or_insert_with(|| io_threads().spawn(async move { input.read(limit).await }));
-        let read = ready!(Pin::new(reading).poll(context));
-        self.reading = None;
-        buffer.put_slice(&read.unwrap_or_else(|error| Err(io::Error::other(error)))?);
-        Poll::Ready(Ok(()))
+        loop {
+            if let Some(read) = self.input.take(limit)? {
+                buffer.put_slice(&read);
+                return Poll::Ready(Ok(()));
+            }
+            let input = self.input.clone();
+            let waiting = self.waiting.get_or_insert_with(|| io_threads().spawn(async move { input.ready().await }));
+            let waited = ready!(Pin::new(waiting).poll(context));
+            self.waiting = None;
+            waited.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+        }
     }
 }
 
 impl Drop for Reads {
     fn drop(&mut self) {
-        if let Some(reading) = &self.reading {
-            reading.abort();
+        if let Some(waiting) = &self.waiting {
+            waiting.abort();
+        }
+    }
+}
+
+/// The same as a stream of WASI 0.2, which is closed once it ended or failed.
+struct Demanded {
+    input: OpenInput,
+    closed: bool,
+}
+
+#[async_trait]
+impl InputStream for Demanded {
+    fn read(&mut self, size: usize) -> std::result::Result<Bytes, StreamError> {
+        if self.closed {
+            return Err(StreamError::Closed);
+        }
+        let read = match self.input.take(size.min(CHUNK)) {
+            Ok(Some(bytes)) if bytes.is_empty() && size > 0 => Err(StreamError::Closed),
+            Ok(bytes) => Ok(bytes.unwrap_or_default()),
+            Err(error) => Err(failed(error)),
+        };
+        self.closed = read.is_err();
+        read
+    }
+}
+
+#[async_trait]
+impl Pollable for Demanded {
+    /// A failure to wait is shown by the read that follows.
+    async fn ready(&mut self) {
+        if !self.closed {
+            _ = self.input.ready().await;
         }
     }
 }

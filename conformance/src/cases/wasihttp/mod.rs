@@ -9,7 +9,7 @@ mod exchange;
 mod faults;
 mod fields;
 mod files;
-mod handler;
+pub(crate) mod handler;
 mod inbound;
 mod outbound;
 mod probe;

@@ -46,6 +46,16 @@ pub(crate) enum End {
     Stop(Stop),
 }
 
+impl From<std::io::Error> for End {
+    /// A pipe that nobody reads from any more is closed, which is what guests' libraries make EPIPE of.
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => End::Closed,
+            _ => End::Failed(error.into()),
+        }
+    }
+}
+
 /// Where an input stream's bytes come from. Nothing here waits.
 pub(crate) trait Source: Send {
     /// At most `max` bytes, none if there are none yet.

@@ -119,6 +119,8 @@ pub(crate) struct State {
     /// Whether the request that the guest answers is a HEAD, to which no body is sent.
     answers_head: bool,
     start: Instant,
+    /// What `insecure-seed` gives, once it was asked for.
+    seed: Option<(u64, u64)>,
     args: Arc<Vec<String>>,
     env: Arc<Vec<String>>,
     preopens: Arc<Vec<Preopen>>,
@@ -151,6 +153,7 @@ impl Host {
             returning: false,
             answers_head: false,
             start: Instant::now(),
+            seed: None,
             args: config.args.clone(),
             env: config.env.clone(),
             preopens: config.preopens.clone(),
