@@ -12,6 +12,7 @@ use super::pipe::{Message, Reader, Writer, pipe};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own, variant};
 use crate::abi::wasi02::io::{End, IoError, OutputStream, Sink};
 use crate::abi::wasi02::table::Resource;
+use crate::message::GuestEnd;
 use crate::run::Run;
 
 /// The longest method, scheme, authority or path that a guest may set: as long as a URI may be.
@@ -286,9 +287,16 @@ impl Resource for OutgoingBody {
 }
 
 impl Drop for OutgoingBody {
+    /// The guest has ended, or what it did before was the end of the body.
     fn drop(&mut self) {
-        self.writer.abort();
+        self.writer.end(GuestEnd::Returned);
     }
+}
+
+/// `[resource-drop]outgoing-body`: the guest gives the message up.
+pub(super) fn drop_body(_: &mut Cx<'_>, this: Own<OutgoingBody>) -> Outcome {
+    this.0.writer.end(GuestEnd::Dropped);
+    Ok(())
 }
 
 pub(super) fn write(cx: &mut Cx<'_>, this: Borrow<OutgoingBody>) -> Outcome<Result<Handle<OutputStream>, ()>> {
@@ -316,14 +324,18 @@ impl Sink for BodySink {
         self.0.room().ok_or(End::Closed)
     }
 
-    fn write(&mut self, _: &Run, bytes: Bytes) -> Result<(), End> {
+    fn write(&mut self, run: &Run, bytes: Bytes) -> Result<(), End> {
         if self.0.room().is_none() {
             return Err(End::Closed);
         }
-        self.0.write(bytes).map_err(|code| {
+        self.0.write(run, bytes).map_err(|code| {
             let message = "more was written than the content-length announces".to_owned();
             End::Failed(IoError { message, http: Some(code), filesystem: None })
         })
+    }
+
+    fn flush(&mut self) {
+        self.0.flush();
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
