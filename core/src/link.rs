@@ -7,6 +7,7 @@ use crate::abi::composed::{self, Intrinsic};
 use crate::abi::preview1::WasiConfig;
 use crate::abi::wasi02::options::{self, Options};
 use crate::abi::{Function, experimental, preview1, wasi02};
+use crate::budget::Budget;
 use crate::http::Outbound;
 use crate::imports::{Calls, Import, Stop};
 use crate::run::Run;
@@ -229,6 +230,8 @@ pub(crate) struct Linked {
     pub(crate) http: RwLock<experimental::Http>,
     pub(crate) wasi: RwLock<preview1::Wasi>,
     pub(crate) host: wasi02::Host,
+    /// What the guest takes, and may.
+    pub(crate) budget: Budget,
 }
 
 /// What stands behind a lock that is only ever written to between calls of the guest.
@@ -246,15 +249,15 @@ impl Linked {
     /// Grants the guest something else.
     pub(crate) fn renew(&self, wasi: WasiConfig, outbound: Option<Outbound>, run: &Run) {
         self.host.renew(&wasi, outbound.clone());
-        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http(outbound, run);
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http(outbound, run, &self.budget);
         self.wasi.write().unwrap_or_else(PoisonError::into_inner).renew(wasi);
     }
 }
 
 /// `wasi_experimental_http` for a guest with these grants.
-pub(crate) fn http(outbound: Option<Outbound>, run: &Run) -> experimental::Http {
+pub(crate) fn http(outbound: Option<Outbound>, run: &Run, budget: &Budget) -> experimental::Http {
     match outbound {
-        Some(outbound) => experimental::Http::new(outbound, run.clone()),
+        Some(outbound) => experimental::Http::new(outbound, run.clone()).bounded(budget),
         None => experimental::Http::deny_all(run.clone()),
     }
 }
