@@ -160,8 +160,8 @@ const WASIX: &str = "WASIX is an extension of one engine, and wharf hosts what r
                      wasm32-wasip1, with sockets of preview 1 or of WasmEdge";
 
 /// A prerelease of 0.2 or another minor version has other interfaces under the same names.
-const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and later releases of 0.2; rebuild the guest with \
-                             bindings of such a release";
+const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and later releases of 0.2, and the draft of \
+                             `wasi:logging`; rebuild the guest with bindings of such a release";
 
 /// Finds the host function for `import`, or why there is none.
 pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
@@ -188,7 +188,7 @@ pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
             let (interface, version) = options::split_version(module);
             let (name, options) = options::parse(&import.name).map_err(|reason| Status::Refused { reason })?;
             let mut of_interface = wasi02::functions().filter(|f| f.interface == interface).peekable();
-            if of_interface.peek().is_some() && !version.is_some_and(options::compatible) {
+            if of_interface.peek().is_some() && !options::hosts(interface, version) {
                 return Err(Status::Refused { reason: OTHER_VERSION });
             }
             let found = of_interface.find(|f| f.name == name).ok_or_else(unknown)?;

@@ -50,7 +50,8 @@ impl NativeSession {
         let engine = guest.pre.engine();
         let room = Room::new(&guest.options);
         let budget = room.budget().clone();
-        let mut store = Store::new(engine, State::new(wasi, outbound, room, guest.streams));
+        let state = State::new(wasi, outputs[1].clone(), outbound, room, guest.streams);
+        let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.room);
         store.set_hostcall_fuel(state::arguments(budget.limit()));
         store.set_epoch_deadline(1);

@@ -13,6 +13,7 @@ use wharf_core::http::{Limits, Outbound};
 use wharf_core::{Budget, Charge, LoadOptions};
 
 use crate::hooks::Hooks;
+use crate::stdio::Writes;
 
 /// How many handles a guest may have open; as on wharf's own host, or fewer where its memory is small.
 const HANDLES: u64 = 4096;
@@ -38,6 +39,7 @@ pub(crate) fn arguments(max_memory: u64) -> usize {
 pub(crate) struct State {
     table: ResourceTable,
     wasi: WasiCtx,
+    pub(crate) stderr: Writes,
     http: WasiHttpCtx,
     hooks: Hooks,
     pub(crate) room: Room,
@@ -46,7 +48,7 @@ pub(crate) struct State {
 
 impl State {
     /// Bodies of 0.3 are streams of the guest's, in no table: they are `guarded` instead.
-    pub(crate) fn new(wasi: WasiCtx, outbound: Option<Outbound>, room: Room, guarded: bool) -> Self {
+    pub(crate) fn new(wasi: WasiCtx, stderr: Writes, outbound: Option<Outbound>, room: Room, guarded: bool) -> Self {
         let mut table = ResourceTable::new();
         let header_bytes =
             outbound.as_ref().map_or(Limits::default().header_bytes, |outbound| outbound.limits().header_bytes);
@@ -58,7 +60,7 @@ impl State {
         http.set_field_size_limit(usize::try_from(field_bytes).unwrap_or(usize::MAX));
         let ended = Arc::new(AtomicBool::new(false));
         let hooks = Hooks::new(outbound, guarded.then(|| ended.clone()));
-        State { table, wasi, http, hooks, room, ended }
+        State { table, wasi, stderr, http, hooks, room, ended }
     }
 
     /// How many handles the guest has open.

@@ -19,6 +19,7 @@ mod responses;
 mod rules;
 mod service;
 mod serving;
+mod stdio;
 mod streams;
 
 use crate::case::Case;
@@ -40,4 +41,5 @@ pub const CASES: &[&[Case]] = &[
     service::CASES,
     responses::CASES,
     files::CASES,
+    stdio::CASES,
 ];

@@ -17,6 +17,7 @@ mod clocks;
 mod filesystem;
 pub mod http;
 mod io;
+mod logging;
 pub(crate) mod options;
 mod sockets;
 mod table;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use self::canon::{Cx, Fault, Outcome, Own};
+pub use self::logging::log_line;
 use self::options::Options;
 use self::table::{Resource, Table};
 use crate::abi::composed::{Composed, Handles};
@@ -105,6 +107,7 @@ impl Function {
 pub fn functions() -> impl Iterator<Item = &'static Function> {
     [io::FUNCTIONS, clocks::FUNCTIONS, cli::FUNCTIONS, http::FUNCTIONS, filesystem::FUNCTIONS, sockets::FUNCTIONS]
         .into_iter()
+        .chain([logging::FUNCTIONS])
         .flatten()
 }
 

@@ -13,6 +13,7 @@ use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own, variant};
 use crate::abi::wasi02::io::{End, IoError, OutputStream, Sink};
 use crate::abi::wasi02::table::Resource;
 use crate::budget::{Budget, Charge, allocation};
+use crate::message::GuestEnd;
 use crate::run::Run;
 
 /// The longest method, scheme, authority or path that a guest may set: as long as a URI may be.
@@ -302,9 +303,16 @@ impl Resource for OutgoingBody {
 }
 
 impl Drop for OutgoingBody {
+    /// The guest has ended, or what it did before was the end of the body.
     fn drop(&mut self) {
-        self.writer.abort();
+        self.writer.end(GuestEnd::Returned);
     }
+}
+
+/// `[resource-drop]outgoing-body`: the guest gives the message up.
+pub(super) fn drop_body(_: &mut Cx<'_>, this: Own<OutgoingBody>) -> Outcome {
+    this.0.writer.end(GuestEnd::Dropped);
+    Ok(())
 }
 
 pub(super) fn write(cx: &mut Cx<'_>, this: Borrow<OutgoingBody>) -> Outcome<Result<Handle<OutputStream>, ()>> {
@@ -337,19 +345,23 @@ impl Sink for BodySink {
         self.writer.room().ok_or(End::Closed)
     }
 
-    fn write(&mut self, _: &Run, bytes: Bytes) -> Result<(), End> {
+    fn write(&mut self, run: &Run, bytes: Bytes) -> Result<(), End> {
         if self.writer.room().is_none() {
             return Err(End::Closed);
         }
         let bytes = self.budget.hold(bytes).map_err(|exceeded| {
             // What was written does not go out as if it were all.
-            self.writer.abort();
+            self.writer.end(GuestEnd::Dropped);
             End::Failed(IoError { message: exceeded.to_string(), http: Some(exceeded.into()), filesystem: None })
         })?;
-        self.writer.write(bytes).map_err(|code| {
+        self.writer.write(run, bytes).map_err(|code| {
             let message = "more was written than the content-length announces".to_owned();
             End::Failed(IoError { message, http: Some(code), filesystem: None })
         })
+    }
+
+    fn flush(&mut self) {
+        self.writer.flush();
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
