@@ -111,10 +111,12 @@ pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
                         .ok_or_else(|| internal("a component index is out of range"))?;
                     let count = known.ok_or_else(|| {
                         if inside {
-                            let item = format!("one inside instantiates component {component_index} of its own, an argument");
+                            let item =
+                                format!("one inside instantiates component {component_index} of its own, an argument");
                             unsupported(Feature::ComponentArguments, item)
                         } else {
-                            let item = format!("it instantiates component {component_index}, which comes from an import");
+                            let item =
+                                format!("it instantiates component {component_index}, which comes from an import");
                             unsupported(Feature::FirstClassComponents, item)
                         }
                     })?;

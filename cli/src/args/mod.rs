@@ -95,7 +95,6 @@ pub(crate) struct CompileArgs {
     /// Keep the names of functions, for backtraces
     #[arg(long)]
     pub(crate) names: bool,
-    /// For the cache, `--max-memory` is the same as when the guest is run
     #[command(flatten)]
     pub(crate) load: LoadArgs,
     #[command(flatten)]

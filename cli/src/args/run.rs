@@ -127,11 +127,11 @@ pub(crate) struct LimitArgs {
     pub(crate) load: LoadArgs,
 }
 
-/// What is known when a guest is loaded.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits (sizes take KiB, MiB, GiB; times are seconds or take ms, s, m)")]
 pub(crate) struct LoadArgs {
-    /// How much memory the guest may take: its memories, its tables, and what wharf keeps for it, all together
+    /// How much memory the guest may take: its memories, its tables, and what wharf keeps for it, all together; code that
+    /// was compiled with another limit is compiled anew
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "4GiB")]
     pub(crate) max_memory: ByteSize,
 
