@@ -30,9 +30,9 @@ pub(crate) struct Loading<'a> {
     pub(crate) purpose: Purpose<'a>,
     /// What all its instances may take together.
     pub(crate) total_memory: Option<TotalMemory>,
-    host: &'a HostArgs,
-    limits: &'a LoadArgs,
-    cache: &'a CacheArgs,
+    pub(crate) host: &'a HostArgs,
+    pub(crate) limits: &'a LoadArgs,
+    pub(crate) cache: &'a CacheArgs,
 }
 
 impl<'a> Loading<'a> {
