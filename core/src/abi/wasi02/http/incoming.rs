@@ -14,7 +14,7 @@ use super::outgoing::{Method, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{End, InputStream, IoError, Pollable, Source, unconstrained};
 use crate::abi::wasi02::table::Resource;
-use crate::http::{Body, HttpError, is_forbidden};
+use crate::http::{Body, HttpError, is_forbidden, keep_trailers};
 
 /// How many parts of a body are passed over at one look, so that no look takes long.
 const PARTS: usize = 64;
@@ -49,7 +49,12 @@ impl Arriving {
                 Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.rest = data,
-                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok().map(|mut trailers| {
+                            keep_trailers(&mut trailers);
+                            trailers
+                        });
+                    }
                 },
             }
         }
