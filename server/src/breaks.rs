@@ -6,13 +6,18 @@
 //! whole however it ends, unless the connection is reset. So its socket is set to reset while such a body is under way,
 //! and to close once the body is whole: that holds for a server that is stopped as well.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, Version};
 use http_body::{Body, Frame, SizeHint};
+use rustix::net::sockopt::set_socket_linger;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// What the bodies of a connection and its stream of bytes tell each other.
 #[derive(Clone, Default)]
@@ -88,6 +93,69 @@ impl Wire {
         }
         state.waiting.push(context.waker().clone());
         Poll::Pending
+    }
+}
+
+/// A connection's socket.
+pub(crate) struct Socket {
+    stream: TcpStream,
+    wire: Wire,
+    resets: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream, wire: Wire) -> Self {
+        Socket { stream, wire, resets: false }
+    }
+
+    /// Has closing it mean what it is to mean by now.
+    fn settle(&mut self) -> io::Result<()> {
+        let resets = self.wire.resets();
+        if resets != self.resets {
+            set_socket_linger(&self.stream, resets.then_some(Duration::ZERO))?;
+            self.resets = resets;
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.wire.reads(context);
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.settle()?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.settle()?;
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.wire.flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.settle()?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
+use wharf_core::message::{self, GuestEnd};
 use wharf_core::{Error, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
 
 use crate::admission::Admission;
@@ -116,8 +117,8 @@ impl Handler {
         self.0.pool.idle()
     }
 
-    /// Answers one request: 503 if there are too many, 500 if the guest traps or sets no response, 504 if it runs out of
-    /// time before it does; else what the guest says.
+    /// Answers one request: 503 if there are too many, else what the guest says, or where it ends before any
+    /// of that was sent what [`message`] says: 504 if it ran out of time, else 500.
     ///
     /// # Cancel safety
     /// The guest works on if the future is dropped; its time limit ends it.
@@ -161,14 +162,17 @@ impl Handler {
                 tracing::warn!("request {number}: the guest answered with the error {code:?}");
                 answer(code.status())
             }
-            Err(_never_set) => match ended.await {
-                Ok(Err(error)) if error.kind() == Kind::Timeout => answer(StatusCode::GATEWAY_TIMEOUT),
-                Ok(Ok(())) => {
-                    tracing::warn!("request {number}: the guest ended without a response");
-                    answer(StatusCode::INTERNAL_SERVER_ERROR)
-                }
-                _ => answer(StatusCode::INTERNAL_SERVER_ERROR),
-            },
+            Err(_nothing_sent) => {
+                let end = match ended.await {
+                    Ok(Err(error)) if error.kind() == Kind::Timeout => GuestEnd::TimedOut,
+                    Ok(Ok(())) => {
+                        tracing::warn!("request {number}: the guest ended without a whole response");
+                        GuestEnd::Returned
+                    }
+                    _ => GuestEnd::Trapped,
+                };
+                answer(message::replacement(end))
+            }
         }
     }
 }

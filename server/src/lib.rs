@@ -29,6 +29,7 @@
 
 mod access;
 mod admission;
+mod breaks;
 mod handler;
 mod pool;
 mod server;

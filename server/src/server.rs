@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Entry, Log};
+use crate::breaks::{Breaking, Socket, Wire};
 use crate::handler::Handler;
 use crate::stream::{Stream, sniff};
 
@@ -176,6 +177,7 @@ struct Shared {
 struct Begun {
     stream: Box<dyn Connection>,
     http2: bool,
+    wire: Wire,
 }
 
 /// A stream of bytes, of either kind.
@@ -187,35 +189,38 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Shared {
     /// Does what comes before the first request.
-    async fn begin(&self, mut stream: TcpStream) -> io::Result<Begun> {
+    async fn begin(&self, stream: TcpStream) -> io::Result<Begun> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("a connection keeps Nagle's algorithm: {error}");
         }
         let patience = self.options.stall_timeout;
+        let wire = Wire::default();
+        let mut stream = Socket::new(stream, wire.clone());
         let begin = async {
             let Some(tls) = &self.tls else {
                 let (read, http2) = sniff(&mut stream).await?;
-                return Ok(Begun { stream: Box::new(Stream::new(stream, read, patience)), http2 });
+                return Ok(Begun { stream: Box::new(Stream::new(stream, read, patience)), http2, wire });
             };
             let stream = tls.accept(Stream::new(stream, Bytes::new(), patience)).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            Ok(Begun { stream: Box::new(stream), http2 })
+            Ok(Begun { stream: Box::new(stream), http2, wire })
         };
         tokio::time::timeout(self.options.header_timeout, begin).await?
     }
 
     /// Serves one request after another.
     async fn serve(self: Arc<Self>, begun: Begun, peer: SocketAddr, watcher: Watcher) -> Result<(), Failed> {
-        let options = self.options;
+        let (options, wire) = (self.options, begun.wire);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let server = Arc::clone(&self);
+            let (server, wire) = (Arc::clone(&self), wire.clone());
             let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
             async move {
                 if server.tls.is_some() {
                     name_scheme(&mut request);
                 }
+                let version = request.version();
                 let response = server.handler.handle(request).await;
-                Ok::<_, Infallible>(Entry::with(entry, response))
+                Ok::<_, Infallible>(Breaking::answer(Entry::with(entry, response), version, &wire))
             }
         });
         let stream = TokioIo::new(begun.stream);
