@@ -23,6 +23,7 @@ mod codes;
 mod ends;
 mod engine;
 mod guest;
+mod held;
 mod hooks;
 mod message;
 mod middleware;
