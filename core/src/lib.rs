@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+mod budget;
 mod cache;
 mod cpu;
 mod error;
+mod growth;
 mod guest;
 mod hosted;
 pub mod http;
@@ -23,6 +25,7 @@ mod slots;
 mod watch;
 mod worker;
 
+pub use budget::{Budget, Charge, Exceeded, TotalMemory};
 pub use cache::{CacheKey, CodeCache};
 pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};

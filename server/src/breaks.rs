@@ -17,7 +17,8 @@ use http::{Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::client::Socket;
 
 /// What the bodies of a connection and its stream of bytes tell each other.
 #[derive(Clone, Default)]
@@ -96,16 +97,16 @@ impl Wire {
     }
 }
 
-/// A connection's socket.
-pub(crate) struct Socket {
-    stream: TcpStream,
+/// A connection's socket, whose bodies are told what was written.
+pub(crate) struct Wired {
+    stream: Socket,
     wire: Wire,
     resets: bool,
 }
 
-impl Socket {
-    pub(crate) fn new(stream: TcpStream, wire: Wire) -> Self {
-        Socket { stream, wire, resets: false }
+impl Wired {
+    pub(crate) fn new(stream: Socket, wire: Wire) -> Self {
+        Wired { stream, wire, resets: false }
     }
 
     /// Has closing it mean what it is to mean by now.
@@ -119,14 +120,14 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for Wired {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.wire.reads(context);
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for Wired {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.settle()?;
         Pin::new(&mut self.stream).poll_write(context, bytes)

@@ -25,6 +25,7 @@ mod engine;
 mod guest;
 mod held;
 mod hooks;
+mod logging;
 mod message;
 mod middleware;
 mod session;

@@ -126,7 +126,7 @@ impl Host {
     /// with 400 and does not reach the guest: then there are none.
     ///
     /// # Errors
-    /// [`Kind::Limit`] if the guest has too many handles open.
+    /// [`Kind::Limit`] if the guest has too many handles open, or the request is more than it may have.
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
         let Some(authority) = authority(&request) else {
             if reply.send(Ok(bad_request())).is_err() {
@@ -136,7 +136,8 @@ impl Host {
         };
         let mut state = self.lock();
         state.answers_head = request.method() == Method::HEAD;
-        let request = state.table.push(IncomingRequest::new(request, authority), None).map_err(stop)?;
+        let request = IncomingRequest::new(request, authority, &state.budget)?;
+        let request = state.table.push(request, None).map_err(stop)?;
         let outparam = state.table.push(ResponseOutparam(reply), None).map_err(stop)?;
         let Some(handles) = &mut state.handles else { return Ok(Some([request.into(), outparam.into()])) };
         let request = handles.give_to_handler(IncomingRequest::NAME, request).map_err(stop)?;
