@@ -171,12 +171,12 @@ fn ask_http2(served: &Served, steps: &[Step], method: &Method) -> CaseResult<See
 }
 
 /// How a cell of the table reads.
-fn cell(seen: &Seen, end: End) -> String {
+fn cell(seen: &Seen, version: Version) -> String {
     let body = if seen.body.is_empty() { String::new() } else { format!(", {} bytes", seen.body.len()) };
-    let end = match (seen.whole, end) {
-        (true, _) => "",
-        (false, End::Reset) => ", **broken** by a reset",
-        (false, _) => ", **broken**",
+    let end = match seen.whole {
+        true => "",
+        false if seen.to_the_end || version == Version::HTTP_2 => ", **broken** by a reset",
+        false => ", **broken**",
     };
     format!("{}{body}{end}", seen.status)
 }
@@ -199,11 +199,11 @@ fn version(context: &Context, version: Version) -> CaseResult {
     each(&all, |_, &(row, column)| {
         let (_, first, method) = &FRAMINGS[column];
         let steps = [*first, &[Step::Respond], &rows[row].1[..]].concat();
-        let (seen, end) = if version == Version::HTTP_2 {
+        let seen = if version == Version::HTTP_2 {
             let seen = ask_http2(&served, &steps, method)?;
             let end = if seen.whole { End::Closed } else { End::Reset };
             compare(&[(steps, method.clone())], std::slice::from_ref(&seen), end, false, version)?;
-            (vec![seen], end)
+            vec![seen]
         } else {
             let mut asked = vec![(steps, method.clone())];
             if version == Version::HTTP_11 {
@@ -211,9 +211,9 @@ fn version(context: &Context, version: Version) -> CaseResult {
             }
             let (seen, end) = ask(&served, &asked, version)?;
             compare(&asked, &seen, end, false, version)?;
-            (seen, end)
+            seen
         };
-        let text = seen.first().map(|seen| cell(seen, end)).unwrap_or_default();
+        let text = seen.first().map(|seen| cell(seen, version)).unwrap_or_default();
         cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert((row, column), text);
         Ok(())
     })?;
