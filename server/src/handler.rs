@@ -18,7 +18,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
-use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
+/// Answers one request: 503 if there are too many, or the memory of all guests is used up; else what the guest says,
+    /// or where it ends before any of that was sent what [`message`] says: 504 if it ran out of time, else 500.
 
 use crate::admission::Admission;
 use crate::guarded::Guarded;
@@ -126,8 +127,19 @@ impl Handler {
         self.0.pool.idle()
     }
 
-    /// Answers one request: 503 if there are too many, or the memory of all guests is used up, 500 if the guest traps or sets no response, 504 if it runs out of
-    /// time before it does; else what the guest says.
+Err(_nothing_sent) => {
+                let end = match ended.await {
+                    // Other guests have the memory, and will give it back.
+                    Ok(Err(error)) if Exceeded::of(&error).is_some_and(Exceeded::is_total) => return unavailable(),
+                    Ok(Err(error)) if error.kind() == Kind::Timeout => GuestEnd::TimedOut,
+                    Ok(Ok(())) => {
+                        tracing::warn!("request {number}: the guest ended without a whole response");
+                        GuestEnd::Returned
+                    }
+                    _ => GuestEnd::Trapped,
+                };
+                answer(message::replacement(end))
+            }
     ///
     /// # Cancel safety
     /// Dropping the future cancels the guest, and so does dropping the body before its end: what it waits for, its
@@ -193,6 +205,7 @@ impl Handler {
                 tracing::warn!("request {number}: the guest answered with the error {code:?}");
                 answer(code.status())
             }
+<<<<<<< HEAD
             Err(_never_set) => match ended.await {
                 Ok(Err(error)) if error.kind() == Kind::Timeout => answer(StatusCode::GATEWAY_TIMEOUT),
                 // Other guests have the memory, and will give it back.
@@ -203,6 +216,19 @@ impl Handler {
                 }
                 _ => answer(StatusCode::INTERNAL_SERVER_ERROR),
             },
+=======
+            Err(_nothing_sent) => {
+                let end = match ended.await {
+                    Ok(Err(error)) if error.kind() == Kind::Timeout => GuestEnd::TimedOut,
+                    Ok(Ok(())) => {
+                        tracing::warn!("request {number}: the guest ended without a whole response");
+                        GuestEnd::Returned
+                    }
+                    _ => GuestEnd::Trapped,
+                };
+                answer(message::replacement(end))
+            }
+>>>>>>> unfin
         }
     }
 

@@ -25,6 +25,7 @@ mod codes;
 mod ends;
 mod engine;
 mod guest;
+mod held;
 mod hooks;
 mod logging;
 mod message;

@@ -129,22 +129,20 @@ impl NativeSession {
     async fn proxy(
         live: &mut Live,
         indices: &ProxyIndices,
+        run: Run,
         request: Request<Body>,
         reply: Reply,
     ) -> wasmtime::Result<()> {
         let Live { store, instance } = live;
         let proxy = indices.load(&mut *store, instance)?;
+        let method = request.method().clone();
         let scheme = if request.uri().scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
         let request = store.data_mut().http().new_incoming_request(scheme, message::incoming(request))?;
-        let respond = move |response: Result<_, wasmtime_wasi_http::p2::bindings::http::types::ErrorCode>| {
-            let response = match response {
-                Ok(response) => message::outgoing(response),
-                Err(code) => Err(codes::to_core(code.into())),
+        let respond =
+            move |response: Result<_, wasmtime_wasi_http::p2::bindings::http::types::ErrorCode>| match response {
+                Ok(response) => message::respond(&run, &method, response, reply),
+                Err(code) => message::refuse(codes::to_core(code.into()), reply),
             };
-            if reply.send(response).is_err() {
-                tracing::debug!("a response was set that nobody waits for");
-            }
-        };
         let outparam = store.data_mut().http().new_response_outparam_from_callback(respond)?;
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, outparam).await?;
         store.data_mut().close_outparams();
@@ -154,10 +152,12 @@ impl NativeSession {
     async fn service(
         live: &mut Live,
         indices: &ServiceIndices,
+        run: Run,
         request: Request<Body>,
         reply: Reply,
     ) -> wasmtime::Result<()> {
         let Live { store, instance } = live;
+        let method = request.method().clone();
         let service = indices.load(&mut *store, instance)?;
         let authority = message::authority(&request);
         let (mut request, received) = p3::Request::from_http(store.data_mut().http().hooks, message::incoming(request));
@@ -166,13 +166,13 @@ impl NativeSession {
         request.scheme.get_or_insert(http::uri::Scheme::HTTP);
         let serve = async |accessor: &Accessor<State>| {
             match service.handle(accessor, request).await? {
-                Err(code) => _ = reply.send(Err(codes::to_core(code.into()))),
+                Err(code) => message::refuse(codes::to_core(code.into()), reply),
                 Ok(response) => {
                     let response = accessor.with(|store| response.into_http(store, received))?;
                     let (head, body) = response.into_parts();
                     let (body, asked) = Confirmed::new(body);
                     let response = http::Response::from_parts(head, body.boxed_unsync());
-                    _ = reply.send(message::outgoing(response));
+                    message::respond(&run, &method, response, reply);
                     // The guest's tasks go on while the body is read; an end that is not asked for needs no answer.
                     if let Ok(confirm) = asked.await {
                         _ = confirm.send(());
@@ -245,9 +245,10 @@ impl HostedSession for NativeSession {
             }
             return Ok(());
         }
+        let run = self.run.clone();
         self.enter(async |live| match handler {
-            Handler::Proxy(indices) => Self::proxy(live, &indices, request, reply).await,
-            Handler::Service(indices) => Self::service(live, &indices, request, reply).await,
+            Handler::Proxy(indices) => Self::proxy(live, &indices, run, request, reply).await,
+            Handler::Service(indices) => Self::service(live, &indices, run, request, reply).await,
         })
     }
 

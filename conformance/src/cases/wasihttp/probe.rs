@@ -52,7 +52,7 @@ pub(super) fn module(interfaces: &[&str], fields: &str) -> String {
 
 /// The text of an HTTP guest that imports what its `fields` call, and exports nothing but what they export.
 pub(super) fn lean_module(fields: &str) -> String {
-    text(&HTTP, fields, false)
+    text(&[&HTTP[..], &["wasi:cli/exit", "wasi:clocks/monotonic-clock"]].concat(), fields, false)
 }
 
 fn text(interfaces: &[&str], fields: &str, wraps: bool) -> String {
