@@ -29,6 +29,7 @@
 
 mod access;
 mod admission;
+mod edge;
 mod handler;
 mod pool;
 mod server;

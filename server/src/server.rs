@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::{Authority, Scheme};
-use http::{Request, Uri};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -23,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Entry, Log};
+use crate::edge::Edge;
 use crate::handler::Handler;
 use crate::stream::{Stream, sniff};
 
@@ -35,8 +35,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct ServerOptions {
     /// How long a client may take to begin: with TLS, with the head of a request, and with the next one's.
     pub header_timeout: Duration,
-    /// How large the head of a request may be, in bytes; at least 8192.
+    /// How large the head of a request may be, in bytes; at least 8192. Beyond it, a request is answered with 431.
     pub max_header_bytes: usize,
+    /// How many fields the head of a request may have. Beyond it, a request is answered with 431.
+    pub max_header_fields: usize,
+    /// How long a request target may be, in bytes, and never longer than a head. Beyond it, a request is answered with
+    /// 414.
+    pub max_target_bytes: usize,
+    /// Whether all connections come from a proxy whose word on the scheme is trusted: `proto` in the last element of
+    /// Forwarded (RFC 7239), or else the scheme of the request target. Without it, a request for a scheme that its
+    /// connection does not have is answered with 421 (RFC 9110, section 7.4).
+    pub trusted_proxy: bool,
     /// How long a client may take none of a response.
     pub stall_timeout: Duration,
     /// How many connections there may be; more wait to be accepted.
@@ -48,11 +57,14 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
-    /// 10 s for a head of 64 KiB, 30 s for a client that takes nothing, 4096 connections of 128 requests, 10 s to drain.
+    /// 10 s for a head of 64 KiB with 100 fields and a target of 32 KiB, no proxy, 30 s for a client that takes nothing, 4096 connections of 128 requests, 10 s to drain.
     fn default() -> Self {
         ServerOptions {
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 64 << 10,
+            max_header_fields: 100,
+            max_target_bytes: 32 << 10,
+            trusted_proxy: false,
             stall_timeout: Duration::from_secs(30),
             max_connections: 4096,
             max_streams: 128,
@@ -207,18 +219,21 @@ impl Shared {
     /// Serves one request after another.
     async fn serve(self: Arc<Self>, begun: Begun, peer: SocketAddr, watcher: Watcher) -> Result<(), Failed> {
         let options = self.options;
-        let service = service_fn(move |mut request: Request<Incoming>| {
+        let edge = Arc::new(Edge::new(&options, self.tls.is_some()));
+        let admitting = Arc::clone(&edge);
+        let service = service_fn(move |request: Request<Incoming>| {
             let server = Arc::clone(&self);
             let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
+            let version = request.version();
+            let admitted = admitting.admit(request);
             async move {
-                if server.tls.is_some() {
-                    name_scheme(&mut request);
-                }
-                let response = server.handler.handle(request).await;
+                let response = match admitted {
+                    Ok(request) => server.handler.handle(request).await,
+                    Err(refusal) => refusal.response(version),
+                };
                 Ok::<_, Infallible>(Entry::with(entry, response))
             }
         });
-        let stream = TokioIo::new(begun.stream);
         if begun.http2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder
@@ -226,31 +241,17 @@ impl Shared {
                 .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
                 .max_concurrent_streams(options.max_streams)
                 .keep_alive_interval(Some(options.header_timeout));
-            Ok(watcher.watch(builder.serve_connection(stream, service)).await?)
+            Ok(watcher.watch(builder.serve_connection(TokioIo::new(begun.stream), service)).await?)
         } else {
             let mut builder = http1::Builder::new();
             builder
                 .timer(TokioTimer::new())
                 .header_read_timeout(options.header_timeout)
-                .max_buf_size(options.max_header_bytes.max(8192));
+                .max_headers(options.max_header_fields)
+                // Heads were found to be small enough before; some room for what follows one.
+                .max_buf_size(options.max_header_bytes.max(8192).saturating_add(8192));
+            let stream = TokioIo::new(edge.heads(begun.stream));
             Ok(watcher.watch(builder.serve_connection(stream, service)).await?)
         }
-    }
-}
-
-/// Says in the target of a request that came by TLS that it did, if it has the usual form that says nothing.
-fn name_scheme(request: &mut Request<Incoming>) {
-    if request.uri().scheme().is_some() {
-        return;
-    }
-    let host = request.headers().get(http::header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let mut parts = request.uri().clone().into_parts();
-    if host.is_none() || parts.path_and_query.is_none() {
-        return;
-    }
-    parts.scheme = Some(Scheme::HTTPS);
-    parts.authority = host;
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
     }
 }

@@ -207,8 +207,9 @@ impl Resource for IncomingRequest {
 
 impl IncomingRequest {
     /// A request for `authority`. What belongs to the connection is not for the guest, and neither is what a Connection
-    /// header names.
-    pub(super) fn new(request: http::Request<Body>, authority: String) -> Self {
+    /// header names. A server says how the request came by the scheme of its target or, where the target cannot have one
+    /// since it has no authority, by an extension of the type [`http::uri::Scheme`].
+    pub(super) fn new(request: http::Request<Body>, authority: Option<String>) -> Self {
         let (mut parts, body) = request.into_parts();
         let nominated: Vec<http::HeaderName> = parts
             .headers
@@ -226,12 +227,14 @@ impl IncomingRequest {
             method: Method::from(&parts.method),
             path: parts.uri.path_and_query().map(|path| path.as_str().to_owned()),
             // A request that came in its usual form has no scheme in its target: a server that has TLS says so there.
-            scheme: Some(parts.uri.scheme().map_or(Scheme::Http, |scheme| match scheme.as_str() {
-                "http" => Scheme::Http,
-                "https" => Scheme::Https,
-                other => Scheme::Other(other.to_owned()),
+            scheme: Some(parts.uri.scheme().or(parts.extensions.get()).map_or(Scheme::Http, |scheme| {
+                match scheme.as_str() {
+                    "http" => Scheme::Http,
+                    "https" => Scheme::Https,
+                    other => Scheme::Other(other.to_owned()),
+                }
             })),
-            authority: Some(authority),
+            authority,
             headers: Fields::from(&parts.headers),
             body: Some(Arriving::new(body)),
         }
