@@ -1,0 +1,8 @@
+//! `serving/...`: a guest behind wharf's server, as clients see it: bytes on the wire.
+
+mod exchange;
+
+use crate::case::Case;
+
+/// The cases of this area, a slice for each file.
+pub const CASES: &[&[Case]] = &[exchange::CASES];
