@@ -18,8 +18,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
-/// Answers one request: 503 if there are too many, or the memory of all guests is used up; else what the guest says,
-    /// or where it ends before any of that was sent what [`message`] says: 504 if it ran out of time, else 500.
+use wharf_core::message::{self, GuestEnd};
+use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
 
 use crate::admission::Admission;
 use crate::guarded::Guarded;
@@ -127,19 +127,8 @@ impl Handler {
         self.0.pool.idle()
     }
 
-Err(_nothing_sent) => {
-                let end = match ended.await {
-                    // Other guests have the memory, and will give it back.
-                    Ok(Err(error)) if Exceeded::of(&error).is_some_and(Exceeded::is_total) => return unavailable(),
-                    Ok(Err(error)) if error.kind() == Kind::Timeout => GuestEnd::TimedOut,
-                    Ok(Ok(())) => {
-                        tracing::warn!("request {number}: the guest ended without a whole response");
-                        GuestEnd::Returned
-                    }
-                    _ => GuestEnd::Trapped,
-                };
-                answer(message::replacement(end))
-            }
+    /// Answers one request: 503 if there are too many, or the memory of all guests is used up; else what the guest says,
+    /// or where it ends before any of that was sent what [`message`] says: 504 if it ran out of time, else 500.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the guest, and so does dropping the body before its end: what it waits for, its
@@ -205,20 +194,10 @@ Err(_nothing_sent) => {
                 tracing::warn!("request {number}: the guest answered with the error {code:?}");
                 answer(code.status())
             }
-<<<<<<< HEAD
-            Err(_never_set) => match ended.await {
-                Ok(Err(error)) if error.kind() == Kind::Timeout => answer(StatusCode::GATEWAY_TIMEOUT),
-                // Other guests have the memory, and will give it back.
-                Ok(Err(error)) if Exceeded::of(&error).is_some_and(Exceeded::is_total) => unavailable(),
-                Ok(Ok(())) => {
-                    tracing::warn!("request {number}: the guest ended without a response");
-                    answer(StatusCode::INTERNAL_SERVER_ERROR)
-                }
-                _ => answer(StatusCode::INTERNAL_SERVER_ERROR),
-            },
-=======
             Err(_nothing_sent) => {
                 let end = match ended.await {
+                    // Other guests have the memory, and will give it back.
+                    Ok(Err(error)) if Exceeded::of(&error).is_some_and(Exceeded::is_total) => return unavailable(),
                     Ok(Err(error)) if error.kind() == Kind::Timeout => GuestEnd::TimedOut,
                     Ok(Ok(())) => {
                         tracing::warn!("request {number}: the guest ended without a whole response");
@@ -228,7 +207,6 @@ Err(_nothing_sent) => {
                 };
                 answer(message::replacement(end))
             }
->>>>>>> unfin
         }
     }
 

@@ -31,6 +31,7 @@ mod access;
 mod admission;
 mod breaks;
 mod client;
+mod edge;
 mod guarded;
 mod handler;
 mod pool;

@@ -229,11 +229,16 @@ impl Resource for IncomingRequest {
 
 impl IncomingRequest {
     /// A request for `authority`. What belongs to the connection is not for the guest, and neither is what a Connection
-    /// header names.
+    /// header names. A server says how the request came by the scheme of its target or, where the target cannot have one
+    /// since it has no authority, by an extension of the type [`http::uri::Scheme`].
     ///
     /// # Errors
     /// The guest may not have so much.
-    pub(super) fn new(request: http::Request<Body>, authority: String, budget: &Budget) -> Result<Self, Exceeded> {
+    pub(super) fn new(
+        request: http::Request<Body>,
+        authority: Option<String>,
+        budget: &Budget,
+    ) -> Result<Self, Exceeded> {
         let (mut parts, body) = request.into_parts();
         let nominated: Vec<http::HeaderName> = parts
             .headers
@@ -248,18 +253,21 @@ impl IncomingRequest {
             parts.headers.remove(name);
         }
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-        let texts = [parts.method.as_str(), path, &authority].map(|text| allocation(text.len()));
+        let texts =
+            [parts.method.as_str(), path, authority.as_deref().unwrap_or_default()].map(|text| allocation(text.len()));
         Ok(IncomingRequest {
             _charge: budget.charge(texts.into_iter().sum())?,
             method: Method::from(&parts.method),
             path: parts.uri.path_and_query().map(|path| path.as_str().to_owned()),
             // A request that came in its usual form has no scheme in its target: a server that has TLS says so there.
-            scheme: Some(parts.uri.scheme().map_or(Scheme::Http, |scheme| match scheme.as_str() {
-                "http" => Scheme::Http,
-                "https" => Scheme::Https,
-                other => Scheme::Other(other.to_owned()),
+            scheme: Some(parts.uri.scheme().or(parts.extensions.get()).map_or(Scheme::Http, |scheme| {
+                match scheme.as_str() {
+                    "http" => Scheme::Http,
+                    "https" => Scheme::Https,
+                    other => Scheme::Other(other.to_owned()),
+                }
             })),
-            authority: Some(authority),
+            authority,
             headers: Fields::arrived(&parts.headers, budget)?,
             body: Some(Arriving::new(body, budget.charge(READ_AHEAD)?)),
         })

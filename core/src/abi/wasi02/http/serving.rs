@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::Authority;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::oneshot;
 
@@ -95,10 +95,10 @@ fn empty() -> Body {
     Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// What a request that no guest can take is answered with: 400 if it names no authority, or several, in its target or in
-/// Host.
+/// What a request that no guest can take is answered with: 400 if it names no authority, several, or one with userinfo,
+/// in its target or in Host. Only HTTP/1.0 may leave it out (RFC 9112, section 3.2).
 pub fn refusal(request: &Request<Body>) -> Option<Response<Body>> {
-    authority(request).is_none().then(bad_request)
+    authority(request).is_err().then(bad_request)
 }
 
 fn bad_request() -> Response<Body> {
@@ -122,13 +122,13 @@ pub(super) fn send_informational(
 }
 
 impl Host {
-    /// Opens the two handles that a guest's handler gets. A request that names no authority, or several, is answered
-    /// with 400 and does not reach the guest: then there are none.
+    /// Opens the two handles that a guest's handler gets. A request that [`refusal`] is for is answered with 400 and does
+    /// not reach the guest: then there are none.
     ///
     /// # Errors
     /// [`Kind::Limit`] if the guest has too many handles open, or the request is more than it may have.
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
-        let Some(authority) = authority(&request) else {
+        let Ok(authority) = authority(&request) else {
             if reply.send(Ok(bad_request())).is_err() {
                 tracing::debug!("a request without an authority was given up");
             }
@@ -155,16 +155,27 @@ impl Host {
     }
 }
 
-/// Whom a request is for: the authority of its target, or else that of its one Host.
-fn authority(request: &Request<Body>) -> Option<String> {
+/// Whom a request is for: the authority of its target, or else that of its one Host. In HTTP/1.0 it may be nobody in
+/// particular.
+fn authority(request: &Request<Body>) -> Result<Option<String>, Unusable> {
+    // RFC 9110, section 4.2.4: userinfo before a host is an error, as it may be there to hide the host.
+    let usable = |authority: &Authority| !authority.as_str().contains('@');
     if let Some(authority) = request.uri().authority() {
-        return Some(authority.as_str().to_owned());
+        return if usable(authority) { Ok(Some(authority.as_str().to_owned())) } else { Err(Unusable) };
     }
     let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next()?.to_str().ok()?;
-    let one = hosts.next().is_none() && host.parse::<Authority>().is_ok();
-    one.then(|| host.to_owned())
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() == Version::HTTP_10 => Ok(None),
+        (Some(host), None) => match Authority::try_from(host.as_bytes()) {
+            Ok(host) if usable(&host) => Ok(Some(host.as_str().to_owned())),
+            _ => Err(Unusable),
+        },
+        _ => Err(Unusable),
+    }
 }
+
+/// A request does not say whom it is for in a way that can be used.
+struct Unusable;
 
 fn stop(fault: Fault) -> Stop {
     match fault {
