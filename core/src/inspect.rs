@@ -69,7 +69,7 @@ impl Inspection {
 
     /// The same for a module that is prepared already.
     pub fn of_prepared(prepared: &Prepared) -> Self {
-        let imports = prepared.imports().iter().map(|import| (import.clone(), link::status(import))).collect();
+        let imports = prepared.own_imports().iter().map(|import| (import.clone(), link::status(import))).collect();
         Inspection { imports, exports: prepared.exports().to_vec() }
     }
 

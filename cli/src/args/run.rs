@@ -19,7 +19,8 @@ Examples:
   wharf run --backend wasmer --timeout 2s --dir ./data::/data -e TOKEN guest.wasm
   wharf run --tcplisten 127.0.0.1:8080 server.wasm
 
-Options stand before the module; whatever follows it is the guest's. The exit code is the guest's own, or 134 if it
+Options stand before the module; whatever follows it is the guest's. Arguments and variables have to be UTF-8, as WASI 0.2
+has them and for guests of preview 1 too, so that a guest gets the same from either. The exit code is the guest's own, or 134 if it
 traps, 124 if it runs out of time, 1 if it cannot be run, 2 if the command line is wrong.";
 
 #[derive(Debug, clap::Args)]

@@ -169,7 +169,7 @@ fn access_line(access: &Access) -> String {
         access.method,
         access.uri,
         access.version,
-        access.status.as_u16(),
+        access.status.map_or_else(|| "-".to_owned(), |status| status.as_u16().to_string()),
         access.bytes,
         if access.complete { "" } else { " broken off" },
         access.time

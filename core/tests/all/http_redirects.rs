@@ -68,7 +68,7 @@ fn a_streamed_body_cannot_be_sent_again_so_the_guest_gets_the_redirect() {
     assert_eq!(response.headers()["location"], "/end");
     let see_other = redirecting("303 See Other", "/end");
     let request = Request::post(see_other.url("/")).body(body()).unwrap();
-    assert_eq!(fetch(&http_support::outbound(allowing(&[&see_other])), request).unwrap().body(), "end");
+    assert_eq!(fetch(&crate::http_support::outbound(allowing(&[&see_other])), request).unwrap().body(), "end");
 }
 
 #[test]

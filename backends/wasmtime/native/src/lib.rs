@@ -24,6 +24,7 @@ mod ends;
 mod engine;
 mod guest;
 mod hooks;
+mod logging;
 mod message;
 mod middleware;
 mod session;

@@ -47,7 +47,8 @@ impl NativeSession {
         let outbound = config.outbound.map(|outbound| outbound.for_guest());
         let (wasi, outputs) = stdio::grant(&config.wasi)?;
         let engine = guest.pre.engine();
-        let mut store = Store::new(engine, State::new(wasi, outbound, Room::new(&guest.options), guest.streams));
+        let state = State::new(wasi, outputs[1].clone(), outbound, Room::new(&guest.options), guest.streams);
+        let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.room);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);

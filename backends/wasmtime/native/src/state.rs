@@ -13,6 +13,7 @@ use wharf_core::LoadOptions;
 use wharf_core::http::Outbound;
 
 use crate::hooks::Hooks;
+use crate::stdio::Writes;
 
 /// How many handles a guest may have open; as on wharf's own host.
 const HANDLES: usize = 4096;
@@ -23,6 +24,7 @@ const PARTS: usize = 1000;
 pub(crate) struct State {
     table: ResourceTable,
     wasi: WasiCtx,
+    pub(crate) stderr: Writes,
     http: WasiHttpCtx,
     hooks: Hooks,
     pub(crate) room: Room,
@@ -31,12 +33,12 @@ pub(crate) struct State {
 
 impl State {
     /// Bodies of 0.3 are streams of the guest's, in no table: they are `guarded` instead.
-    pub(crate) fn new(wasi: WasiCtx, outbound: Option<Outbound>, room: Room, guarded: bool) -> Self {
+    pub(crate) fn new(wasi: WasiCtx, stderr: Writes, outbound: Option<Outbound>, room: Room, guarded: bool) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
         let ended = Arc::new(AtomicBool::new(false));
         let hooks = Hooks::new(outbound, guarded.then(|| ended.clone()));
-        State { table, wasi, http: WasiHttpCtx::new(), hooks, room, ended }
+        State { table, wasi, stderr, http: WasiHttpCtx::new(), hooks, room, ended }
     }
 
     /// How many handles the guest has open.

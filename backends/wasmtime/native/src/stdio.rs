@@ -186,6 +186,13 @@ impl Writes {
         Poll::Ready(self.lock().failed.take().map_or(Ok(()), Err))
     }
 
+    /// Writes behind what is under way already, and waits for it.
+    pub(crate) async fn write(&self, bytes: Bytes) -> io::Result<()> {
+        self.done().await?;
+        self.start(bytes);
+        self.done().await
+    }
+
     /// Waits until everything is written.
     pub(crate) async fn done(&self) -> io::Result<()> {
         std::future::poll_fn(|context| self.poll_done(context)).await
@@ -204,7 +211,7 @@ impl StdoutStream for Writes {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Permitted { writes: self.clone(), permit: 0 })
+        Box::new(Permitted { writes: self.clone(), permit: 0, closed: false })
     }
 }
 
@@ -232,15 +239,29 @@ fn failed(error: io::Error) -> StreamError {
     }
 }
 
-/// A stream of WASI 0.2, which writes no more than `check-write` permitted.
+/// A stream of WASI 0.2, which writes no more than `check-write` permitted, and is closed once it failed.
 struct Permitted {
     writes: Writes,
     permit: usize,
+    closed: bool,
+}
+
+impl Permitted {
+    /// What the guest is told of an operation.
+    fn told<T>(&mut self, result: io::Result<T>) -> std::result::Result<T, StreamError> {
+        self.closed |= result.is_err();
+        result.map_err(failed)
+    }
+
+    fn unless_closed(&self) -> std::result::Result<(), StreamError> {
+        if self.closed { Err(StreamError::Closed) } else { Ok(()) }
+    }
 }
 
 #[async_trait]
 impl OutputStream for Permitted {
     fn write(&mut self, bytes: Bytes) -> std::result::Result<(), StreamError> {
+        self.unless_closed()?;
         // Each of the guest's streams may have a permit at the same time, and there may be many.
         if bytes.len() > self.permit || self.writes.lock().waiting > MOST {
             return Err(StreamError::Trap(wasmtime::format_err!("more was written than `check-write` permitted")));
@@ -254,23 +275,24 @@ impl OutputStream for Permitted {
 
     /// Leaves no permit behind.
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> std::result::Result<(), StreamError> {
+        self.unless_closed()?;
         self.permit = 0;
-        self.writes.done().await.map_err(failed)?;
-        self.writes.start(bytes);
-        self.writes.done().await.map_err(failed)
+        let written = self.writes.write(bytes).await;
+        self.told(written)
     }
 
     /// Everything is on its way already; `check-write` gives nothing until it has arrived.
     fn flush(&mut self) -> std::result::Result<(), StreamError> {
-        Ok(())
+        self.unless_closed()
     }
 
     fn check_write(&mut self) -> std::result::Result<usize, StreamError> {
+        self.unless_closed()?;
         let mut context = Context::from_waker(std::task::Waker::noop());
         self.permit = match self.writes.poll_done(&mut context) {
             Poll::Pending => 0,
             Poll::Ready(Ok(())) => CHUNK,
-            Poll::Ready(Err(error)) => return Err(failed(error)),
+            Poll::Ready(Err(error)) => return self.told(Err(error)),
         };
         Ok(self.permit)
     }

@@ -18,6 +18,7 @@ mod responses;
 mod rules;
 mod service;
 mod serving;
+mod stdio;
 mod streams;
 
 use crate::case::Case;
@@ -38,4 +39,5 @@ pub const CASES: &[&[Case]] = &[
     service::CASES,
     responses::CASES,
     files::CASES,
+    stdio::CASES,
 ];

@@ -11,6 +11,10 @@ use crate::{check, check_eq};
 /// The release that the probes are built for: one that no table names.
 pub(super) const VERSION: &str = "0.2.3";
 
+/// The interface that has no release, and the version of its draft.
+const LOGGING: &str = "wasi:logging/logging";
+const DRAFT: &str = "0.1.0-draft";
+
 /// Where results go.
 pub(super) const RET: u32 = 0x4000;
 
@@ -57,8 +61,9 @@ fn text(interfaces: &[&str], fields: &str, wraps: bool) -> String {
         let (name, ty) = (function.name, function.ty());
         let signature = format!("{} {}", list("param", &ty.params), list("result", &ty.results));
         let arguments: String = (0..ty.params.len()).map(|local| format!("(local.get {local})")).collect();
+        let version = if function.interface == LOGGING { DRAFT } else { VERSION };
         imports.push_str(&format!(
-            "(import \"{}@{VERSION}\" \"{name}\" (func $\"{name}\" {signature}))\n",
+            "(import \"{}@{version}\" \"{name}\" (func $\"{name}\" {signature}))\n",
             function.interface
         ));
         if wraps {

@@ -151,7 +151,7 @@ pub(super) fn open(
             writable: dir.writable,
             listing: Mutex::default(),
         };
-        Fd { object: Object::Dir(Arc::new(dir)), base: passed_on & rights::DIRECTORY, inheriting: passed_on, flags: 0 }
+        Fd::new(Object::Dir(Arc::new(dir)), passed_on & rights::DIRECTORY, passed_on)
     } else if directory {
         return Err(Errno::Notdir.into());
     } else {
@@ -166,7 +166,7 @@ pub(super) fn open(
         if !write {
             rights &= !rights::WRITING;
         }
-        Fd { object: Object::File(Arc::new(file)), base: rights, inheriting: rights, flags: fdflags }
+        Fd { flags: fdflags, ..Fd::new(Object::File(Arc::new(file)), rights, rights) }
     };
     let number = wasi.fds.insert(fd)?;
     memory.write(opened, &number.to_le_bytes())?;

@@ -78,10 +78,11 @@ fn fill(bytes: &mut [u8]) -> Outcome {
     })
 }
 
-fn random_bytes(_: &mut Cx<'_>, len: u64) -> Outcome<Bytes> {
+fn random_bytes(cx: &mut Cx<'_>, len: u64) -> Outcome<Bytes> {
     if len > MAX_RANDOM {
         return limit(format!("{len} random bytes are asked for at once; {MAX_RANDOM} may be"));
     }
+    cx.spend(len)?;
     let mut bytes = vec![0; len as usize];
     fill(&mut bytes)?;
     Ok(bytes.into())

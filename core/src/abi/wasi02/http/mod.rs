@@ -153,7 +153,7 @@ interfaces! { "wasi:http/types";
     "[static]outgoing-body.finish"(
         this: Own<OutgoingBody>, trailers: Option<Own<Fields>>
     ) -> Result<(), ErrorCode> => outgoing::finish;
-    "[resource-drop]outgoing-body"(this: Own<OutgoingBody>) -> () => drop_resource;
+    "[resource-drop]outgoing-body"(this: Own<OutgoingBody>) -> () => outgoing::drop_body;
 
     "[method]future-incoming-response.subscribe"(
         this: Borrow<FutureIncomingResponse>
