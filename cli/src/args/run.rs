@@ -63,7 +63,8 @@ pub(crate) struct OutboundArgs {
     #[arg(long)]
     pub(crate) allow_private_ips: bool,
 
-    /// How many redirects are followed, each checked like a request of its own; `manual` hands them to the guest
+    /// How many redirects are followed for a guest of `wasi_experimental_http`, each checked like a request of its own;
+    /// `manual` hands them to the guest, as guests of `wasi:http` always get them
     #[arg(long, value_name = "N|manual", value_parser = values::redirects, default_value = "10")]
     pub(crate) redirects: Redirects,
 }

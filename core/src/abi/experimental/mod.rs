@@ -226,7 +226,7 @@ fn req(http: &Inner, caller: &mut dyn Caller, slots: &[u64]) -> Result<(), Fault
     *request.uri_mut() = url.as_str().parse().map_err(|_| ErrorCode::InvalidUrl)?;
     *request.headers_mut() = headers;
 
-    let response = http.run.wait(outbound.send(request))?.map_err(|error| code::of(&error))?;
+    let response = http.run.wait(outbound.follow(request))?.map_err(|error| code::of(&error))?;
     let status = response.status().as_u16();
 
     let mut memory_view = memory(caller)?;

@@ -164,7 +164,7 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub(crate) fn send(outbound: &Outbound, request: Request<Outgoing>) -> Result<Response<Incoming>, HttpError> {
-    wait(outbound.send(request))
+    wait(outbound.follow(request))
 }
 
 /// The kind of the error that a request ends with before its response.

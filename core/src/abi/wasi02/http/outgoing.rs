@@ -98,6 +98,14 @@ impl Resource for OutgoingRequest {
 }
 
 impl OutgoingRequest {
+    /// What discards the body, if the guest asked for one, should the request be sent nowhere.
+    pub(super) fn discarding(&self) -> Discarding {
+        match &self.body {
+            Body::Unasked => Discarding(None),
+            Body::Asked(reader) => Discarding(Some(reader.writer())),
+        }
+    }
+
     /// The body, if the guest asked for one.
     pub(super) fn into_body(self) -> Option<Reader> {
         match self.body {
@@ -116,6 +124,18 @@ impl OutgoingRequest {
         let texts = [method, scheme, self.path.as_deref(), self.authority.as_deref()];
         let bytes = texts.into_iter().flatten().map(|text| allocation(text.len())).sum();
         Ok(self.charge.resize(bytes)?)
+    }
+}
+
+/// The body of a request that may turn out to be sent nowhere.
+pub(super) struct Discarding(Option<Writer>);
+
+impl Discarding {
+    /// Takes what the guest writes, and sends it nowhere.
+    pub(super) fn discard(self) {
+        if let Some(writer) = self.0 {
+            writer.discard();
+        }
     }
 }
 

@@ -196,6 +196,19 @@ impl Writer {
         !state.sending && !state.gone && state.end.is_none() && state.waiting >= BUFFER
     }
 
+    /// Takes what the guest writes from now on, and sends it nowhere: the message itself goes nowhere, which the guest is
+    /// told elsewhere.
+    pub(super) fn discard(&self) {
+        let mut state = self.0.lock();
+        state.progress.content = Content::None;
+        state.gone = false;
+        state.chunks.clear();
+        state.waiting = 0;
+        let wakers = state.wakers();
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
     /// Ends the body, with trailers or without.
     ///
     /// # Errors
@@ -355,6 +368,11 @@ impl Reader {
         if let Some(writer) = writer {
             writer.wake();
         }
+    }
+
+    /// The guest's end, with which the body can be discarded once whoever was to send it is gone.
+    pub(super) fn writer(&self) -> Writer {
+        Writer(self.pipe.clone())
     }
 
     /// Whether the message has no content.

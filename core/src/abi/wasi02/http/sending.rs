@@ -95,11 +95,11 @@ impl FutureIncomingResponse {
     }
 }
 
-/// Sends a request. What is wrong with it, and that it is denied, is answered at once; what its sending fails with, by
-/// the future.
+/// Sends a request. What is wrong with it is answered at once; what its sending fails with, by the future, and so is that
+/// it is denied: to programs that is a network error like any other, as the Fetch standard has it.
 ///
-/// Libraries write the body before they look at the future. A request that is denied has nobody to take its body, so
-/// that all they could tell their user is that it was closed.
+/// Libraries write the body before they look at the future. That of a request that is denied is taken and goes nowhere:
+/// else all that they could tell their user is that it was closed.
 pub(super) fn handle(
     cx: &mut Cx<'_>,
     request: Own<OutgoingRequest>,
@@ -109,11 +109,16 @@ pub(super) fn handle(
         Ok(charge) => charge,
         Err(exceeded) => return Ok(Err(exceeded.into())),
     };
+    let discarding = request.0.discarding();
     let request = match message(request.0) {
         Ok(request) => request,
         Err(code) => return Ok(Err(code)),
     };
-    let Some(outbound) = &cx.state.outbound else { return Ok(Err(ErrorCode::HttpRequestDenied)) };
+    let Some(outbound) = &cx.state.outbound else {
+        discarding.discard();
+        let denied = HttpError::new(HttpErrorKind::Denied, "the guest is granted no outbound requests");
+        return cx.push(FutureIncomingResponse(State::Ready(Err(denied), charge))).map(Ok);
+    };
     let mut timeouts = outbound.limits().timeouts();
     if let Some(Own(options)) = options {
         let asked = |nanoseconds: Option<u64>, host| nanoseconds.map_or(host, Duration::from_nanos);
@@ -122,8 +127,8 @@ pub(super) fn handle(
         timeouts.between_bytes = asked(options.between_bytes, timeouts.between_bytes);
     }
     let pending = outbound.send_with(request, timeouts);
-    if let Some(error) = pending.refused().filter(|error| error.kind() == HttpErrorKind::Denied) {
-        return Ok(Err(ErrorCode::from(error)));
+    if pending.refused().is_some_and(|error| error.kind() == HttpErrorKind::Denied) {
+        discarding.discard();
     }
     cx.push(FutureIncomingResponse(State::Pending(pending, charge))).map(Ok)
 }
