@@ -49,6 +49,7 @@ pub mod report;
 mod runner;
 pub mod saboteur;
 pub mod seam;
+pub mod served;
 
 pub use case::{Case, CaseResult, Level, Need, Outcome, Unmet};
 pub use cases::cases;

@@ -38,5 +38,5 @@ fn native() -> wharf::core::Result<Subject> {
         Ok(Arc::new(host.load(component, &LoadOptions::default())?))
     };
     let subject = Subject::new(Arc::from(wharf::backend("wasmtime")?));
-    Ok(subject.named(wharf_conformance::NATIVE).only(["wasihttp/"]).components(Arc::new(load)))
+    Ok(subject.named(wharf_conformance::NATIVE).only(["wasihttp/", "serving/"]).components(Arc::new(load)))
 }

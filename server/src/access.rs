@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
-/// One request that was answered.
+/// One request that is over.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Access {
@@ -22,8 +22,8 @@ pub struct Access {
     pub uri: Uri,
     /// In which version of HTTP.
     pub version: Version,
-    /// What was answered.
-    pub status: StatusCode,
+    /// What was answered; `None` if the client left before it was.
+    pub status: Option<StatusCode>,
     /// How many bytes of body were passed on to the connection.
     pub bytes: u64,
     /// Whether the answer was complete: it was not broken off, by either side.
@@ -49,7 +49,7 @@ impl Entry {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            status: StatusCode::OK,
+            status: None,
             bytes: 0,
             complete: false,
             time: Duration::ZERO,
@@ -63,7 +63,7 @@ impl Entry {
         response.map(|body| {
             let mut entry = entry;
             if let Some(entry) = &mut entry {
-                entry.access.status = status;
+                entry.access.status = Some(status);
                 entry.access.complete = body.is_end_stream();
             }
             Logged { body, entry }

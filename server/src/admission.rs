@@ -9,6 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Lets in so many requests at a time and lets so many more wait, each for so long.
 pub(crate) struct Admission {
     places: Arc<Semaphore>,
+    /// How many places there are.
+    all: u32,
     waiting: AtomicUsize,
     max_waiting: usize,
     patience: Duration,
@@ -16,8 +18,10 @@ pub(crate) struct Admission {
 
 impl Admission {
     pub(crate) fn new(places: usize, max_waiting: usize, patience: Duration) -> Self {
-        let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
-        Admission { places, waiting: AtomicUsize::new(0), max_waiting, patience }
+        // Nobody has as many threads.
+        let all = u32::try_from(places).unwrap_or(u32::MAX);
+        let places = Arc::new(Semaphore::new((all as usize).min(Semaphore::MAX_PERMITS)));
+        Admission { places, all, waiting: AtomicUsize::new(0), max_waiting, patience }
     }
 
     /// A place, to be held as long as the request takes; `None` if it is full.
@@ -27,6 +31,12 @@ impl Admission {
         }
         let _waiting = Waiting::join(&self.waiting, self.max_waiting)?;
         tokio::time::timeout(self.patience, self.places.clone().acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Waits until nothing is worked on.
+    pub(crate) async fn empty(&self) {
+        // The semaphore is never closed.
+        _ = self.places.acquire_many(self.all).await;
     }
 }
 

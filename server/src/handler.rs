@@ -12,16 +12,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
-use wharf_core::{Error, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
+use wharf_core::message::{self, GuestEnd};
+use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
 
 use crate::admission::Admission;
+use crate::guarded::Guarded;
 use crate::pool::{Pool, exited};
+use crate::tally::Tally;
 
 /// The body of a response: it ends in an error where the guest left it unfinished, so that the server can break the
 /// message off.
@@ -83,6 +86,8 @@ struct Inner {
     options: HandlerOptions,
     /// The number of the next request.
     next: AtomicU64,
+    /// Requests that were turned away.
+    turned_away: Tally,
 }
 
 impl Handler {
@@ -108,7 +113,13 @@ impl Handler {
         }
         let admission = Admission::new(options.max_concurrent, options.max_waiting, options.max_wait);
         let pool = Pool::new(guest, &options, Box::new(config))?;
-        Ok(Handler(Arc::new(Inner { pool, admission, options, next: AtomicU64::new(0) })))
+        Ok(Handler(Arc::new(Inner {
+            pool,
+            admission,
+            options,
+            next: AtomicU64::new(0),
+            turned_away: Tally::default(),
+        })))
     }
 
     /// How many instances wait for a request: fresh ones, and ones that have answered one.
@@ -116,11 +127,12 @@ impl Handler {
         self.0.pool.idle()
     }
 
-    /// Answers one request: 503 if there are too many, 500 if the guest traps or sets no response, 504 if it runs out of
-    /// time before it does; else what the guest says.
+    /// Answers one request: 503 if there are too many, or the memory of all guests is used up; else what the guest says,
+    /// or where it ends before any of that was sent what [`message`] says: 504 if it ran out of time, else 500.
     ///
     /// # Cancel safety
-    /// The guest works on if the future is dropped; its time limit ends it.
+    /// Dropping the future cancels the guest, and so does dropping the body before its end: what it waits for, its
+    /// outbound connections and its place are free at once.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -130,21 +142,36 @@ impl Handler {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let Some(place) = self.0.admission.enter().await else {
-            tracing::warn!("a request was turned away: {} are being worked on", self.0.options.max_concurrent);
-            let mut full = answer(StatusCode::SERVICE_UNAVAILABLE);
-            full.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return full;
+            let working = self.0.options.max_concurrent;
+            self.0.turned_away.add(move |count| {
+                tracing::warn!("{count} requests were turned away within a second: {working} are being worked on");
+            });
+            return unavailable();
         };
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let limit = usize::try_from(self.0.options.max_request_body).unwrap_or(usize::MAX);
+        let head = request.method() == Method::HEAD;
         let request = request.map(|body| Limited::new(body, limit).map_err(request_error).boxed_unsync());
+        let mut config = match (self.0.pool.configure)(Some(number)) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::warn!("request {number}: {}", chain(&error));
+                return answer(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+        };
+        let cancel = config.cancel.child_token();
+        config.cancel = cancel.clone();
+        // From here on the guest goes with whoever waits for its answer.
+        let guard = cancel.clone().drop_guard();
         let (reply, response) = oneshot::channel();
         let inner = Arc::clone(&self.0);
         let guest = move || {
-            let ended = inner.run(number, request, reply);
+            let ended = inner.run(config, request, reply);
             drop(place);
-            if let Err(error) = &ended {
-                tracing::warn!("request {number}: {}", chain(error));
+            match &ended {
+                Err(error) if cancel.is_cancelled() => tracing::debug!("request {number}: {}", chain(error)),
+                Err(error) => tracing::warn!("request {number}: {}", chain(error)),
+                Ok(()) => {}
             }
             ended
         };
@@ -156,26 +183,50 @@ impl Handler {
             tokio::task::spawn_blocking(guest)
         };
         match response.await {
-            Ok(Ok(response)) => response,
+            Ok(Ok(response)) if head || is_bodiless(response.status()) => {
+                // Nobody asks for its body.
+                guard.disarm();
+                response
+            }
+            Ok(Ok(response)) => response.map(|body| Guarded::new(body, guard).boxed_unsync()),
             Ok(Err(code)) => {
+                guard.disarm();
                 tracing::warn!("request {number}: the guest answered with the error {code:?}");
                 answer(code.status())
             }
-            Err(_never_set) => match ended.await {
-                Ok(Err(error)) if error.kind() == Kind::Timeout => answer(StatusCode::GATEWAY_TIMEOUT),
-                Ok(Ok(())) => {
-                    tracing::warn!("request {number}: the guest ended without a response");
-                    answer(StatusCode::INTERNAL_SERVER_ERROR)
-                }
-                _ => answer(StatusCode::INTERNAL_SERVER_ERROR),
-            },
+            Err(_nothing_sent) => {
+                let end = match ended.await {
+                    // Other guests have the memory, and will give it back.
+                    Ok(Err(error)) if Exceeded::of(&error).is_some_and(Exceeded::is_total) => return unavailable(),
+                    Ok(Err(error)) if error.kind() == Kind::Timeout => GuestEnd::TimedOut,
+                    Ok(Ok(())) => {
+                        tracing::warn!("request {number}: the guest ended without a whole response");
+                        GuestEnd::Returned
+                    }
+                    _ => GuestEnd::Trapped,
+                };
+                answer(message::replacement(end))
+            }
         }
+    }
+
+    /// Waits until no guest works on a request any more, also not on what comes after its answer.
+    pub async fn settled(&self) {
+        self.0.admission.empty().await;
     }
 }
 
+/// Whether a response has no body, whatever its guest writes (RFC 9110, section 6.4.1).
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 impl Inner {
-    fn run(&self, number: u64, request: Request<Body>, reply: Reply) -> Result<()> {
-        let ended = match self.pool.take((self.pool.configure)(Some(number))?) {
+    fn run(&self, config: GuestConfig, request: Request<Body>, reply: Reply) -> Result<()> {
+        if config.cancel.is_cancelled() {
+            return Err(Error::new(Kind::Cancelled, "nobody waits for the answer any more"));
+        }
+        let ended = match self.pool.take(config) {
             Ok(mut ready) => {
                 let ended = ready.session.handle(request, reply);
                 self.pool.put(ready);
@@ -221,6 +272,13 @@ where
         let handler = self.clone();
         Box::pin(async move { Ok(handler.handle(request).await) })
     }
+}
+
+/// What a request is answered with that may be sent again soon.
+fn unavailable() -> Response<ResponseBody> {
+    let mut unavailable = answer(StatusCode::SERVICE_UNAVAILABLE);
+    unavailable.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    unavailable
 }
 
 fn answer(status: StatusCode) -> Response<ResponseBody> {

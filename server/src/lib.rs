@@ -29,13 +29,19 @@
 
 mod access;
 mod admission;
+mod breaks;
+mod client;
+mod edge;
+mod guarded;
 mod handler;
 mod pool;
 mod server;
 mod stream;
+mod streams;
+mod tally;
 mod tls;
 
 pub use access::Access;
 pub use handler::{Handler, HandlerOptions, ResponseBody};
-pub use server::{Server, ServerError, ServerOptions};
+pub use server::{Bound, Server, ServerError, ServerOptions};
 pub use tls::{TlsError, tls_from_pem};

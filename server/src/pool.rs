@@ -130,21 +130,24 @@ impl Pool {
     /// # Errors
     /// Why there is none.
     pub(crate) fn take(&self, config: GuestConfig) -> Result<Ready, Stop> {
-        loop {
-            let mut idle = self.lock();
-            let found = idle.used.pop().or_else(|| idle.fresh.pop());
-            if self.warm > 0 && idle.fresh.len() == self.warm / 2 {
-                self.few.notify_one();
-            }
-            drop(idle);
-            let Some(mut ready) = found else {
-                return Ok(Ready { session: self.guest.start(config)?, answered: 0 });
-            };
-            // One that was started with other grants may have kept some: it goes.
-            if ready.session.may_renew(&config) {
+        let mut idle = self.lock();
+        // Those that were started with other grants may have kept some, and wait for a request that is granted the same.
+        let Idle { fresh, used, .. } = &mut *idle;
+        let fits = |ready: &Ready| ready.session.may_renew(&config);
+        let found = [used, fresh].into_iter().find_map(|ready| {
+            let at = ready.iter().rposition(fits)?;
+            Some(ready.remove(at))
+        });
+        if self.warm > 0 && idle.fresh.len() == self.warm / 2 {
+            self.few.notify_one();
+        }
+        drop(idle);
+        match found {
+            Some(mut ready) => {
                 ready.session.renew(config)?;
-                return Ok(ready);
+                Ok(ready)
             }
+            None => Ok(Ready { session: self.guest.start(config)?, answered: 0 }),
         }
     }
 
@@ -159,9 +162,14 @@ impl Pool {
             return;
         }
         let mut idle = self.lock();
-        if !idle.closed && idle.used.len() < self.max_idle {
-            idle.used.push(ready);
+        if idle.closed || self.max_idle == 0 {
+            return;
         }
+        // The one that has waited longest goes, with the lock given back first.
+        let oldest = (idle.used.len() >= self.max_idle).then(|| idle.used.remove(0));
+        idle.used.push(ready);
+        drop(idle);
+        drop(oldest);
     }
 
     /// How many instances wait: fresh ones, and ones that have answered a request.

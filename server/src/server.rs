@@ -4,27 +4,31 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::{Authority, Scheme};
-use http::{Request, Uri};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Entry, Log};
-use crate::handler::Handler;
+use crate::breaks::{Breaking, Wire, Wired};
+use crate::client::{Client, Left, Socket};
+use crate::edge::Edge;
+use crate::handler::{Handler, ResponseBody};
 use crate::stream::{Stream, sniff};
+use crate::streams::Streams;
+use crate::tally::Tally;
 
 /// How long accepting pauses after it failed, for example because the process has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -35,10 +39,22 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct ServerOptions {
     /// How long a client may take to begin: with TLS, with the head of a request, and with the next one's.
     pub header_timeout: Duration,
-    /// How large the head of a request may be, in bytes; at least 8192.
+    /// How large the head of a request may be, in bytes; at least 8192. Beyond it, a request is answered with 431.
     pub max_header_bytes: usize,
-    /// How long a client may take none of a response.
+    /// How many fields the head of a request may have. Beyond it, a request is answered with 431.
+    pub max_header_fields: usize,
+    /// How long a request target may be, in bytes, and never longer than a head. Beyond it, a request is answered with
+    /// 414.
+    pub max_target_bytes: usize,
+    /// Whether all connections come from a proxy whose word on the scheme is trusted: `proto` in the last element of
+    /// Forwarded (RFC 7239), or else the scheme of the request target. Without it, a request for a scheme that its
+    /// connection does not have is answered with 421 (RFC 9110, section 7.4).
+    pub trusted_proxy: bool,
+    /// How long a client may take none of a response, on a connection and on a stream of HTTP/2.
     pub stall_timeout: Duration,
+    /// How long an HTTP/2 connection may have no stream before it is closed. With HTTP/1.1, `header_timeout` is how long
+    /// one may ask nothing.
+    pub idle_timeout: Duration,
     /// How many connections there may be; more wait to be accepted.
     pub max_connections: usize,
     /// How many requests of one HTTP/2 connection may be under way.
@@ -48,12 +64,17 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
-    /// 10 s for a head of 64 KiB, 30 s for a client that takes nothing, 4096 connections of 128 requests, 10 s to drain.
+    /// 10 s for a head of 64 KiB with 100 fields and a target of 32 KiB, no proxy, 30 s for a client that takes nothing,
+    /// 60 s for one that asks nothing, 4096 connections of 128 requests, 10 s to drain.
     fn default() -> Self {
         ServerOptions {
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 64 << 10,
+            max_header_fields: 100,
+            max_target_bytes: 32 << 10,
+            trusted_proxy: false,
             stall_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
             max_connections: 4096,
             max_streams: 128,
             drain: Duration::from_secs(10),
@@ -69,7 +90,49 @@ pub enum ServerError {
     Bind(SocketAddr, #[source] std::io::Error),
 }
 
-/// A server, bound and not yet accepting.
+/// How many connections may wait to be accepted; the operating system may let less.
+const BACKLOG: u32 = 1024;
+
+/// An address that is taken, at which nobody can connect yet: what is wrong with it is known before a guest is compiled,
+/// and nobody waits for an answer meanwhile.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Takes `address`; port 0 takes one that is free.
+    ///
+    /// # Errors
+    /// [`ServerError::Bind`].
+    pub fn new(address: SocketAddr) -> Result<Self, ServerError> {
+        let bind = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // Connections that an earlier server has ended are in nobody's way.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            let address = socket.local_addr()?;
+            Ok(Bound { socket, address })
+        };
+        bind().map_err(|error| ServerError::Bind(address, error))
+    }
+
+    /// Listens: from here on clients can connect, and wait until [`Server::run`] accepts them.
+    ///
+    /// # Errors
+    /// [`ServerError::Bind`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn listen(self, options: ServerOptions) -> Result<Server, ServerError> {
+        let Bound { socket, address } = self;
+        let listener = socket.listen(BACKLOG).map_err(|error| ServerError::Bind(address, error))?;
+        Ok(Server { listener, address, options, tls: None, log: None })
+    }
+}
+
+/// A server that listens and does not yet accept.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -84,10 +147,7 @@ impl Server {
     /// # Errors
     /// [`ServerError::Bind`].
     pub async fn bind(address: SocketAddr, options: ServerOptions) -> Result<Self, ServerError> {
-        let failed = |error| ServerError::Bind(address, error);
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Server { listener, address, options, tls: None, log: None })
+        Bound::new(address)?.listen(options)
     }
 
     /// Speaks TLS, and nothing else. [`tls_from_pem`](crate::tls_from_pem) makes a configuration; which protocols clients
@@ -108,12 +168,15 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` is cancelled, then lets the requests under way finish.
+    /// Serves until `stop` is cancelled, then lets the requests under way finish, and what guests still do once they have
+    /// answered.
     ///
     /// Returns whether all of them did within [`ServerOptions::drain`].
     pub async fn run(self, handler: Handler, stop: CancellationToken) -> bool {
         let Server { listener, options, tls, log, .. } = self;
-        let connections = GracefulShutdown::new();
+        let handled = handler.clone();
+        let (alive, mut ended) = mpsc::channel::<()>(1);
+        let failures = Tally::default();
         let places = Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
         let server = Arc::new(Shared { handler, options, tls, log });
         loop {
@@ -127,13 +190,15 @@ impl Server {
                 accepted = accepted => match accepted {
                     (Ok(accepted), place) => (accepted, place),
                     (Err(error), _) => {
-                        tracing::warn!("a connection cannot be accepted: {error}");
+                        failures.add(move |count| {
+                            tracing::warn!("accepting a connection failed, {count} times within a second: {error}");
+                        });
                         tokio::time::sleep(PAUSE).await;
                         continue;
                     }
                 },
             };
-            let (server, watcher, stop) = (Arc::clone(&server), connections.watcher(), stop.clone());
+            let (server, alive, stop) = (Arc::clone(&server), alive.clone(), stop.clone());
             tokio::spawn(async move {
                 let begun = tokio::select! {
                     begun = server.begin(stream) => begun,
@@ -141,17 +206,22 @@ impl Server {
                     () = stop.cancelled() => return,
                 };
                 let ended = match begun {
-                    Ok(begun) => server.serve(begun, peer, watcher).await,
+                    Ok(begun) => server.serve(begun, peer, &stop).await,
                     Err(error) => Err(error.into()),
                 };
                 if let Err(error) = ended {
                     tracing::debug!("the connection from {peer} failed: {error}");
                 }
-                drop(place);
+                drop((place, alive));
             });
         }
-        drop(listener);
-        tokio::time::timeout(options.drain, connections.shutdown()).await.is_ok()
+        drop((listener, alive));
+        let drained = async {
+            // Nothing is sent: it ends with the last connection.
+            _ = ended.recv().await;
+            handled.settled().await;
+        };
+        tokio::time::timeout(options.drain, drained).await.is_ok()
     }
 }
 
@@ -175,7 +245,9 @@ struct Shared {
 /// A connection on which it is known what is spoken.
 struct Begun {
     stream: Box<dyn Connection>,
+    socket: Socket,
     http2: bool,
+    wire: Wire,
 }
 
 /// A stream of bytes, of either kind.
@@ -187,70 +259,118 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Shared {
     /// Does what comes before the first request.
-    async fn begin(&self, mut stream: TcpStream) -> io::Result<Begun> {
+    async fn begin(&self, stream: TcpStream) -> io::Result<Begun> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("a connection keeps Nagle's algorithm: {error}");
         }
         let patience = self.options.stall_timeout;
+        let socket = Socket::new(stream);
+        let wire = Wire::default();
+        let mut stream = Wired::new(socket.clone(), wire.clone());
         let begin = async {
             let Some(tls) = &self.tls else {
                 let (read, http2) = sniff(&mut stream).await?;
-                return Ok(Begun { stream: Box::new(Stream::new(stream, read, patience)), http2 });
+                return Ok(Begun { stream: Box::new(Stream::new(stream, read, patience)), socket, http2, wire });
             };
             let stream = tls.accept(Stream::new(stream, Bytes::new(), patience)).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            Ok(Begun { stream: Box::new(stream), http2 })
+            Ok(Begun { stream: Box::new(stream), socket, http2, wire })
         };
         tokio::time::timeout(self.options.header_timeout, begin).await?
     }
 
-    /// Serves one request after another.
-    async fn serve(self: Arc<Self>, begun: Begun, peer: SocketAddr, watcher: Watcher) -> Result<(), Failed> {
-        let options = self.options;
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            let server = Arc::clone(&self);
-            let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
-            async move {
-                if server.tls.is_some() {
-                    name_scheme(&mut request);
-                }
-                let response = server.handler.handle(request).await;
-                Ok::<_, Infallible>(Entry::with(entry, response))
-            }
-        });
-        let stream = TokioIo::new(begun.stream);
-        if begun.http2 {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder
-                .timer(TokioTimer::new())
-                .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
-                .max_concurrent_streams(options.max_streams)
-                .keep_alive_interval(Some(options.header_timeout));
-            Ok(watcher.watch(builder.serve_connection(stream, service)).await?)
+    /// Serves one request after another, until there is none or the server is to stop.
+    async fn serve(self: Arc<Self>, begun: Begun, peer: SocketAddr, stop: &CancellationToken) -> Result<(), Failed> {
+        let Begun { stream, socket, http2, wire } = begun;
+        if http2 {
+            self.serve_http2(stream, wire, peer, stop).await
         } else {
-            let mut builder = http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(options.header_timeout)
-                .max_buf_size(options.max_header_bytes.max(8192));
-            Ok(watcher.watch(builder.serve_connection(stream, service)).await?)
+            self.serve_http1(stream, socket, wire, peer, stop).await
         }
     }
-}
 
-/// Says in the target of a request that came by TLS that it did, if it has the usual form that says nothing.
-fn name_scheme(request: &mut Request<Incoming>) {
-    if request.uri().scheme().is_some() {
-        return;
+    async fn serve_http1(
+        self: Arc<Self>,
+        stream: Box<dyn Connection>,
+        socket: Socket,
+        wire: Wire,
+        peer: SocketAddr,
+        stop: &CancellationToken,
+    ) -> Result<(), Failed> {
+        let client = Client::new(socket);
+        let edge = Arc::new(Edge::new(&self.options, self.tls.is_some()));
+        let stream = TokioIo::new(edge.heads(client.asked_on(stream)));
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.options.header_timeout)
+            .max_headers(self.options.max_header_fields)
+            // Heads were found to be small enough before; some room for what follows one.
+            .max_buf_size(self.options.max_header_bytes.max(8192).saturating_add(8192))
+            .half_close(true);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (server, client, wire) = (Arc::clone(&self), client.clone(), wire.clone());
+            let (edge, version) = (Arc::clone(&edge), request.version());
+            let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
+            async move {
+                let response = client.attend(version, server.answer(&edge, request)).await?;
+                Ok::<_, Left>(Breaking::answer(Entry::with(entry, response), version, &wire))
+            }
+        });
+        let mut connection = pin!(builder.serve_connection(stream, service));
+        tokio::select! {
+            ended = connection.as_mut() => return Ok(ended?),
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
     }
-    let host = request.headers().get(http::header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let mut parts = request.uri().clone().into_parts();
-    if host.is_none() || parts.path_and_query.is_none() {
-        return;
+
+    async fn serve_http2(
+        self: Arc<Self>,
+        stream: Box<dyn Connection>,
+        wire: Wire,
+        peer: SocketAddr,
+        stop: &CancellationToken,
+    ) -> Result<(), Failed> {
+        let options = self.options;
+        let edge = Arc::new(Edge::new(&options, self.tls.is_some()));
+        let streams = Streams::new(options.stall_timeout);
+        let mut builder = http2::Builder::new(streams.clone());
+        builder
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(options.max_streams)
+            .keep_alive_interval(Some(options.header_timeout));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (server, wire, version) = (Arc::clone(&self), wire.clone(), request.version());
+            let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
+            let edge = Arc::clone(&edge);
+            async move {
+                let response = server.answer(&edge, request).await;
+                Ok::<_, Infallible>(Streams::watch(Breaking::answer(Entry::with(entry, response), version, &wire)))
+            }
+        });
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            ended = connection.as_mut() => return Ok(ended?),
+            () = stop.cancelled() => {}
+            () = streams.idle(options.idle_timeout) => {}
+        }
+        // The client is told (RFC 9113, section 6.8). Streams that it has opened meanwhile are served, and so it has time
+        // to take what it was sent.
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection => Ok(ended?),
+            () = streams.idle(options.stall_timeout) => Ok(()),
+        }
     }
-    parts.scheme = Some(Scheme::HTTPS);
-    parts.authority = host;
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
+
+    /// Answers a request with the guest, if it may reach it.
+    async fn answer(&self, edge: &Edge, request: Request<Incoming>) -> Response<ResponseBody> {
+        let version = request.version();
+        match edge.admit(request) {
+            Ok(request) => self.handler.handle(request).await,
+            Err(refusal) => refusal.response(version),
+        }
     }
 }

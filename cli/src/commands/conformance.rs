@@ -89,7 +89,7 @@ fn native() -> anyhow::Result<Subject> {
         Ok(Arc::new(host.load(component, &wharf::core::LoadOptions::default())?))
     };
     let subject = Subject::new(Arc::from(backend::named("wasmtime")?));
-    Ok(subject.named(NATIVE).only(["wasihttp/"]).components(Arc::new(load)))
+    Ok(subject.named(NATIVE).only(["wasihttp/", "serving/"]).components(Arc::new(load)))
 }
 
 #[cfg(not(feature = "native"))]

@@ -13,6 +13,7 @@ fn demo_serves_and_asks_and_is_denied() {
         for part in ["$ wharf serve", "hello from /wharf", "greeting /wharf", "HTTP/1.1 502", "HttpRequestDenied"] {
             assert!(ended.out.contains(part), "{backend} should show {part:?}: {ended:?}");
         }
+        assert!(!ended.out.contains("Hello, !"), "{backend} greets nobody: {ended:?}");
     }
 }
 

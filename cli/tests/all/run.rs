@@ -179,3 +179,70 @@ fn a_signal_ends_the_guest() {
         assert_eq!(err, "wharf: error: stopped by SIGTERM\n", "{backend}");
     }
 }
+
+/// `guest | head -1`: a guest of either ABI is told that nobody reads any more, and not that the host broke.
+#[test]
+fn a_pipe_that_nobody_reads_is_closed() {
+    use std::io::{BufRead, BufReader};
+    let files = Files::new();
+    // Each writes lines until a write fails, and exits with what the failure was.
+    let preview1 = files.wat(
+        "preview1.wasm",
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\08\00\00\00\02\00\00\00y\0a")
+            (func (export "_start") (local $errno i32)
+                (loop $again
+                    (local.set $errno (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+                    (br_if $again (i32.eqz (local.get $errno))))
+                (call $exit (local.get $errno))))"#,
+    );
+    let wasi02 = files.wat(
+        "wasi02.wasm",
+        r#"(module
+            (import "wasi:cli/stdout@0.2.3" "get-stdout" (func $stdout (result i32)))
+            (import "wasi:io/streams@0.2.3" "[method]output-stream.blocking-write-and-flush"
+                (func $write (param i32 i32 i32 i32)))
+            (import "wasi:cli/exit@0.2.4" "exit-with-code" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "y\0a")
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+            (func (export "wasi:cli/run@0.2.3#run") (result i32) (local $stream i32)
+                (local.set $stream (call $stdout))
+                (loop $again
+                    (call $write (local.get $stream) (i32.const 0) (i32.const 2) (i32.const 16))
+                    (br_if $again (i32.eqz (i32.load8_u (i32.const 16)))))
+                ;; 100 for `last-operation-failed`, 101 for `closed`.
+                (call $exit (i32.add (i32.const 100) (i32.load8_u (i32.const 20))))
+                (i32.const 1)))"#,
+    );
+    const EPIPE: i32 = 64;
+    for backend in backends() {
+        for (guest, expected) in [(&preview1, EPIPE), (&wasi02, 101)] {
+            let mut command = wharf(&["run", "-q", "--timeout", "60s", "--backend", backend, guest]);
+            let mut running = command.stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, "y\n", "{backend}: {guest}");
+            assert_eq!(running.wait().unwrap().code(), Some(expected), "{backend}: {guest}");
+        }
+    }
+}
+
+/// They are strings to WASI 0.2: a guest of preview 1 gets no others.
+#[test]
+fn arguments_and_variables_are_utf8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let files = Files::new();
+    let guest = files.fetch();
+    let odd = OsStr::from_bytes(b"caf\xe9");
+    let ended = end(wharf(&["run", &guest]).arg(odd));
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{ended:?}");
+    assert!(ended.err.contains(r#"argument "caf\xE9" is not UTF-8"#), "{ended:?}");
+    let ended = end(wharf(&["run", "-e", "ODD", &guest]).env("ODD", odd));
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{ended:?}");
+    assert!(ended.err.contains("--env ODD") && ended.err.contains("unicode"), "{ended:?}");
+}

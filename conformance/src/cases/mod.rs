@@ -6,6 +6,7 @@ pub mod needs;
 pub mod outbound;
 pub mod preview1;
 pub mod seam;
+pub mod serving;
 pub mod sockets;
 pub mod suite;
 pub mod wasihttp;
@@ -13,7 +14,7 @@ pub mod wasihttp;
 use crate::case::Case;
 
 /// The areas, each a slice of slices.
-const AREAS: [&[&[Case]]; 8] = [
+const AREAS: [&[&[Case]]; 9] = [
     seam::CASES,
     guest::CASES,
     experimental::CASES,
@@ -21,6 +22,7 @@ const AREAS: [&[&[Case]]; 8] = [
     sockets::CASES,
     outbound::CASES,
     wasihttp::CASES,
+    serving::CASES,
     suite::CASES,
 ];
 

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::origin::PATIENCE;
 
 /// Makes the response, sets it and opens its body: the locals `$body` and `$stream` are what follows works on.
-pub(super) const RESPOND: &str = r#"
+pub(crate) const RESPOND: &str = r#"
     (local.set $response (call $"[constructor]outgoing-response" (call $"[constructor]fields")))
     (call $"[method]outgoing-response.body" (local.get $response) (i32.const 0x100))
     (local.set $body (i32.load (i32.const 0x104)))
@@ -26,16 +26,16 @@ pub(super) const RESPOND: &str = r#"
     (local.set $stream (i32.load (i32.const 0x104)))"#;
 
 /// Writes the five bytes at 0x200.
-pub(super) const HELLO: &str = r#"
+pub(crate) const HELLO: &str = r#"
     (call $"[method]output-stream.blocking-write-and-flush"
         (local.get $stream) (i32.const 0x200) (i32.const 5) (i32.const 0x100))"#;
 
-pub(super) const FINISH: &str = r#"
+pub(crate) const FINISH: &str = r#"
     (call $"[resource-drop]output-stream" (local.get $stream))
     (call $"[static]outgoing-body.finish" (local.get $body) (i32.const 0) (i32.const 0) (i32.const 0x180))"#;
 
 /// A guest whose handler does this.
-pub(super) fn handler(steps: &[&str]) -> String {
+pub(crate) fn handler(steps: &[&str]) -> String {
     let zeros = "(i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)";
     let fields = format!(
         r#"(data (i32.const 0x200) "hello") (data (i32.const 0x220) "content-length") (data (i32.const 0x240) "7")

@@ -9,11 +9,12 @@ use http_body_util::BodyExt;
 
 use super::code::ErrorCode;
 use super::fields::Fields;
-use super::incoming::{Arriving, IncomingResponse};
+use super::incoming::{Arriving, IncomingResponse, READ_AHEAD};
 use super::outgoing::{MAX_PART, OutgoingRequest, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{Pollable, unconstrained};
 use crate::abi::wasi02::table::Resource;
+use crate::budget::Charge;
 use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending};
 
 /// `wasi:http/types.request-options`: durations in nanoseconds.
@@ -66,8 +67,9 @@ pub(super) fn set_between_bytes(cx: &mut Cx<'_>, this: Options, duration: Option
 pub(super) struct FutureIncomingResponse(State);
 
 enum State {
-    Pending(Pending),
-    Ready(Result<http::Response<Incoming>, HttpError>),
+    /// With the charge for what is sent and read ahead.
+    Pending(Pending, Charge),
+    Ready(Result<http::Response<Incoming>, HttpError>, Charge),
     Given,
 }
 
@@ -77,12 +79,18 @@ impl Resource for FutureIncomingResponse {
 
 impl FutureIncomingResponse {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let State::Pending(pending) = &mut self.0 {
-            match unconstrained(context, |context| Pin::new(pending).poll(context)) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(result) => self.0 = State::Ready(result),
+        self.0 = match std::mem::replace(&mut self.0, State::Given) {
+            State::Pending(mut pending, charge) => {
+                match unconstrained(context, |context| Pin::new(&mut pending).poll(context)) {
+                    Poll::Pending => {
+                        self.0 = State::Pending(pending, charge);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(result) => State::Ready(result, charge),
+                }
             }
-        }
+            state => state,
+        };
         Poll::Ready(())
     }
 }
@@ -97,6 +105,10 @@ pub(super) fn handle(
     request: Own<OutgoingRequest>,
     options: Option<Own<RequestOptions>>,
 ) -> Outcome<Result<Handle<FutureIncomingResponse>, ErrorCode>> {
+    let charge = match cx.state.budget.charge(READ_AHEAD + request.0.headers.cost()) {
+        Ok(charge) => charge,
+        Err(exceeded) => return Ok(Err(exceeded.into())),
+    };
     let request = match message(request.0) {
         Ok(request) => request,
         Err(code) => return Ok(Err(code)),
@@ -113,7 +125,7 @@ pub(super) fn handle(
     if let Some(error) = pending.refused().filter(|error| error.kind() == HttpErrorKind::Denied) {
         return Ok(Err(ErrorCode::from(error)));
     }
-    cx.push(FutureIncomingResponse(State::Pending(pending))).map(Ok)
+    cx.push(FutureIncomingResponse(State::Pending(pending, charge))).map(Ok)
 }
 
 fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCode> {
@@ -161,16 +173,17 @@ pub(super) fn get(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outc
         return Ok(None);
     }
     Ok(Some(match std::mem::replace(&mut future.0, State::Given) {
-        State::Ready(Ok(response)) => {
+        State::Ready(Ok(response), charge) => {
             let (parts, body) = response.into_parts();
-            let response = IncomingResponse {
-                status: parts.status,
-                headers: Fields::from(&parts.headers),
-                body: Some(Arriving::new(body.boxed_unsync())),
-            };
-            Ok(Ok(cx.push(response)?))
+            match Fields::arrived(&parts.headers, &cx.state.budget) {
+                Ok(headers) => {
+                    let body = Some(Arriving::new(body.boxed_unsync(), charge));
+                    Ok(Ok(cx.push(IncomingResponse { status: parts.status, headers, body })?))
+                }
+                Err(exceeded) => Ok(Err(exceeded.into())),
+            }
         }
-        State::Ready(Err(error)) => Ok(Err(ErrorCode::from(&error))),
-        State::Pending(_) | State::Given => Err(()),
+        State::Ready(Err(error), _) => Ok(Err(ErrorCode::from(&error))),
+        State::Pending(..) | State::Given => Err(()),
     }))
 }

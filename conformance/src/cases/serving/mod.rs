@@ -1,0 +1,11 @@
+//! `serving/...`: a guest behind wharf's server, as clients see it: bytes on the wire.
+
+mod exchange;
+mod reader;
+mod script;
+mod unfinished;
+
+use crate::case::Case;
+
+/// The cases of this area, a slice for each file.
+pub const CASES: &[&[Case]] = &[exchange::CASES, unfinished::CASES];

@@ -1,0 +1,298 @@
+//! The client of an HTTP/1 connection: whether it still waits for its answer.
+//!
+//! A reset says that a client has gone. The end of what it sends does not: it may have closed its side only and wait for
+//! its answer (RFC 9112, section 9.6), or have closed the connection, which looks the same until something is sent to it
+//! and a system that knows the connection no more resets it. So
+//!
+//! - a client that closes its side before its response begins is sent `100 Continue` if the guest takes its time, which
+//!   a client has to be able to ignore (RFC 9110, sections 15.2 and 15.2.1), and goes on being served unless that is
+//!   answered with a reset. HTTP/1.0 knows no such response: there, only a reset says that the client has gone;
+//! - a client that closes its side later is taken to have gone, unless the response goes on at once.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::Version;
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use wharf_core::http::{HttpError, HttpErrorKind};
+
+/// How long a response may take to begin, or to go on, once the client has closed its side, before it is in doubt that
+/// there still is a client.
+const DOUBT: Duration = Duration::from_millis(40);
+
+/// An interim response that asks nothing of a client.
+const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A connection, shared with whoever watches over it.
+#[derive(Clone)]
+pub(crate) struct Socket(Arc<TcpStream>);
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Socket(Arc::new(stream))
+    }
+
+    /// Waits until the other side has closed, if only its own side. Returns whether it is gone for certain.
+    async fn closed(&self) -> bool {
+        /// What is waited for; also where data are there that nobody has read.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const CLOSED: Interest = Interest::PRIORITY.add(Interest::ERROR);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const CLOSED: Interest = Interest::READABLE.add(Interest::ERROR);
+        loop {
+            match self.0.ready(CLOSED).await {
+                Ok(ready) if ready.is_error() => return true,
+                Ok(ready) if ready.is_read_closed() => return false,
+                // There is something to read, and this system does not tell what comes behind it.
+                Ok(_) => tokio::time::sleep(DOUBT).await,
+                // The runtime ends.
+                Err(_) => return true,
+            }
+        }
+    }
+
+    /// Waits until the other side has reset the connection.
+    async fn reset(&self) {
+        // An error says that the runtime ends.
+        let _ = self.0.ready(Interest::ERROR).await;
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(context))?;
+            match self.0.try_read(into.initialize_unfilled()) {
+                Ok(count) => {
+                    into.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl Socket {
+    fn poll_try_write<T>(
+        &self,
+        context: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(self.0.poll_write_ready(context))?;
+            match write(&self.0) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_try_write(context, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_try_write(context, |stream| stream.try_write_vectored(bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Nothing is buffered here.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Write).map_err(Into::into))
+    }
+}
+
+/// The client of one connection.
+#[derive(Clone)]
+pub(crate) struct Client {
+    socket: Socket,
+    /// Whether it is to be sent the interim response.
+    ask: Arc<AtomicBool>,
+}
+
+impl Client {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Client { socket, ask: Arc::default() }
+    }
+
+    /// Has what the client is asked written to `inner`, the connection's stream.
+    pub(crate) fn asked_on<S>(&self, inner: S) -> Asked<S> {
+        Asked { inner, ask: Arc::clone(&self.ask), unwritten: Bytes::new() }
+    }
+
+    /// Waits for a response, unless the client leaves. Such a response ends early where the client leaves then.
+    ///
+    /// # Errors
+    /// [`Left`].
+    pub(crate) async fn attend<B: Body<Data = Bytes, Error = HttpError> + Unpin>(
+        &self,
+        version: Version,
+        response: impl Future<Output = http::Response<B>>,
+    ) -> Result<http::Response<Attended<B>>, Left> {
+        let response = tokio::select! {
+            biased;
+            response = response => response,
+            () = self.left(version >= Version::HTTP_11) => return Err(Left),
+        };
+        self.ask.store(false, Ordering::Relaxed);
+        // What begins now is refused if there is nobody any more.
+        let closed = tokio::select! {
+            biased;
+            _ = self.socket.closed() => true,
+            () = std::future::ready(()) => false,
+        };
+        let (socket, frames) = (self.socket.clone(), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&frames);
+        let left = Box::pin(async move {
+            if !closed && !socket.closed().await {
+                let before = counted.load(Ordering::Relaxed);
+                tokio::time::sleep(DOUBT).await;
+                if counted.load(Ordering::Relaxed) == before {
+                    return;
+                }
+            }
+            socket.reset().await;
+        });
+        Ok(response.map(|body| Attended { body, left: Some(left), frames }))
+    }
+
+    /// Waits until the client has left before its response has begun.
+    async fn left(&self, may_ask: bool) {
+        if self.socket.closed().await {
+            return;
+        }
+        if may_ask {
+            tokio::time::sleep(DOUBT).await;
+            self.ask.store(true, Ordering::Relaxed);
+        }
+        self.socket.reset().await;
+    }
+}
+
+/// The client has left before its response began.
+#[derive(Debug, thiserror::Error)]
+#[error("the client left before it was answered")]
+pub(crate) struct Left;
+
+/// A connection on which a client is asked whether it is there, between two messages.
+pub(crate) struct Asked<S> {
+    inner: S,
+    ask: Arc<AtomicBool>,
+    /// What is left to write of the interim response.
+    unwritten: Bytes,
+}
+
+impl<S: AsyncWrite + Unpin> Asked<S> {
+    fn poll_ask(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unwritten.is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(context, &self.unwritten))?;
+            self.unwritten.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Asked<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Asked<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ask(context))?;
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ask(context))?;
+        Pin::new(&mut self.inner).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    /// hyper flushes whenever it has polled the service and has nothing to write: this is where the client is asked.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ask.swap(false, Ordering::Relaxed) {
+            self.unwritten = Bytes::from_static(INTERIM);
+        }
+        ready!(self.poll_ask(context))?;
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+/// A response's body that breaks off when the client leaves while the guest has nothing to send.
+pub(crate) struct Attended<B> {
+    body: B,
+    /// Ends when the client has left.
+    left: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// How many frames were given on.
+    frames: Arc<AtomicU64>,
+}
+
+impl<B: Body<Data = Bytes, Error = HttpError> + Unpin> Body for Attended<B> {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            self.frames.fetch_add(1, Ordering::Relaxed);
+            return Poll::Ready(frame);
+        }
+        let Some(left) = &mut self.left else { return Poll::Pending };
+        ready!(left.as_mut().poll(context));
+        self.left = None;
+        let message = "the client left before its answer was complete";
+        Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::ConnectionClosed, message))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
