@@ -24,7 +24,10 @@ fn admitted(edge: &Edge, request: Request<Full<Bytes>>) -> Result<String, u16> {
     Ok(admitted.uri().to_string())
 }
 
-fn check(edge: &Edge, version: Version, cases: &[(&str, &str, &[(&str, &str)], Result<&str, u16>)]) {
+/// The method, target and fields of a request, and what [`admitted`] says of it.
+type Example<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Result<&'a str, u16>);
+
+fn check(edge: &Edge, version: Version, cases: &[Example<'_>]) {
     for (method, target, fields, expected) in cases {
         let seen = admitted(edge, request(version, method, target, fields));
         assert_eq!(seen, expected.map(str::to_owned), "{version:?} {method} {target} {fields:?}");
@@ -55,7 +58,7 @@ fn targets_of_http1_have_one_of_four_forms() {
 
 #[test]
 fn hosts_are_one_and_valid() {
-    let cases: &[(&str, &str, &[(&str, &str)], Result<&str, u16>)] = &[
+    let cases: &[Example<'_>] = &[
         ("GET", "/", &[], Err(400)),
         ("GET", "/", &[("host", "a"), ("host", "a")], Err(400)),
         ("GET", "/", &[("host", "")], Err(400)),
@@ -73,7 +76,7 @@ fn hosts_are_one_and_valid() {
 
 #[test]
 fn http2_names_its_host_once() {
-    let cases: &[(&str, &str, &[(&str, &str)], Result<&str, u16>)] = &[
+    let cases: &[Example<'_>] = &[
         ("GET", "http://a/x", &[], Ok("http://a/x")),
         ("GET", "http://a/x", &[("host", "A:80")], Ok("http://a/x")),
         ("GET", "http://a/x", &[("host", "b")], Err(400)),
@@ -93,7 +96,7 @@ fn http2_names_its_host_once() {
 
 #[test]
 fn a_proxy_that_is_trusted_says_the_scheme() {
-    let cases: &[(&str, &str, &[(&str, &str)], Result<&str, u16>)] = &[
+    let cases: &[Example<'_>] = &[
         ("GET", "/", &[("host", "a")], Ok("http://a/")),
         ("GET", "https://o/", &[("host", "a")], Ok("https://o/")),
         ("GET", "/", &[("host", "a"), ("forwarded", "for=b;proto=https")], Ok("https://a/")),
@@ -126,8 +129,7 @@ fn limits_hold_on_either_protocol() {
     let large = "x".repeat(64 << 10);
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let host = [("host", "a")];
-        let cases: &[(&str, &str, &[(&str, &str)], Result<&str, u16>)] =
-            &[("GET", &long, &host, Err(414)), ("GET", "http://a/", &many, Err(431))];
+        let cases: &[Example<'_>] = &[("GET", &long, &host, Err(414)), ("GET", "http://a/", &many, Err(431))];
         check(&edge(false, false), version, cases);
     }
     check(&edge(false, false), Version::HTTP_2, &[("GET", "http://a/", &[("x", &large)], Err(431))]);

@@ -71,9 +71,8 @@ fn rows() -> Vec<(String, Vec<Step>)> {
 
 /// The scripted guest, which has no more than [`TIME`].
 fn serve(context: &Context) -> CaseResult<Served> {
-    let mut setup = Setup::default();
-    setup.config = Box::new(|_| Ok(GuestConfig { timeout: Some(TIME), ..GuestConfig::default() }));
-    Served::start(context, &guest(), setup)
+    let config = Box::new(|_| Ok(GuestConfig { timeout: Some(TIME), ..GuestConfig::default() }));
+    Served::start(context, &guest(), Setup { config, ..Setup::default() })
 }
 
 /// Does something with each, [`CLIENTS`] at a time.

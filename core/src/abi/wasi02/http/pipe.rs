@@ -276,7 +276,7 @@ impl State {
     /// The head, if it is kept back and may be sent.
     fn head(&mut self) -> Option<Held> {
         let finished = matches!(self.end, Some(Ok(())));
-        if !finished && !(self.progress.head_may_leave() && self.wanted) {
+        if !(finished || self.progress.head_may_leave() && self.wanted) {
             return None;
         }
         let mut held = self.held.take()?;
