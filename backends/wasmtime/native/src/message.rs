@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -27,6 +27,11 @@ pub(crate) fn incoming(request: http::Request<Body>) -> http::Request<WasiBody> 
 pub(crate) fn authority<T>(request: &http::Request<T>) -> Option<Authority> {
     let host = || Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok();
     request.uri().authority().cloned().or_else(host)
+}
+
+/// How a request came: as its target says, or else, where that cannot since it has no authority, an extension.
+pub(crate) fn scheme<T>(request: &http::Request<T>) -> Scheme {
+    request.uri().scheme().or(request.extensions().get()).cloned().unwrap_or(Scheme::HTTP)
 }
 
 /// A response as core gives it on, with its body; what cannot be sent is an error code.
