@@ -11,7 +11,7 @@ use std::sync::Arc;
 use wasmparser::{ExternalKind, FuncType, Parser, Payload, TypeRef, ValType};
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::Body;
-use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, Result, Stop};
+use wharf_core::{Budget, Error, GuestConfig, HostedGuest, HostedSession, Kind, Result, Stop};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -216,5 +216,9 @@ impl HostedSession for Started {
 
     fn open_handles(&mut self) -> usize {
         self.session.open_handles()
+    }
+
+    fn budget(&self) -> Budget {
+        self.session.budget()
     }
 }

@@ -21,6 +21,9 @@ const ALLOCATION: u64 = 16;
 /// What [`Budget::hold`] takes beyond the bytes.
 const HELD: u64 = 128;
 
+/// The name of the limit of a [`TotalMemory`].
+const TOTAL: &str = "max-total-memory";
+
 /// In which steps a budget takes from the [`TotalMemory`] that it is part of.
 const STEP: u64 = 256 << 10;
 
@@ -190,7 +193,7 @@ impl TotalMemory {
     fn take(&self, bytes: u64) -> Result<(), Exceeded> {
         let add = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.0.limit);
         let taken = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        taken.map(drop).map_err(|_| Exceeded { limit: self.0.limit, option: "max-total-memory" })
+        taken.map(drop).map_err(|_| Exceeded { limit: self.0.limit, option: TOTAL })
     }
 
     fn give_back(&self, bytes: u64) {
@@ -271,9 +274,21 @@ pub struct Exceeded {
     option: &'static str,
 }
 
+impl Exceeded {
+    /// Whether it is the [`TotalMemory`] that is used up: then other guests have it, and may give it back.
+    pub fn is_total(&self) -> bool {
+        self.option == TOTAL
+    }
+
+    /// Why an operation failed, if this is why.
+    pub fn of(error: &Error) -> Option<&Exceeded> {
+        std::error::Error::source(error).and_then(|source| source.downcast_ref())
+    }
+}
+
 impl From<Exceeded> for Error {
     fn from(exceeded: Exceeded) -> Self {
-        Error::new(Kind::Limit, exceeded.to_string())
+        Error::new(Kind::Limit, "there is no memory left").with_source(exceeded)
     }
 }
 

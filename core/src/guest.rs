@@ -167,24 +167,14 @@ impl Guest {
         Ok(session)
     }
 
-    /// Runs the guest as a command and returns its exit code: `_start`, or else `wasi:cli/run`, or the function `invoke`,
-    /// which must take no parameters.
+    /// Runs the guest as a command and returns its exit code: `_start`, or else `wasi:cli/run`, or else the function with
+    /// the empty name; or the function `invoke`. It must take no parameters.
     ///
     /// # Errors
     /// [`Kind::Guest`] if there is no such function, else the error that ended the guest: [`Kind::Trap`],
     /// [`Kind::Timeout`], [`Kind::Cancelled`] and so on.
     pub fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
-        let export = invoke.or_else(|| inspect::command(&self.exports)).unwrap_or(COMMAND_EXPORT);
-        let ty = function(&self.exports, export)?;
-        if !ty.params.is_empty() {
-            return Err(Error::new(
-                Kind::Guest,
-                format!(
-                    "the function `{export}` takes {} parameters; only one that takes none can be run",
-                    ty.params.len()
-                ),
-            ));
-        }
+        let export = to_run(&self.exports, invoke)?;
         let lifted = Lifted::of(&self.exports, export)?;
         let ended = self.start(config).and_then(|mut session| {
             let results = session.call(export, &[])?;
@@ -440,6 +430,20 @@ fn check_reallocs(bindings: &[Binding], exports: &[Export]) -> Result<()> {
     Ok(())
 }
 
+/// The export that is run: `invoke`, or else the one that a command has.
+///
+/// # Errors
+/// [`Kind::Guest`] if there is none, or it takes parameters.
+pub(crate) fn to_run<'a>(exports: &'a [Export], invoke: Option<&'a str>) -> Result<&'a str> {
+    let export = invoke.or_else(|| inspect::command(exports)).unwrap_or(COMMAND_EXPORT);
+    let params = function(exports, export)?.params.len();
+    if params > 0 {
+        let message = format!("the function `{export}` takes {params} parameters; only one that takes none can be run");
+        return Err(Error::new(Kind::Guest, message));
+    }
+    Ok(export)
+}
+
 fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {
     let export = exports.iter().find(|export| export.name == name);
     match export.map(|export| &export.ty) {
@@ -449,7 +453,7 @@ fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {
             let callable: Vec<&str> = exports
                 .iter()
                 .filter(|export| matches!(export.ty, ExportType::Function(_)))
-                .map(|export| export.name.as_str())
+                .map(|export| if export.name.is_empty() { "``" } else { export.name.as_str() })
                 .take(8)
                 .collect();
             let advice = match callable.as_slice() {

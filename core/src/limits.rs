@@ -1,7 +1,6 @@
 //! What a module may be and grow to, and how it is loaded.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::budget::TotalMemory;
 use crate::cache::CodeCache;
@@ -12,11 +11,8 @@ pub struct LoadOptions {
     /// The most bytes a module file may have.
     pub max_module_bytes: u64,
     /// The most bytes the body of a function may have. A compiler's time and memory grow faster than a function does, and
-    /// some cannot be stopped.
+    /// an engine that compiles in this process cannot be stopped: a MiB in one function takes seconds.
     pub max_function_bytes: u64,
-    /// How long compiling may take; `None` for no limit. An engine that compiles in this process goes on by itself when
-    /// the time is over, which [`max_function_bytes`](LoadOptions::max_function_bytes) bounds.
-    pub compile_timeout: Option<Duration>,
     /// The most bytes that an instance may take: its memories, its tables, and what the host keeps for it, all together.
     /// `memory.grow` beyond it answers -1 to the guest; where an ABI has no error for it, the guest ends.
     pub max_memory: u64,
@@ -30,12 +26,11 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     /// A file of 256 MiB with functions of 1 MiB, 4 GiB of memory (all that 32-bit pointers reach) and no total, tables
-    /// of a million elements, no limit on the time of compiling, no cache.
+    /// of a million elements, no cache.
     fn default() -> Self {
         LoadOptions {
             max_module_bytes: 256 << 20,
             max_function_bytes: 1 << 20,
-            compile_timeout: None,
             max_memory: 4 << 30,
             total_memory: None,
             max_table_elements: 1 << 20,

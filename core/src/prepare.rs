@@ -139,6 +139,14 @@ impl Prepared {
         &self.exports
     }
 
+    /// Whether [`Guest::run`](crate::Guest::run) would find what it runs: to be asked before a long compilation.
+    ///
+    /// # Errors
+    /// What `Guest::run` reports.
+    pub fn check_run(&self, invoke: Option<&str>) -> Result<()> {
+        crate::guest::to_run(&self.exports, invoke).map(drop)
+    }
+
     /// Whether it exports [`START_EXPORT`].
     pub fn has_start(&self) -> bool {
         self.has_start

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Entry, Log};
+use crate::breaks::{Breaking, Wire, Wired};
 use crate::client::{Client, Left, Socket};
 use crate::edge::Edge;
 use crate::handler::{Handler, ResponseBody};
@@ -246,6 +247,7 @@ struct Begun {
     stream: Box<dyn Connection>,
     socket: Socket,
     http2: bool,
+    wire: Wire,
 }
 
 /// A stream of bytes, of either kind.
@@ -263,26 +265,27 @@ impl Shared {
         }
         let patience = self.options.stall_timeout;
         let socket = Socket::new(stream);
-        let mut stream = socket.clone();
+        let wire = Wire::default();
+        let mut stream = Wired::new(socket.clone(), wire.clone());
         let begin = async {
             let Some(tls) = &self.tls else {
                 let (read, http2) = sniff(&mut stream).await?;
-                return Ok(Begun { stream: Box::new(Stream::new(stream, read, patience)), socket, http2 });
+                return Ok(Begun { stream: Box::new(Stream::new(stream, read, patience)), socket, http2, wire });
             };
             let stream = tls.accept(Stream::new(stream, Bytes::new(), patience)).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            Ok(Begun { stream: Box::new(stream), socket, http2 })
+            Ok(Begun { stream: Box::new(stream), socket, http2, wire })
         };
         tokio::time::timeout(self.options.header_timeout, begin).await?
     }
 
     /// Serves one request after another, until there is none or the server is to stop.
     async fn serve(self: Arc<Self>, begun: Begun, peer: SocketAddr, stop: &CancellationToken) -> Result<(), Failed> {
-        let Begun { stream, socket, http2 } = begun;
+        let Begun { stream, socket, http2, wire } = begun;
         if http2 {
-            self.serve_http2(stream, peer, stop).await
+            self.serve_http2(stream, wire, peer, stop).await
         } else {
-            self.serve_http1(stream, socket, peer, stop).await
+            self.serve_http1(stream, socket, wire, peer, stop).await
         }
     }
 
@@ -290,6 +293,7 @@ impl Shared {
         self: Arc<Self>,
         stream: Box<dyn Connection>,
         socket: Socket,
+        wire: Wire,
         peer: SocketAddr,
         stop: &CancellationToken,
     ) -> Result<(), Failed> {
@@ -305,12 +309,12 @@ impl Shared {
             .max_buf_size(self.options.max_header_bytes.max(8192).saturating_add(8192))
             .half_close(true);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (server, client, version) = (Arc::clone(&self), client.clone(), request.version());
-            let edge = Arc::clone(&edge);
+            let (server, client, wire) = (Arc::clone(&self), client.clone(), wire.clone());
+            let (edge, version) = (Arc::clone(&edge), request.version());
             let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
             async move {
                 let response = client.attend(version, server.answer(&edge, request)).await?;
-                Ok::<_, Left>(Entry::with(entry, response))
+                Ok::<_, Left>(Breaking::answer(Entry::with(entry, response), version, &wire))
             }
         });
         let mut connection = pin!(builder.serve_connection(stream, service));
@@ -324,6 +328,7 @@ impl Shared {
     async fn serve_http2(
         self: Arc<Self>,
         stream: Box<dyn Connection>,
+        wire: Wire,
         peer: SocketAddr,
         stop: &CancellationToken,
     ) -> Result<(), Failed> {
@@ -337,12 +342,12 @@ impl Shared {
             .max_concurrent_streams(options.max_streams)
             .keep_alive_interval(Some(options.header_timeout));
         let service = service_fn(move |request: Request<Incoming>| {
-            let server = Arc::clone(&self);
+            let (server, wire, version) = (Arc::clone(&self), wire.clone(), request.version());
             let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
             let edge = Arc::clone(&edge);
             async move {
                 let response = server.answer(&edge, request).await;
-                Ok::<_, Infallible>(Streams::watch(Entry::with(entry, response)))
+                Ok::<_, Infallible>(Streams::watch(Breaking::answer(Entry::with(entry, response), version, &wire)))
             }
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

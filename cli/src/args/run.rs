@@ -123,9 +123,25 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "64KiB")]
     pub(crate) max_header_bytes: ByteSize,
 
-    /// How large the guest's memory may grow
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits (sizes take KiB, MiB, GiB; times are seconds or take ms, s, m)")]
+pub(crate) struct LoadArgs {
+    /// How much memory the guest may take: its memories, its tables, and what wharf keeps for it, all together; code that
+    /// was compiled with another limit is compiled anew
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "4GiB")]
     pub(crate) max_memory: ByteSize,
+
+    /// How large the code of one function may be: compilers take long for a large one
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
+    pub(crate) max_function_size: ByteSize,
+
+    /// How long compiling the guest may take
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "5m")]
+    pub(crate) compile_timeout: Duration,
 }
 
 #[derive(Debug, clap::Args)]

@@ -9,6 +9,7 @@ mod guide;
 mod hello;
 mod input;
 mod kept;
+mod limits;
 mod load;
 #[cfg(feature = "native")]
 mod native;

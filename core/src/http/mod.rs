@@ -43,5 +43,5 @@ pub use self::pattern::{ALLOW_ALL, PolicyError};
 pub use self::policy::{Policy, PolicyBuilder, Redirects};
 pub use self::reqwest::{ReqwestBuilder, ReqwestTransport};
 pub use self::resolver::{Resolver, SystemResolver};
-pub use self::trailers::strip_trailers;
+pub use self::trailers::{is_forbidden_trailer, keep_trailers};
 pub use self::transport::{Body, Transport};

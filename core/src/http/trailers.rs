@@ -1,81 +1,82 @@
-//! What may not stand in a trailer section.
+//! Which fields may come after a body.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::HeaderMap;
+use http::header::{self, HeaderName};
 
 use super::headers::is_forbidden;
 
-/// The fields that a recipient has to know before it reads the content: framing, routing, request modifiers,
-/// authentication, control data of the response, and the form of the content (RFC 9110, section 6.5.1; the list is that
-/// of RFC 7230, section 4.1.2, with the fields that RFC 9110, sections 8, 10, 11 and 13 to 15, puts into those groups).
-const BEFORE_CONTENT: [HeaderName; 35] = [
-    header::CONTENT_LENGTH,
-    header::TRAILER,
-    header::TE,
+/// Fields that mean something only before the content, or that a recipient must not merge into the head: those for
+/// framing, routing, the request, authentication, cookies, the control of the response, and how to read the content (RFC
+/// 9110, section 6.5.1).
+const HEAD_ONLY: [HeaderName; 39] = [
+    header::AGE,
+    header::AUTHORIZATION,
     header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_LOCATION,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::DATE,
     header::EXPECT,
+    header::EXPIRES,
+    header::FORWARDED,
+    header::HOST,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::LOCATION,
     header::MAX_FORWARDS,
     header::PRAGMA,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
     header::RANGE,
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_UNMODIFIED_SINCE,
-    header::IF_RANGE,
-    header::ACCEPT,
-    header::ACCEPT_CHARSET,
-    header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
-    header::FROM,
-    header::REFERER,
-    header::USER_AGENT,
-    header::AUTHORIZATION,
-    header::WWW_AUTHENTICATE,
-    header::COOKIE,
-    header::SET_COOKIE,
-    header::AGE,
-    header::EXPIRES,
-    header::DATE,
-    header::LOCATION,
     header::RETRY_AFTER,
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
     header::VARY,
     header::WARNING,
-    header::CONTENT_ENCODING,
-    header::CONTENT_TYPE,
-    header::CONTENT_RANGE,
-    header::FORWARDED,
+    header::WWW_AUTHENTICATE,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
 ];
 
-/// Removes the fields that may not stand in a trailer section (RFC 9110, section 6.5.1): those that belong to the
-/// connection, and those that have to be known before the content.
-pub fn strip_trailers(trailers: &mut HeaderMap) {
-    let unwanted: Vec<HeaderName> =
-        trailers.keys().filter(|name| is_forbidden(name) || BEFORE_CONTENT.contains(name)).cloned().collect();
+/// Whether a field of this name may not come after a body.
+pub fn is_forbidden_trailer(name: &HeaderName) -> bool {
+    is_forbidden(name) || HEAD_ONLY.contains(name)
+}
+
+/// Removes what may not come after a body. RFC 9110, section 6.5.1, has a sender not send it and a recipient ignore it.
+pub fn keep_trailers(trailers: &mut HeaderMap) {
+    let unwanted: Vec<HeaderName> = trailers.keys().filter(|name| is_forbidden_trailer(name)).cloned().collect();
     for name in unwanted {
-        tracing::debug!(%name, "a field that may not stand in a trailer section was removed");
+        tracing::debug!(%name, "a field that may not be a trailer was left out");
         trailers.remove(name);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
-    fn what_has_to_be_known_before_the_content_goes() {
+    fn what_belongs_into_the_head_is_left_out() {
         let mut trailers = HeaderMap::new();
-        for name in ["content-length", "host", "authorization", "cookie", "content-type", "te", "upgrade"] {
-            trailers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("1"));
+        for name in ["content-length", "set-cookie", "te", "connection", "host", "x-sum", "grpc-status", "etag"] {
+            trailers.insert(name.parse::<HeaderName>().unwrap(), "1".parse().unwrap());
         }
-        for name in ["x-sum", "digest", "etag", "server-timing", "grpc-status"] {
-            trailers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("1"));
-            trailers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("2"));
-        }
-        strip_trailers(&mut trailers);
+        keep_trailers(&mut trailers);
         let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["digest", "etag", "grpc-status", "server-timing", "x-sum"]);
-        assert_eq!(trailers.len(), 10, "repeated trailers stay repeated");
+        assert_eq!(left, ["etag", "grpc-status", "x-sum"]);
     }
 }

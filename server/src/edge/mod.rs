@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, uri};
 use http_body::{Body, Frame, SizeHint};
-use wharf_core::http::strip_trailers;
+use wharf_core::http::keep_trailers;
 
 mod authority;
 mod chunked;
@@ -229,7 +229,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Admitted<B> {
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(trailers) = frame.trailers_mut()
         {
-            strip_trailers(trailers);
+            keep_trailers(trailers);
         }
         polled
     }

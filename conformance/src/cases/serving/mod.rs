@@ -3,8 +3,11 @@
 mod edge;
 mod exchange;
 mod http2;
+mod reader;
+mod script;
+mod unfinished;
 
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[exchange::CASES, edge::CASES, http2::CASES];
+pub const CASES: &[&[Case]] = &[exchange::CASES, edge::CASES, http2::CASES, unfinished::CASES];

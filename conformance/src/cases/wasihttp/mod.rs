@@ -2,6 +2,7 @@
 //!
 //! The probes are core modules as bindings produce them before they are wrapped as components.
 
+mod budget;
 mod canon;
 mod children;
 mod codes;
@@ -27,6 +28,7 @@ use crate::case::Case;
 pub const CASES: &[&[Case]] = &[
     rules::CASES,
     canon::CASES,
+    budget::CASES,
     fields::CASES,
     children::CASES,
     outbound::CASES,

@@ -1,11 +1,12 @@
 //! A probe of WASI 0.2: every function of core's table that a case asks for, a guest's allocator, and memory.
 
 use wharf_core::abi::wasi02::functions;
-use wharf_core::{GuestConfig, HostedSession, Kind, Stop, ValType};
+use wharf_core::{Guest, GuestConfig, HostedSession, Kind, LoadOptions, Stop, ValType};
 
 use crate::case::{CaseResult, Unmet};
 use crate::context::Context;
 use crate::probe::Probe;
+use crate::seam::assemble;
 use crate::{check, check_eq};
 
 /// The release that the probes are built for: one that no table names.
@@ -51,7 +52,7 @@ pub(super) fn module(interfaces: &[&str], fields: &str) -> String {
 
 /// The text of an HTTP guest that imports what its `fields` call, and exports nothing but what they export.
 pub(super) fn lean_module(fields: &str) -> String {
-    text(&HTTP, fields, false)
+    text(&[&HTTP[..], &["wasi:cli/exit", "wasi:clocks/monotonic-clock"]].concat(), fields, false)
 }
 
 fn text(interfaces: &[&str], fields: &str, wraps: bool) -> String {
@@ -110,6 +111,21 @@ impl Wasi02 {
     pub(super) fn start(context: &Context, text: &str, config: GuestConfig) -> CaseResult<Self> {
         let session = context.hosted(text)?.start(config)?;
         Ok(Wasi02 { probe: Probe { session }, args: ARGS, own: context.subject().component_host().is_none() })
+    }
+
+    /// Starts a probe of `wasi:http` on wharf's own host that may take so much memory.
+    pub(super) fn within(context: &Context, max_memory: u64) -> CaseResult<Self> {
+        let options = LoadOptions { max_memory, ..LoadOptions::default() };
+        let guest = Guest::load(&**context.backend(), &assemble(&http_module(""))?, &options)?;
+        let session = Box::new(guest.start(GuestConfig::default())?);
+        Ok(Wasi02 { probe: Probe { session }, args: ARGS, own: true })
+    }
+
+    /// Where a result goes that is not for a slot, as the last argument of a call that the case makes by itself. What
+    /// was put into memory for that call is forgotten.
+    pub(super) fn out(&mut self) -> u64 {
+        self.args = ARGS;
+        RET.into()
     }
 
     /// Puts bytes into memory for the next call; their address and count are two of its arguments.

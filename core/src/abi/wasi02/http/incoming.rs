@@ -15,7 +15,7 @@ use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{End, InputStream, IoError, Pollable, Source, unconstrained};
 use crate::abi::wasi02::table::Resource;
 use crate::budget::{Budget, Charge, Exceeded, allocation};
-use crate::http::{Body, HttpError, is_forbidden};
+use crate::http::{Body, HttpError, is_forbidden, keep_trailers};
 
 /// What the host has of a message while it arrives, at most: what it reads ahead, and its part of a connection.
 pub(super) const READ_AHEAD: u64 = 96 << 10;
@@ -57,7 +57,12 @@ impl Arriving {
                 Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.rest = data,
-                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok().map(|mut trailers| {
+                            keep_trailers(&mut trailers);
+                            trailers
+                        });
+                    }
                 },
             }
         }

@@ -13,6 +13,7 @@ use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own, variant};
 use crate::abi::wasi02::io::{End, IoError, OutputStream, Sink};
 use crate::abi::wasi02::table::Resource;
 use crate::budget::{Budget, Charge, allocation};
+use crate::http::keep_trailers;
 use crate::message::GuestEnd;
 use crate::run::Run;
 
@@ -330,7 +331,12 @@ pub(super) fn finish(
     this: Own<OutgoingBody>,
     trailers: Option<Own<Fields>>,
 ) -> Outcome<Result<(), ErrorCode>> {
-    Ok(this.0.writer.finish(trailers.map(|trailers| trailers.0.to_map())))
+    let trailers = trailers.map(|trailers| {
+        let mut trailers = trailers.0.to_map();
+        keep_trailers(&mut trailers);
+        trailers
+    });
+    Ok(this.0.writer.finish(trailers.filter(|trailers| !trailers.is_empty())))
 }
 
 /// The stream of an outgoing body.

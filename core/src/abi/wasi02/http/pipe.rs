@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::header::TRAILER;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 
@@ -265,7 +266,10 @@ impl State {
         if !finished && !(self.progress.head_may_leave() && self.wanted) {
             return None;
         }
-        let held = self.held.take()?;
+        let mut held = self.held.take()?;
+        if let Some(trailers) = &self.trailers {
+            announce(held.response.headers_mut(), trailers);
+        }
         self.progress.head_sent = true;
         Some(held)
     }
@@ -315,6 +319,14 @@ impl State {
         self.waiting -= chunk.len();
         self.taken += chunk.len() as u64;
         Some(chunk)
+    }
+}
+
+/// Names the trailers in the head, if the guest has not: over HTTP/1.1 others are not sent (RFC 9110, section 6.6.2).
+fn announce(head: &mut HeaderMap, trailers: &HeaderMap) {
+    let names: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+    if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
+        head.entry(TRAILER).or_insert(names);
     }
 }
 

@@ -66,6 +66,10 @@ fn message(response: OutgoingResponse, head: bool) -> Result<(Response<()>, Opti
     if status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
     }
+    if let (Some(length), true) = (announced, headers.contains_key(CONTENT_LENGTH)) {
+        // Once, however often the guest said it (RFC 9110, section 8.6).
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
     let has_content = !head && !is_bodiless(status);
     let body = response.into_body();
     match (&body, announced) {
