@@ -45,12 +45,16 @@ fn request(uri: &str) -> Request<Empty<Bytes>> {
 }
 
 /// What is answered on this connection, and in which version.
-async fn get(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, version: Version) -> (Version, String) {
+async fn get(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    version: Version,
+    scheme: &str,
+) -> (Version, String) {
     let io = TokioIo::new(stream);
     let response = if version == Version::HTTP_2 {
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
-        sender.send_request(request("http://localhost/two")).await.unwrap()
+        sender.send_request(request(&format!("{scheme}://localhost/two"))).await.unwrap()
     } else {
         let (mut sender, connection) = http1::handshake(io).await.unwrap();
         tokio::spawn(connection);
@@ -61,12 +65,34 @@ async fn get(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, versi
     (version, String::from_utf8(body.to_vec()).unwrap())
 }
 
+/// With which status a request for this target and Host is answered.
+async fn refused(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    version: Version,
+    uri: &str,
+    host: &str,
+) -> u16 {
+    let (io, request) =
+        (TokioIo::new(stream), Request::get(uri).header("host", host).body(Empty::<Bytes>::new()).unwrap());
+    let response = if version == Version::HTTP_2 {
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
+    } else {
+        // hyper's client sends a target that has a scheme in absolute-form.
+        let (mut sender, connection) = http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
+    };
+    response.status().as_u16()
+}
+
 #[tokio::test]
 async fn both_versions_are_spoken_without_tls() {
     let (address, _guard, _running) = serve(ServerOptions::default(), |server| server).await;
     for (version, greeting) in [(Version::HTTP_11, "hello from /one\n"), (Version::HTTP_2, "hello from /two\n")] {
         let stream = TcpStream::connect(address).await.unwrap();
-        assert_eq!(get(stream, version).await, (version, greeting.to_owned()));
+        assert_eq!(get(stream, version, "http").await, (version, greeting.to_owned()));
     }
 }
 
@@ -94,10 +120,23 @@ async fn both_versions_are_negotiated_with_tls() {
             .with_root_certificates(roots.clone())
             .with_no_client_auth();
         config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
-        let stream = TcpStream::connect(address).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-        let (spoken, greeting) = get(stream, version).await;
+        let config = Arc::new(config);
+        let connect = || async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            TlsConnector::from(config.clone()).connect(name, stream).await.unwrap()
+        };
+        // RFC 9110, section 7.4: a target of another scheme than the connection's is misdirected, and so is a host that
+        // is not valid refused, behind TLS as without.
+        for (uri, host, status) in [
+            ("http://localhost/", "localhost", 421),
+            ("https://u@localhost/", "localhost", 400),
+            ("https://localhost/", "u@localhost", 400),
+        ] {
+            assert_eq!(refused(connect().await, version, uri, host).await, status, "{version:?} {uri} {host}");
+        }
+        let stream = connect().await;
+        let (spoken, greeting) = get(stream, version, "https").await;
         assert_eq!(spoken, version);
         assert!(greeting.starts_with("hello from /"), "{greeting}");
     }

@@ -78,6 +78,19 @@ pub(crate) struct ServingArgs {
     #[arg(long, value_name = "N")]
     pub(crate) pre_warm: Option<usize>,
 
+    /// How many fields the head of a request may have; more are answered with 431
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_header_fields: u16,
+
+    /// How long a request target may be; a longer one is answered with 414
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "32KiB")]
+    pub(crate) max_target_bytes: ByteSize,
+
+    /// All connections come from a proxy whose word on the scheme holds: `proto` in the last element of Forwarded, or
+    /// else the scheme of the request target. Without it, another scheme than the connection's is answered with 421
+    #[arg(long)]
+    pub(crate) trusted_proxy: bool,
+
     /// How many connections there may be
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub(crate) max_connections: usize,

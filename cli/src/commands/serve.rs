@@ -46,6 +46,9 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let mut server_options = ServerOptions::default();
     server_options.drain = args.serving.drain;
     server_options.max_header_bytes = usize::try_from(args.limits.max_header_bytes.as_u64()).unwrap_or(usize::MAX);
+    server_options.max_header_fields = usize::from(args.serving.max_header_fields);
+    server_options.max_target_bytes = usize::try_from(args.serving.max_target_bytes.as_u64()).unwrap_or(usize::MAX);
+    server_options.trusted_proxy = args.serving.trusted_proxy;
     server_options.max_connections = args.serving.max_connections;
     let tls = match (&args.serving.tls_cert, &args.serving.tls_key) {
         (Some(certificate), Some(key)) => Some(tls_from_pem(certificate, key).context("--tls-cert, --tls-key")?),

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -38,6 +38,11 @@ pub(crate) fn kept(mut frame: Frame<Bytes>) -> Frame<Bytes> {
 pub(crate) fn authority<T>(request: &http::Request<T>) -> Option<Authority> {
     let host = || Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok();
     request.uri().authority().cloned().or_else(host)
+}
+
+/// How a request came: as its target says, or else, where that cannot since it has no authority, an extension.
+pub(crate) fn scheme<T>(request: &http::Request<T>) -> Scheme {
+    request.uri().scheme().or(request.extensions().get()).cloned().unwrap_or(Scheme::HTTP)
 }
 
 /// Gives on a response to a request of this method, with its body; what cannot be sent is an error code.

@@ -130,13 +130,17 @@ impl NativeSession {
         live: &mut Live,
         indices: &ProxyIndices,
         run: Run,
-        request: Request<Body>,
+        mut request: Request<Body>,
         reply: Reply,
     ) -> wasmtime::Result<()> {
         let Live { store, instance } = live;
         let proxy = indices.load(&mut *store, instance)?;
         let method = request.method().clone();
-        let scheme = if request.uri().scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
+        let scheme = if message::scheme(&request) == http::uri::Scheme::HTTPS { Scheme::Https } else { Scheme::Http };
+        if message::authority(&request).is_none() {
+            // Wasmtime has no request without one; this is how a client says that there is none (RFC 9110, section 7.2).
+            request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static(""));
+        }
         let request = store.data_mut().http().new_incoming_request(scheme, message::incoming(request))?;
         let respond =
             move |response: Result<_, wasmtime_wasi_http::p2::bindings::http::types::ErrorCode>| match response {
@@ -159,11 +163,11 @@ impl NativeSession {
         let Live { store, instance } = live;
         let method = request.method().clone();
         let service = indices.load(&mut *store, instance)?;
-        let authority = message::authority(&request);
+        let (authority, scheme) = (message::authority(&request), message::scheme(&request));
         let (mut request, received) = p3::Request::from_http(store.data_mut().http().hooks, message::incoming(request));
         // A request that names its target by its path says only in its head where it was sent, and in nothing how.
         request.authority = authority;
-        request.scheme.get_or_insert(http::uri::Scheme::HTTP);
+        request.scheme.get_or_insert(scheme);
         let serve = async |accessor: &Accessor<State>| {
             match service.handle(accessor, request).await? {
                 Err(code) => message::refuse(codes::to_core(code.into()), reply),

@@ -1,6 +1,8 @@
 //! `serving/...`: a guest behind wharf's server, as clients see it: bytes on the wire.
 
+mod edge;
 mod exchange;
+mod http2;
 mod reader;
 mod script;
 mod unfinished;
@@ -8,4 +10,4 @@ mod unfinished;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[exchange::CASES, unfinished::CASES];
+pub const CASES: &[&[Case]] = &[exchange::CASES, edge::CASES, http2::CASES, unfinished::CASES];

@@ -23,6 +23,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/inbound/hello", WIT, hello),
     Case::must("wasihttp/inbound/request-is-seen", WIT, request_is_seen),
     Case::must("wasihttp/inbound/authority-is-needed", WIT, authority),
+    Case::must("wasihttp/inbound/authority-is-none-in-http10", "RFC 9112, section 3.2", no_authority),
     Case::must("wasihttp/inbound/response-never-set", OUTPARAM, never_set),
     Case::must("wasihttp/inbound/response-set-to-an-error", OUTPARAM, error),
     Case::must("wasihttp/inbound/trap-before-the-response", OUTPARAM, trap_before),
@@ -67,6 +68,24 @@ fn authority(context: &Context) -> CaseResult {
     *bare.uri_mut() = http::Uri::from_static("/path");
     let answer = serve_with(context, &text, bare, GuestConfig::default())?.answer()?;
     check_eq!(answer.status, 400, "the status of a request that names no authority");
+    let mut hidden = request("");
+    *hidden.uri_mut() = http::Uri::from_static("http://trusted.example@evil/path");
+    let answer = serve_with(context, &text, hidden, GuestConfig::default())?.answer()?;
+    check_eq!(answer.status, 400, "the status of a request whose authority has userinfo");
+    Ok(())
+}
+
+/// HTTP/1.0 has no Host that has to be there, and an authority is an option.
+fn no_authority(context: &Context) -> CaseResult {
+    let write = r#"(call $"[method]incoming-request.authority" (local.get $request) (i32.const 0x140))
+        (i32.store8 (i32.const 0x300) (i32.add (i32.const 48) (i32.load8_u (i32.const 0x140))))
+        (call $"[method]output-stream.blocking-write-and-flush"
+            (local.get $stream) (i32.const 0x300) (i32.const 1) (i32.const 0x100))"#;
+    let mut bare = request("");
+    *bare.uri_mut() = http::Uri::from_static("/path");
+    *bare.version_mut() = http::Version::HTTP_10;
+    let answer = serve_with(context, &handler(&[RESPOND, write, FINISH]), bare, GuestConfig::default())?.answer()?;
+    check_eq!((answer.status, answer.body), (200, b"0".to_vec()), "the status, and whether there is an authority");
     Ok(())
 }
 

@@ -18,7 +18,7 @@ mod requests;
 mod responses;
 mod rules;
 mod service;
-mod serving;
+pub(crate) mod serving;
 mod stdio;
 mod streams;
 

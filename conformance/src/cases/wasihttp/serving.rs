@@ -44,7 +44,7 @@ fn answer(context: &Context, steps: &str, request: Request<Body>) -> CaseResult<
 }
 
 /// Writes the byte at 0x300 after a digit for `number` is put there.
-fn digit(number: &str) -> String {
+pub(crate) fn digit(number: &str) -> String {
     format!(
         r#"(i32.store8 (i32.const 0x300) (i32.add (i32.const 48) {number}))
         (call $"[method]output-stream.blocking-write-and-flush"
@@ -131,7 +131,7 @@ fn hosts(context: &Context) -> CaseResult {
 }
 
 /// Writes each entry of the fields in the local `$input`, as `name=value;`.
-fn write_entries() -> String {
+pub(crate) fn write_entries() -> String {
     format!(
         r#"(call $"[method]fields.entries" (local.get $input) (i32.const 0x140))
         (local.set $input (i32.load (i32.const 0x140)))
