@@ -1,8 +1,10 @@
 //! `serving/...`: a guest behind wharf's server, as clients see it: bytes on the wire.
 
 mod exchange;
+mod guests;
+mod leaving;
 
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[exchange::CASES];
+pub const CASES: &[&[Case]] = &[exchange::CASES, leaving::CASES];
