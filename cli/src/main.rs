@@ -12,6 +12,7 @@ mod console;
 mod descriptors;
 mod exit;
 mod logging;
+mod memory;
 mod output;
 mod progress;
 mod signals;

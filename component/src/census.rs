@@ -103,16 +103,22 @@ pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
             Payload::ComponentInstanceSection(section) => {
                 for instance in section {
                     let ComponentInstance::Instantiate { component_index, .. } = instance? else { continue };
+                    let inside = scopes.iter().flatten().count() > 1;
                     let scope = current(&mut scopes)?;
                     let known = *scope
                         .components
                         .get(component_index as usize)
                         .ok_or_else(|| internal("a component index is out of range"))?;
                     let count = known.ok_or_else(|| {
-                        unsupported(
-                            Feature::FirstClassComponents,
-                            format!("component {component_index}, which is instantiated, is not defined in place"),
-                        )
+                        if inside {
+                            let item =
+                                format!("one inside instantiates component {component_index} of its own, an argument");
+                            unsupported(Feature::ComponentArguments, item)
+                        } else {
+                            let item =
+                                format!("it instantiates component {component_index}, which comes from an import");
+                            unsupported(Feature::FirstClassComponents, item)
+                        }
                     })?;
                     scope.add(count, options)?;
                 }

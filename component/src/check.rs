@@ -17,7 +17,7 @@ pub(crate) const PORTABLE: WasmFeatures =
 pub(crate) const COMPONENT: WasmFeatures = PORTABLE.union(WasmFeatures::COMPONENT_MODEL);
 
 /// Features that have a name of their own in a refusal.
-const NAMED: [(WasmFeatures, Feature); 6] = [
+const NAMED: [(WasmFeatures, Feature); 8] = [
     (
         WasmFeatures::CM_ASYNC
             .union(WasmFeatures::CM_ASYNC_STACKFUL)
@@ -30,8 +30,16 @@ const NAMED: [(WasmFeatures, Feature); 6] = [
     (WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS), Feature::Exceptions),
     (WasmFeatures::MEMORY64.union(WasmFeatures::CM64), Feature::Memory64),
     (WasmFeatures::TAIL_CALL, Feature::TailCalls),
+    (WasmFeatures::CM_FIXED_LENGTH_LISTS, Feature::FixedLengthLists),
+    (WasmFeatures::CM_MAP, Feature::Maps),
     (WasmFeatures::THREADS.union(WasmFeatures::SHARED_EVERYTHING_THREADS), Feature::Threads),
 ];
+
+/// What no release of the component model has: a component that is valid only with these is not valid.
+const DRAFTS: WasmFeatures = WasmFeatures::CM_VALUES
+    .union(WasmFeatures::CM_NESTED_NAMES)
+    .union(WasmFeatures::CM_IMPLEMENTS)
+    .union(WasmFeatures::CM_CANON_NAMES);
 
 /// Refuses what is no component, too large, invalid, or in need of more than [`COMPONENT`].
 pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
@@ -58,8 +66,8 @@ pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
 
 fn validate(wasm: &[u8]) -> Result<()> {
     let Err(error) = Validator::new_with_features(COMPONENT).validate_all(wasm) else { return Ok(()) };
-    // Valid with everything switched on means that it is a feature that is missing, not a byte that is wrong.
-    if !valid(wasm, WasmFeatures::all()) {
+    // Valid with everything switched on that there is means that it is a feature that is missing, not a byte that is wrong.
+    if !valid(wasm, WasmFeatures::all().difference(DRAFTS)) {
         let message = error.message();
         let truncated = if message.contains("unexpected end") { "the file is truncated: " } else { "" };
         let offset = u64::try_from(error.offset()).unwrap_or(u64::MAX);

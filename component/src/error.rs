@@ -22,6 +22,12 @@ pub enum Feature {
     CoreModules,
     /// A component that is imported, exported or passed along instead of being instantiated where it is defined.
     FirstClassComponents,
+    /// A component that is given to another one as an argument, which instantiates it.
+    ComponentArguments,
+    /// Lists of a fixed length.
+    FixedLengthLists,
+    /// Maps.
+    Maps,
     /// Several of the above, or none that has a name here.
     Other,
 }
@@ -38,6 +44,9 @@ impl Feature {
             Feature::Threads => "threads",
             Feature::CoreModules => "core modules as imports or exports",
             Feature::FirstClassComponents => "components as imports or exports",
+            Feature::ComponentArguments => "components as arguments of components inside",
+            Feature::FixedLengthLists => "lists of a fixed length",
+            Feature::Maps => "maps",
             Feature::Other => "a feature outside the portable set",
         }
     }
@@ -52,6 +61,8 @@ impl Feature {
             | Feature::TailCalls
             | Feature::Threads
             | Feature::Other => "build it for WebAssembly 2.0, without that feature",
+            Feature::FixedLengthLists | Feature::Maps => "use the types of WASI 0.2 in its interfaces",
+            Feature::ComponentArguments => "compose it so that each component is instantiated where it is defined",
             Feature::CoreModules | Feature::FirstClassComponents => "compose it so that all it needs is inside",
         }
     }

@@ -1,5 +1,5 @@
 //! Damages components at random, the same way each time: nothing panics, nothing valid becomes invalid. What becomes of composed
-//! ones when they run, `cli/tests/composed_mutation.rs` shows.
+//! ones when they run, `cli/tests/all/composed_mutation.rs` shows.
 
 use wharf_component::{FlattenError, FlattenOptions, flatten};
 

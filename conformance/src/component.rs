@@ -11,7 +11,7 @@ use std::sync::Arc;
 use wasmparser::{ExternalKind, FuncType, Parser, Payload, TypeRef, ValType};
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::Body;
-use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, Result, Stop};
+use wharf_core::{Budget, Error, GuestConfig, HostedGuest, HostedSession, Kind, Result, Stop};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -22,7 +22,7 @@ use crate::seam::assemble;
 const VERSION: &str = "0.2.12";
 
 /// The packages, each behind those that it uses.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 8] = [
     ("io.wit", include_str!("../../core/wit/io.wit")),
     ("clocks.wit", include_str!("../../core/wit/clocks.wit")),
     ("random.wit", include_str!("../../core/wit/random.wit")),
@@ -30,6 +30,7 @@ const PACKAGES: [(&str, &str); 7] = [
     ("sockets.wit", include_str!("../../core/wit/sockets.wit")),
     ("cli.wit", include_str!("../../core/wit/cli.wit")),
     ("http.wit", include_str!("../../core/wit/http.wit")),
+    ("logging.wit", include_str!("../../core/wit/logging.wit")),
 ];
 
 /// What lets a host see a probe's memory: the list's address and length are put where no probe has anything.
@@ -99,8 +100,11 @@ pub(crate) fn of_module(text: &str) -> CaseResult<(Vec<u8>, HashMap<String, Stri
 
 fn encode(mut module: Vec<u8>, wit: &str, encoding: StringEncoding) -> CaseResult<Vec<u8>> {
     let mut resolve = Resolve { all_features: true, ..Resolve::default() };
+    // What has no release is published under its draft's version, and imported without one as well.
+    let unversioned = wit.lines().any(|line| line.starts_with("import ") && !line.contains('@'));
     for (name, text) in PACKAGES {
-        resolve.push_str(name, text).map_err(|error| Unmet::harness(format!("{error:#}")))?;
+        let text = if unversioned { text.replace("@0.1.0-draft", "") } else { text.to_owned() };
+        resolve.push_str(name, &text).map_err(|error| Unmet::harness(format!("{error:#}")))?;
     }
     let wrong = |error| Unmet::harness(format!("the probe is no component: {error:#}\n{wit}"));
     let world = format!("package wharf:probe;\nworld probe {{\n{wit}}}\n");
@@ -212,5 +216,9 @@ impl HostedSession for Started {
 
     fn open_handles(&mut self) -> usize {
         self.session.open_handles()
+    }
+
+    fn budget(&self) -> Budget {
+        self.session.budget()
     }
 }

@@ -1,5 +1,6 @@
 //! The suite as a test binary: `cargo test` runs it, and its filters, `--list` and `--exact` work as usual.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,8 @@ use crate::runner::{Options, Subject, execute};
 /// Names the backends that must take part, comma-separated; one that is not registered is an error.
 pub const BACKENDS_VARIABLE: &str = "WHARF_CONFORMANCE_BACKENDS";
 
-/// A directory to write `conformance.json`, `.xml`, `.md` and `.html` to.
+/// A directory to write `conformance.json`, `.xml`, `.md` and `.html` to. What cargo runs writes to a directory in it that is
+/// named as the package, so that `cargo test --workspace` keeps what each package that runs the suite reports.
 pub const REPORT_VARIABLE: &str = "WHARF_CONFORMANCE_REPORT";
 
 /// Runs the suite on `subjects` as a test binary does, reading the process's arguments.
@@ -64,8 +66,10 @@ pub fn main(subjects: impl IntoIterator<Item = Subject>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(directory) = std::env::var_os(REPORT_VARIABLE) {
+        let mut directory = PathBuf::from(directory);
+        directory.extend(std::env::var_os("CARGO_PKG_NAME"));
         let columns = std::mem::take(&mut *columns.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Err(error) = Report::new(columns).write_to(directory.as_ref()) {
+        if let Err(error) = Report::new(columns).write_to(&directory) {
             eprintln!("error: {error}");
             return Exit::Harness.into();
         }

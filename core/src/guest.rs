@@ -10,7 +10,9 @@ use crate::abi::composed::Composed;
 use crate::abi::preview1::{Wasi, WasiConfig};
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::http::Reply;
+use crate::budget::{Budget, TotalMemory};
 use crate::error::{Error, Kind, Result};
+use crate::growth::{Growth, Space};
 use crate::http::{Body, Outbound};
 use crate::imports::{Import, Imports, Stop};
 use crate::inspect::{self, COMMAND_EXPORT, INITIALIZE_EXPORT, Inspection};
@@ -46,6 +48,10 @@ pub struct Guest {
     /// Whether it is a reactor of WASI 0.2 with an initialiser.
     initializes: bool,
     composed: Option<Arc<Composed>>,
+    /// Its memories and tables, and what an instance may take.
+    spaces: Arc<[Space]>,
+    max_memory: u64,
+    total_memory: Option<TotalMemory>,
     /// The backend's name, if it cannot interrupt a guest.
     uninterruptible: Option<&'static str>,
 }
@@ -80,7 +86,7 @@ impl Guest {
             let binding = link::bind(import).map_err(|status| Error::new(Kind::Internal, status.to_string()))?;
             Ok(binding.called_by(composed.and_then(|composed| composed.caller(index))))
         };
-        let bindings = prepared.imports().iter().enumerate().map(bind).collect::<Result<Arc<[Binding]>>>()?;
+        let bindings = prepared.own_imports().iter().enumerate().map(bind).collect::<Result<Arc<[Binding]>>>()?;
         check_memories(&bindings, prepared.exports())?;
         check_reallocs(&bindings, prepared.exports())?;
         let module = match &options.cache {
@@ -98,6 +104,9 @@ impl Guest {
             has_start: prepared.has_start(),
             initializes: inspect::initializes(prepared.exports()),
             composed: composed.cloned(),
+            spaces: prepared.spaces().clone(),
+            max_memory: options.max_memory,
+            total_memory: options.total_memory.clone(),
             uninterruptible: (!info.can(Capability::Interrupt)).then_some(info.name),
         })
     }
@@ -116,20 +125,24 @@ impl Guest {
     ///
     /// # Errors
     /// The [`Stop`] that ended the start function, or why there is no instance: [`Kind::Unsupported`] for a time limit
-    /// on a backend without [`Capability::Interrupt`].
+    /// on a backend without [`Capability::Interrupt`], [`Kind::Limit`] if other instances have taken
+    /// [`LoadOptions::total_memory`].
     pub fn start(&self, config: GuestConfig) -> Result<Session, Stop> {
         check_timeout(self.uninterruptible, config.timeout)?;
         let run = Run::new(config.cancel);
         run.set_deadline(deadline(config.timeout));
         // Limits count for each guest, whatever the embedder's other guests do with the same configuration.
         let outbound = config.outbound.map(|outbound| outbound.for_guest());
+        let budget = Budget::within(self.max_memory, self.total_memory.clone());
+        let growth = Growth::new(&self.spaces, &budget)?;
         let linked = Arc::new(Linked {
             bindings: self.bindings.clone(),
-            host: Host::new(&config.wasi, outbound.clone(), run.clone(), self.composed.clone()),
-            http: RwLock::new(link::http(outbound, &run)),
-            wasi: RwLock::new(Wasi::new(config.wasi.clone(), run.clone())),
+            host: Host::new(&config.wasi, outbound.clone(), run.clone(), self.composed.clone(), budget.clone()),
+            http: RwLock::new(link::http(outbound, &run, &budget)),
+            wasi: RwLock::new(Wasi::new(config.wasi.clone(), run.clone()).bounded(&budget)),
+            budget,
         });
-        let imports = Arc::new(Imports::new(self.imports.clone(), linked.clone()));
+        let imports = Arc::new(Imports::bounded(self.imports.clone(), linked.clone(), growth));
         let instance = self.module.instantiate(imports.clone())?;
         let watch = Some(Watch::start(&run, instance.interrupt()));
         let mut session = Session {
@@ -154,24 +167,14 @@ impl Guest {
         Ok(session)
     }
 
-    /// Runs the guest as a command and returns its exit code: `_start`, or else `wasi:cli/run`, or the function `invoke`,
-    /// which must take no parameters.
+    /// Runs the guest as a command and returns its exit code: `_start`, or else `wasi:cli/run`, or else the function with
+    /// the empty name; or the function `invoke`. It must take no parameters.
     ///
     /// # Errors
     /// [`Kind::Guest`] if there is no such function, else the error that ended the guest: [`Kind::Trap`],
     /// [`Kind::Timeout`], [`Kind::Cancelled`] and so on.
     pub fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
-        let export = invoke.or_else(|| inspect::command(&self.exports)).unwrap_or(COMMAND_EXPORT);
-        let ty = function(&self.exports, export)?;
-        if !ty.params.is_empty() {
-            return Err(Error::new(
-                Kind::Guest,
-                format!(
-                    "the function `{export}` takes {} parameters; only one that takes none can be run",
-                    ty.params.len()
-                ),
-            ));
-        }
+        let export = to_run(&self.exports, invoke)?;
         let lifted = Lifted::of(&self.exports, export)?;
         let ended = self.start(config).and_then(|mut session| {
             let results = session.call(export, &[])?;
@@ -303,6 +306,11 @@ impl Session {
         self.linked.host.open_handles()
     }
 
+    /// What it takes: its memories, its tables, and what the host keeps for it.
+    pub fn budget(&self) -> &Budget {
+        &self.linked.budget
+    }
+
     /// The guest's memory, if it exports one.
     pub fn memory(&mut self) -> Option<&mut [u8]> {
         self.instance.memory()
@@ -422,6 +430,20 @@ fn check_reallocs(bindings: &[Binding], exports: &[Export]) -> Result<()> {
     Ok(())
 }
 
+/// The export that is run: `invoke`, or else the one that a command has.
+///
+/// # Errors
+/// [`Kind::Guest`] if there is none, or it takes parameters.
+pub(crate) fn to_run<'a>(exports: &'a [Export], invoke: Option<&'a str>) -> Result<&'a str> {
+    let export = invoke.or_else(|| inspect::command(exports)).unwrap_or(COMMAND_EXPORT);
+    let params = function(exports, export)?.params.len();
+    if params > 0 {
+        let message = format!("the function `{export}` takes {params} parameters; only one that takes none can be run");
+        return Err(Error::new(Kind::Guest, message));
+    }
+    Ok(export)
+}
+
 fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {
     let export = exports.iter().find(|export| export.name == name);
     match export.map(|export| &export.ty) {
@@ -431,7 +453,7 @@ fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {
             let callable: Vec<&str> = exports
                 .iter()
                 .filter(|export| matches!(export.ty, ExportType::Function(_)))
-                .map(|export| export.name.as_str())
+                .map(|export| if export.name.is_empty() { "``" } else { export.name.as_str() })
                 .take(8)
                 .collect();
             let advice = match callable.as_slice() {

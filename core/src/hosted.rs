@@ -1,6 +1,7 @@
 //! A loaded guest, whichever host it runs on: wharf's own, or the one that an engine brings for components.
 
 use crate::abi::wasi02::http::Reply;
+use crate::budget::Budget;
 use crate::error::{Error, Kind, Result};
 use crate::guest::{Guest, GuestConfig, Session};
 use crate::http::Body;
@@ -82,6 +83,9 @@ pub trait HostedSession: Send {
 
     /// How many handles of WASI 0.2 it has open.
     fn open_handles(&mut self) -> usize;
+
+    /// What it takes: its memories, its tables, and what the host keeps for it.
+    fn budget(&self) -> Budget;
 }
 
 impl<S: HostedSession + ?Sized> HostedSession for Box<S> {
@@ -119,6 +123,10 @@ impl<S: HostedSession + ?Sized> HostedSession for Box<S> {
 
     fn open_handles(&mut self) -> usize {
         (**self).open_handles()
+    }
+
+    fn budget(&self) -> Budget {
+        (**self).budget()
     }
 }
 
@@ -163,5 +171,9 @@ impl HostedSession for Session {
 
     fn open_handles(&mut self) -> usize {
         Session::open_handles(self)
+    }
+
+    fn budget(&self) -> Budget {
+        Session::budget(self).clone()
     }
 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Kind};
+use crate::growth::{self, Growth};
 use crate::meter::Hosts;
 use crate::seam::{Caller, FuncType};
 
@@ -66,15 +67,26 @@ enum Behind {
     Calls {
         calls: Box<dyn Calls>,
         stopped: Mutex<Option<Stop>>,
+        /// What the guest's memories and tables take.
+        growth: Growth,
+        /// The import by which it asks for more, if it does.
+        guard: Option<usize>,
     },
     /// Another [`Imports`], which also has the reason for a halt, and the check of a metered guest.
     Meter(Hosts),
 }
 
 impl Imports {
-    /// Joins signatures, in import order, to the functions with the same indices.
+    /// Joins signatures, in import order, to the functions with the same indices. What the guest's memories and tables
+    /// take together is not bounded.
     pub fn new(types: Arc<[Import]>, calls: impl Calls + 'static) -> Self {
-        Imports { types, behind: Behind::Calls { calls: Box::new(calls), stopped: Mutex::new(None) } }
+        Self::bounded(types, calls, Growth::default())
+    }
+
+    /// The same for a guest whose memories and tables are charged.
+    pub(crate) fn bounded(types: Arc<[Import]>, calls: impl Calls + 'static, growth: Growth) -> Self {
+        let guard = types.len().checked_sub(1).filter(|last| types[*last] == growth::import());
+        Imports { types, behind: Behind::Calls { calls: Box::new(calls), stopped: Mutex::new(None), growth, guard } }
     }
 
     /// The imports of a metered guest.
@@ -96,7 +108,11 @@ impl Imports {
     /// [`Halt`]: trap now; the guest must not run on.
     pub fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Halt> {
         let (calls, stopped) = match &self.behind {
-            Behind::Calls { calls, stopped } => (calls, stopped),
+            Behind::Calls { growth, guard, .. } if *guard == Some(index) => {
+                growth.ask(slots);
+                return Ok(());
+            }
+            Behind::Calls { calls, stopped, .. } => (calls, stopped),
             Behind::Meter(hosts) => return hosts.call(index, caller, slots),
         };
         let result = catch_unwind(AssertUnwindSafe(|| calls.call(index, caller, slots)));

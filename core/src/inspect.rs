@@ -14,6 +14,9 @@ use crate::seam::{FuncType, ValType};
 /// The export that a command is started by.
 pub const COMMAND_EXPORT: &str = "_start";
 
+/// The export that a reactor has by default.
+const DEFAULT_EXPORT: &str = "";
+
 /// The export that initialises a reactor.
 pub(crate) const INITIALIZE_EXPORT: &str = "_initialize";
 
@@ -27,11 +30,14 @@ fn of_interface<'a>(exports: &'a [Export], interface: &str, function: &str, ty: 
     })
 }
 
-/// The export by which a command is started: `_start`, or `wasi:cli/run` of WASI 0.2.
+/// The export by which a command is started: `_start`, or `wasi:cli/run` of WASI 0.2, or else the one whose name is
+/// empty, which reactors have by default.
 pub(crate) fn command(exports: &[Export]) -> Option<&str> {
-    let start = exports.iter().find(|e| e.name == COMMAND_EXPORT && matches!(e.ty, ExportType::Function(_)));
+    let function = |name| exports.iter().find(move |e| e.name == name && matches!(e.ty, ExportType::Function(_)));
     let run = FuncType { params: vec![], results: vec![ValType::I32] };
-    start.map(|export| export.name.as_str()).or_else(|| of_interface(exports, "wasi:cli/run", "run", &run))
+    let start = function(COMMAND_EXPORT).map(|export| export.name.as_str());
+    let default = || function(DEFAULT_EXPORT).map(|export| export.name.as_str());
+    start.or_else(|| of_interface(exports, "wasi:cli/run", "run", &run)).or_else(default)
 }
 
 /// The export that answers requests: `wasi:http/incoming-handler` of WASI 0.2.
@@ -69,7 +75,7 @@ impl Inspection {
 
     /// The same for a module that is prepared already.
     pub fn of_prepared(prepared: &Prepared) -> Self {
-        let imports = prepared.imports().iter().map(|import| (import.clone(), link::status(import))).collect();
+        let imports = prepared.own_imports().iter().map(|import| (import.clone(), link::status(import))).collect();
         Inspection { imports, exports: prepared.exports().to_vec() }
     }
 
@@ -84,7 +90,7 @@ impl Inspection {
             .collect()
     }
 
-    /// Whether it is a command: it exports `_start`, or `wasi:cli/run` of WASI 0.2.
+    /// Whether it is a command: it exports `_start`, `wasi:cli/run` of WASI 0.2, or a function with the empty name.
     pub fn is_command(&self) -> bool {
         command(&self.exports).is_some()
     }

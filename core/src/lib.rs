@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+mod budget;
 mod cache;
 mod cpu;
 mod error;
+mod growth;
 mod guest;
 mod hosted;
 pub mod http;
@@ -14,6 +16,7 @@ mod inspect;
 mod limits;
 mod link;
 mod memory;
+pub mod message;
 pub mod meter;
 mod prepare;
 mod run;
@@ -22,6 +25,7 @@ mod slots;
 mod watch;
 mod worker;
 
+pub use budget::{Budget, Charge, Exceeded, TotalMemory};
 pub use cache::{CacheKey, CodeCache};
 pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};
@@ -33,7 +37,7 @@ pub use limits::LoadOptions;
 pub use link::{Abi, Status};
 pub use memory::{Memory, MemoryError};
 pub use prepare::{Export, ExportType, Prepared};
-pub use run::{Run, io};
+pub use run::{Kept, Run, io};
 pub use seam::{
     Backend, BackendInfo, Caller, Capability, FuncType, Instance, Interrupt, Module, START_EXPORT, Trap, TrapCode,
     ValType,

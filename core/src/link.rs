@@ -7,6 +7,7 @@ use crate::abi::composed::{self, Intrinsic};
 use crate::abi::preview1::WasiConfig;
 use crate::abi::wasi02::options::{self, Options};
 use crate::abi::{Function, experimental, preview1, wasi02};
+use crate::budget::Budget;
 use crate::http::Outbound;
 use crate::imports::{Calls, Import, Stop};
 use crate::run::Run;
@@ -159,8 +160,8 @@ const WASIX: &str = "WASIX is an extension of one engine, and wharf hosts what r
                      wasm32-wasip1, with sockets of preview 1 or of WasmEdge";
 
 /// A prerelease of 0.2 or another minor version has other interfaces under the same names.
-const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and later releases of 0.2; rebuild the guest with \
-                             bindings of such a release";
+const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and later releases of 0.2, and the draft of \
+                             `wasi:logging`; rebuild the guest with bindings of such a release";
 
 /// Finds the host function for `import`, or why there is none.
 pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
@@ -187,7 +188,7 @@ pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
             let (interface, version) = options::split_version(module);
             let (name, options) = options::parse(&import.name).map_err(|reason| Status::Refused { reason })?;
             let mut of_interface = wasi02::functions().filter(|f| f.interface == interface).peekable();
-            if of_interface.peek().is_some() && !version.is_some_and(options::compatible) {
+            if of_interface.peek().is_some() && !options::hosts(interface, version) {
                 return Err(Status::Refused { reason: OTHER_VERSION });
             }
             let found = of_interface.find(|f| f.name == name).ok_or_else(unknown)?;
@@ -229,6 +230,8 @@ pub(crate) struct Linked {
     pub(crate) http: RwLock<experimental::Http>,
     pub(crate) wasi: RwLock<preview1::Wasi>,
     pub(crate) host: wasi02::Host,
+    /// What the guest takes, and may.
+    pub(crate) budget: Budget,
 }
 
 /// What stands behind a lock that is only ever written to between calls of the guest.
@@ -246,15 +249,15 @@ impl Linked {
     /// Grants the guest something else.
     pub(crate) fn renew(&self, wasi: WasiConfig, outbound: Option<Outbound>, run: &Run) {
         self.host.renew(&wasi, outbound.clone());
-        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http(outbound, run);
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http(outbound, run, &self.budget);
         self.wasi.write().unwrap_or_else(PoisonError::into_inner).renew(wasi);
     }
 }
 
 /// `wasi_experimental_http` for a guest with these grants.
-pub(crate) fn http(outbound: Option<Outbound>, run: &Run) -> experimental::Http {
+pub(crate) fn http(outbound: Option<Outbound>, run: &Run, budget: &Budget) -> experimental::Http {
     match outbound {
-        Some(outbound) => experimental::Http::new(outbound, run.clone()),
+        Some(outbound) => experimental::Http::new(outbound, run.clone()).bounded(budget),
         None => experimental::Http::deny_all(run.clone()),
     }
 }

@@ -1,8 +1,9 @@
 //! Makes a guest's module ready for any engine: validated, capped, and rewritten so that core stays in charge.
 //!
-//! Four rewrites, each of which would otherwise be work for every adapter:
-//! - the memory's maximum is lowered to the embedder's cap, so `memory.grow` fails there on every engine;
+//! Five rewrites, each of which would otherwise be work for every adapter:
+//! - the maximum of each memory is lowered to the embedder's cap, so `memory.grow` fails there on every engine;
 //! - the same for tables;
+//! - where either grows, the host is asked first: what is in all of them counts together (`growth`);
 //! - the start section becomes the export [`START_EXPORT`], so that it runs under the deadline and finds its memory;
 //! - imports that have the same name, and differ in their signatures, get names of their own.
 
@@ -15,6 +16,7 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures
 
 use crate::abi::composed::Composed;
 use crate::error::{Error, Kind, Result};
+use crate::growth::{self, PAGE, Space};
 use crate::imports::Import;
 use crate::limits::LoadOptions;
 use crate::meter::RESERVED;
@@ -25,8 +27,6 @@ pub(crate) const PORTABLE: WasmFeatures = WasmFeatures::WASM2;
 
 /// The same with several memories, which composed components have, and which an engine may lack.
 pub(crate) const ADMITTED: WasmFeatures = PORTABLE.union(WasmFeatures::MULTI_MEMORY);
-
-const PAGE: u64 = 65_536;
 
 /// One export of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,10 @@ pub struct Prepared {
     has_start: bool,
     /// How many memories it has.
     memories: u32,
+    /// Its memories, then its tables.
+    spaces: Arc<[Space]>,
+    /// Whether its last import is the question of [`growth`].
+    guarded: bool,
     composed: Option<Arc<Composed>>,
 }
 
@@ -73,13 +77,17 @@ impl Prepared {
     /// # Errors
     /// - [`Kind::Guest`]: not WebAssembly, truncated or invalid (the offset is named);
     /// - [`Kind::Unsupported`]: a component, a feature outside WebAssembly 2.0, an import that is no function;
-    /// - [`Kind::Limit`]: larger than `options` allow.
+    /// - [`Kind::Limit`]: larger than `options` allow, as a whole, in a function, or in its memories and tables.
     pub fn new(wasm: &[u8], options: &LoadOptions) -> Result<Self> {
         check_header(wasm, options)?;
         validate(wasm)?;
         let read = Read::of(wasm)?;
+        check_functions(&read, options.max_function_bytes)?;
         let original = wasm;
-        let (wasm, has_start) = rewrite(wasm, options, read.memories)?;
+        let Rewritten { wasm, has_start, spaces } = rewrite(wasm, options)?;
+        check_spaces(&spaces, options.max_memory)?;
+        let guarded = growth::guard(&wasm).map_err(|e| internal(&e.to_string()))?;
+        let (wasm, guarded) = guarded.map_or((wasm, false), |wasm| (wasm, true));
         debug_assert!(Validator::new_with_features(ADMITTED).validate_all(&wasm).is_ok());
         let mut exports = read.exports;
         // A component that was flattened brings its start function as this export already.
@@ -89,8 +97,9 @@ impl Prepared {
         }
         let has_start = has_start || own_start.is_some();
         let composed = Composed::read(original, &read.imports, &exports)?.map(Arc::new);
-        let (imports, exports) = (read.imports.into(), exports.into());
-        Ok(Prepared { wasm, imports, exports, has_start, memories: read.memories, composed })
+        let imports = read.imports.into_iter().chain(guarded.then(growth::import)).collect();
+        let (exports, spaces) = (exports.into(), spaces.into());
+        Ok(Prepared { wasm, imports, exports, has_start, memories: read.memories, spaces, guarded, composed })
     }
 
     /// How many memories it has. More than one need an engine with
@@ -109,14 +118,33 @@ impl Prepared {
         &self.wasm
     }
 
-    /// The functions it imports, in order.
+    /// The functions that the rewritten module imports, in order: the guest's own and, where it grows a memory or a table,
+    /// one more that [`Imports`](crate::Imports) answers by itself.
     pub fn imports(&self) -> &Arc<[Import]> {
         &self.imports
+    }
+
+    /// The functions that the guest imports, in order.
+    pub(crate) fn own_imports(&self) -> &[Import] {
+        &self.imports[..self.imports.len() - usize::from(self.guarded)]
+    }
+
+    /// Its memories, then its tables.
+    pub(crate) fn spaces(&self) -> &Arc<[Space]> {
+        &self.spaces
     }
 
     /// What it exports, [`START_EXPORT`] not included.
     pub fn exports(&self) -> &Arc<[Export]> {
         &self.exports
+    }
+
+    /// Whether [`Guest::run`](crate::Guest::run) would find what it runs: to be asked before a long compilation.
+    ///
+    /// # Errors
+    /// What `Guest::run` reports.
+    pub fn check_run(&self, invoke: Option<&str>) -> Result<()> {
+        crate::guest::to_run(&self.exports, invoke).map(drop)
     }
 
     /// Whether it exports [`START_EXPORT`].
@@ -175,6 +203,8 @@ struct Read {
     imports: Vec<Import>,
     exports: Vec<Export>,
     memories: u32,
+    /// The largest function: its index and how many bytes its body has.
+    largest: Option<(u32, u64)>,
 }
 
 impl Read {
@@ -182,7 +212,8 @@ impl Read {
     fn of(wasm: &[u8]) -> Result<Self> {
         let mut types: Vec<Option<FuncType>> = Vec::new();
         let mut functions: Vec<u32> = Vec::new();
-        let mut read = Read { imports: Vec::new(), exports: Vec::new(), memories: 0 };
+        let mut read = Read { imports: Vec::new(), exports: Vec::new(), memories: 0, largest: None };
+        let mut defined = 0;
         for payload in Parser::new(0).parse_all(wasm) {
             match payload.map_err(malformed)? {
                 Payload::TypeSection(section) => {
@@ -213,6 +244,13 @@ impl Read {
                     }
                 }
                 Payload::MemorySection(section) => read.memories = section.count(),
+                Payload::CodeSectionEntry(body) => {
+                    let bytes = body.range().len() as u64;
+                    if read.largest.is_none_or(|(_, largest)| bytes > largest) {
+                        read.largest = Some((read.imports.len() as u32 + defined, bytes));
+                    }
+                    defined += 1;
+                }
                 Payload::FunctionSection(section) => {
                     for index in section {
                         functions.push(index.map_err(malformed)?);
@@ -270,14 +308,51 @@ fn func_type(ty: &wasmparser::FuncType) -> Option<FuncType> {
     })
 }
 
+/// Refuses a function that would keep a compiler too long.
+fn check_functions(read: &Read, limit: u64) -> Result<()> {
+    match read.largest {
+        Some((index, bytes)) if bytes > limit => {
+            let message = format!(
+                "function {index} of the module has {bytes} bytes; at most {limit} are allowed: build the guest so that \
+                 less becomes one function, or raise the limit `max-function-size`"
+            );
+            Err(Error::new(Kind::Limit, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A module whose maxima are lowered, and which has no start section any more.
+struct Rewritten {
+    wasm: Vec<u8>,
+    has_start: bool,
+    /// Its memories, then its tables.
+    spaces: Vec<Space>,
+}
+
+/// Refuses what takes more than a guest may have before it runs at all.
+fn check_spaces(spaces: &[Space], cap: u64) -> Result<()> {
+    let initial = spaces.iter().fold(0, |sum: u64, space| sum.saturating_add(space.initial()));
+    if initial > cap {
+        let message = format!(
+            "the module's memories and tables start with {initial} bytes together; at most {cap} are allowed: raise the \
+             limit `max-memory`"
+        );
+        return Err(Error::new(Kind::Limit, message));
+    }
+    Ok(())
+}
+
 /// Lowers maxima and turns the start section into an export. Every other section is copied as it stands.
-fn rewrite(wasm: &[u8], options: &LoadOptions, memories: u32) -> Result<(Vec<u8>, bool)> {
+fn rewrite(wasm: &[u8], options: &LoadOptions) -> Result<Rewritten> {
     let start = Parser::new(0).parse_all(wasm).find_map(|payload| match payload {
         Ok(Payload::StartSection { func, .. }) => Some(func),
         _ => None,
     });
     let mut module = wasm_encoder::Module::new();
     let mut exports_seen = false;
+    // The tables of a module stand before its memories.
+    let (mut memory_spaces, mut table_spaces) = (Vec::new(), Vec::new());
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(malformed)?;
         match &payload {
@@ -295,10 +370,10 @@ fn rewrite(wasm: &[u8], options: &LoadOptions, memories: u32) -> Result<(Vec<u8>
                 module.section(&imports(section)?);
             }
             Payload::MemorySection(section) => {
-                module.section(&self::memories(section, options.max_memory / u64::from(memories.max(1)))?);
+                module.section(&memories(section, options.max_memory, &mut memory_spaces)?);
             }
             Payload::TableSection(section) => {
-                module.section(&tables(section, options.max_table_elements)?);
+                module.section(&tables(section, options.max_table_elements, &mut table_spaces)?);
             }
             other => {
                 if let Some((id, range)) = other.as_section() {
@@ -308,7 +383,8 @@ fn rewrite(wasm: &[u8], options: &LoadOptions, memories: u32) -> Result<(Vec<u8>
             }
         }
     }
-    Ok((module.finish(), start.is_some()))
+    memory_spaces.append(&mut table_spaces);
+    Ok(Rewritten { wasm: module.finish(), has_start: start.is_some(), spaces: memory_spaces })
 }
 
 /// An import of the same name as an earlier one, such as a function that exists with several signatures, gets a name of
@@ -349,8 +425,8 @@ fn exports(section: Option<&wasmparser::ExportSectionReader<'_>>, start: Option<
     Ok(out)
 }
 
-/// The memories, each with no more than `cap` bytes. What a guest may have it has in all of them together.
-fn memories(section: &wasmparser::MemorySectionReader<'_>, cap: u64) -> Result<MemorySection> {
+/// The memories, each with no more than `cap` bytes.
+fn memories(section: &wasmparser::MemorySectionReader<'_>, cap: u64, spaces: &mut Vec<Space>) -> Result<MemorySection> {
     let mut out = MemorySection::new();
     for memory in section.clone() {
         let memory = memory.map_err(malformed)?;
@@ -365,13 +441,15 @@ fn memories(section: &wasmparser::MemorySectionReader<'_>, cap: u64) -> Result<M
             ));
         }
         let mut ty = RoundtripReencoder.memory_type(memory).map_err(|e| internal(&e.to_string()))?;
-        ty.maximum = Some(memory.maximum.unwrap_or(PAGE).min(pages).min(PAGE));
+        let maximum = memory.maximum.unwrap_or(PAGE).min(pages).min(PAGE);
+        ty.maximum = Some(maximum);
+        spaces.push(Space::memory(memory.initial, maximum));
         out.memory(ty);
     }
     Ok(out)
 }
 
-fn tables(section: &wasmparser::TableSectionReader<'_>, cap: u64) -> Result<TableSection> {
+fn tables(section: &wasmparser::TableSectionReader<'_>, cap: u64, spaces: &mut Vec<Space>) -> Result<TableSection> {
     let mut out = TableSection::new();
     for table in section.clone() {
         let table = table.map_err(malformed)?;
@@ -381,7 +459,9 @@ fn tables(section: &wasmparser::TableSectionReader<'_>, cap: u64) -> Result<Tabl
                 format!("the module starts with a table of {} elements; at most {cap} are allowed", table.ty.initial),
             ));
         }
-        let maximum = Some(table.ty.maximum.unwrap_or(cap).min(cap));
+        let maximum = table.ty.maximum.unwrap_or(cap).min(cap);
+        spaces.push(Space::table(table.ty.initial, maximum));
+        let maximum = Some(maximum);
         let ty = RoundtripReencoder.table_type(table.ty).map_err(|e| internal(&e.to_string()))?;
         let ty = TableType { maximum, ..ty };
         match table.init {

@@ -7,11 +7,13 @@
 //! threads of wharf's own ([`io`]). Sockets of a guest are the exception: the guest's thread waits for them itself, in
 //! the operating system ([`Run::wait_fds`]), so that no other thread has to wake up for each of their events.
 
+use std::fmt;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -46,16 +48,30 @@ pub fn io() -> Handle {
 #[derive(Debug, Clone, Default)]
 pub struct Run(Arc<Mutex<Time>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Time {
     cancel: CancellationToken,
     deadline: Option<Instant>,
+    kept: Vec<Weak<dyn Kept>>,
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = self.kept.len();
+        f.debug_struct("Time").field("deadline", &self.deadline).field("kept", &kept).finish_non_exhaustive()
+    }
+}
+
+/// What is kept back on a guest's behalf until it waits for something.
+pub trait Kept: Send + Sync {
+    /// The guest is about to wait.
+    fn let_go(self: Arc<Self>);
 }
 
 impl Run {
     /// A run without a deadline, cancelled by `cancel`.
     pub fn new(cancel: CancellationToken) -> Self {
-        Run(Arc::new(Mutex::new(Time { cancel, deadline: None })))
+        Run(Arc::new(Mutex::new(Time { cancel, ..Time::default() })))
     }
 
     fn time(&self) -> MutexGuard<'_, Time> {
@@ -64,7 +80,7 @@ impl Run {
 
     /// Starts anew, with another deadline and token.
     pub(crate) fn renew(&self, deadline: Option<Instant>, cancel: CancellationToken) {
-        *self.time() = Time { cancel, deadline };
+        *self.time() = Time { cancel, deadline, ..Time::default() };
     }
 
     /// Sets the moment at which the guest must have ended.
@@ -94,6 +110,21 @@ impl Run {
         }
     }
 
+    /// Has the guest's next wait let go of `kept`, once.
+    pub fn keep(&self, kept: Arc<impl Kept + 'static>) {
+        let kept: Arc<dyn Kept> = kept;
+        let mut time = self.time();
+        if time.kept.len() == time.kept.capacity() {
+            time.kept.retain(|kept| kept.strong_count() > 0);
+        }
+        time.kept.push(Arc::downgrade(&kept));
+    }
+
+    fn let_go(&self) {
+        let kept = std::mem::take(&mut self.time().kept);
+        kept.iter().filter_map(Weak::upgrade).for_each(Kept::let_go);
+    }
+
     /// Waits for `future`, or until the run is over.
     ///
     /// # Errors
@@ -107,7 +138,8 @@ impl Run {
     /// # Errors
     /// The [`Stop`] that ends the guest.
     pub fn wait_until<T>(&self, future: impl Future<Output = T>, limit: Option<Instant>) -> Result<Option<T>, Stop> {
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let unpark = Arc::new(Unpark { thread: std::thread::current(), woken: AtomicBool::new(false) });
+        let waker = Waker::from(unpark.clone());
         let mut context = Context::from_waker(&waker);
         // Within a task of tokio's, its budget would make a ready future pending, and nobody would wake this thread.
         let mut future = pin!(tokio::task::coop::unconstrained(future));
@@ -124,6 +156,9 @@ impl Run {
             let now = Instant::now();
             if limit.is_some_and(|limit| limit <= now) {
                 return Ok(None);
+            }
+            if !unpark.woken.swap(false, Ordering::AcqRel) {
+                self.let_go();
             }
             let end = [limit, self.deadline()].into_iter().flatten().min();
             worker::leave(|| match end {
@@ -188,6 +223,7 @@ impl Run {
                 break Ok(Ok(Waited::Limit));
             }
             let end = [limit, self.deadline()].into_iter().flatten().min();
+            self.let_go();
             // A time beyond what the system takes is as good as none.
             let timeout = end.and_then(|end| Timespec::try_from(end.saturating_duration_since(now)).ok());
             match worker::leave(|| poll(fds, timeout.as_ref())) {
@@ -235,10 +271,15 @@ impl Wake for Bell {
     }
 }
 
-struct Unpark(Thread);
+struct Unpark {
+    thread: Thread,
+    /// Whether there is something to look at before the thread parks.
+    woken: AtomicBool,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }

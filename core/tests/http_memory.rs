@@ -1,6 +1,8 @@
-//! What a large response costs. A test of its own, since it measures the process.
+//! What a large response costs. A binary of its own, since it measures the process.
 #![cfg(target_os = "linux")]
 
+#[allow(dead_code, reason = "this test needs a part")]
+#[path = "all/http_support/mod.rs"]
 mod http_support;
 
 use std::sync::atomic::Ordering;

@@ -1,11 +1,11 @@
 //! The guests that wharf's suite and demonstration run, compiled.
 //!
 //! Sources are in `guests/LANGUAGE/NAME`; `setup/build-guests.sh` compiles them. Small ones are committed in
-//! `guests/prebuilt` with their digests, so that running the suite on them needs no wasm toolchain. CI compiles all of
-//! them and runs the suite on the result, through [`DIRECTORY_VARIABLE`]. Every guest is run by a case of the suite, or the
-//! suite does not compile; a case whose guest is not there is skipped. A test with a guest that is not committed is marked
-//! `#[ignore]`, with the reason; CI runs these too. The SDK of Rust is in `guests/rust/sdk`, within the workspace of the
-//! guests on it.
+//! `guests/prebuilt` with their digests, so that running the suite on them needs no wasm toolchain. CI compiles the
+//! others, checks that the committed ones are of the sources that are there, and runs the suite on all of them, through
+//! [`DIRECTORY_VARIABLE`]. Every guest is run by a case of the suite, or the suite does not compile; a case whose guest is
+//! not there is skipped. A test with a guest that is not committed is marked `#[ignore]`, with the reason; CI runs these
+//! too. The SDK of Rust is in `guests/rust/sdk`, within the workspace of the guests on it.
 
 #![forbid(unsafe_code)]
 

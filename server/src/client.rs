@@ -10,6 +10,7 @@
 //! - a client that closes its side later is taken to have gone, unless the response goes on at once.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,6 +63,12 @@ impl Socket {
     async fn reset(&self) {
         // An error says that the runtime ends.
         let _ = self.0.ready(Interest::ERROR).await;
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -18,7 +18,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
-use wharf_core::{Error, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
+use wharf_core::message::{self, GuestEnd};
+use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
 
 use crate::admission::Admission;
 use crate::guarded::Guarded;
@@ -126,8 +127,8 @@ impl Handler {
         self.0.pool.idle()
     }
 
-    /// Answers one request: 503 if there are too many, 500 if the guest traps or sets no response, 504 if it runs out of
-    /// time before it does; else what the guest says.
+    /// Answers one request: 503 if there are too many, or the memory of all guests is used up; else what the guest says,
+    /// or where it ends before any of that was sent what [`message`] says: 504 if it ran out of time, else 500.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the guest, and so does dropping the body before its end: what it waits for, its
@@ -145,9 +146,7 @@ impl Handler {
             self.0.turned_away.add(move |count| {
                 tracing::warn!("{count} requests were turned away within a second: {working} are being worked on");
             });
-            let mut full = answer(StatusCode::SERVICE_UNAVAILABLE);
-            full.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return full;
+            return unavailable();
         };
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let limit = usize::try_from(self.0.options.max_request_body).unwrap_or(usize::MAX);
@@ -195,14 +194,19 @@ impl Handler {
                 tracing::warn!("request {number}: the guest answered with the error {code:?}");
                 answer(code.status())
             }
-            Err(_never_set) => match ended.await {
-                Ok(Err(error)) if error.kind() == Kind::Timeout => answer(StatusCode::GATEWAY_TIMEOUT),
-                Ok(Ok(())) => {
-                    tracing::warn!("request {number}: the guest ended without a response");
-                    answer(StatusCode::INTERNAL_SERVER_ERROR)
-                }
-                _ => answer(StatusCode::INTERNAL_SERVER_ERROR),
-            },
+            Err(_nothing_sent) => {
+                let end = match ended.await {
+                    // Other guests have the memory, and will give it back.
+                    Ok(Err(error)) if Exceeded::of(&error).is_some_and(Exceeded::is_total) => return unavailable(),
+                    Ok(Err(error)) if error.kind() == Kind::Timeout => GuestEnd::TimedOut,
+                    Ok(Ok(())) => {
+                        tracing::warn!("request {number}: the guest ended without a whole response");
+                        GuestEnd::Returned
+                    }
+                    _ => GuestEnd::Trapped,
+                };
+                answer(message::replacement(end))
+            }
         }
     }
 
@@ -268,6 +272,13 @@ where
         let handler = self.clone();
         Box::pin(async move { Ok(handler.handle(request).await) })
     }
+}
+
+/// What a request is answered with that may be sent again soon.
+fn unavailable() -> Response<ResponseBody> {
+    let mut unavailable = answer(StatusCode::SERVICE_UNAVAILABLE);
+    unavailable.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    unavailable
 }
 
 fn answer(status: StatusCode) -> Response<ResponseBody> {

@@ -29,7 +29,9 @@
 
 mod access;
 mod admission;
+mod breaks;
 mod client;
+mod edge;
 mod guarded;
 mod handler;
 mod pool;

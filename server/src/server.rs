@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::{Authority, Scheme};
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -23,7 +22,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Entry, Log};
+use crate::breaks::{Breaking, Wire, Wired};
 use crate::client::{Client, Left, Socket};
+use crate::edge::Edge;
 use crate::handler::{Handler, ResponseBody};
 use crate::stream::{Stream, sniff};
 use crate::streams::Streams;
@@ -38,8 +39,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct ServerOptions {
     /// How long a client may take to begin: with TLS, with the head of a request, and with the next one's.
     pub header_timeout: Duration,
-    /// How large the head of a request may be, in bytes; at least 8192.
+    /// How large the head of a request may be, in bytes; at least 8192. Beyond it, a request is answered with 431.
     pub max_header_bytes: usize,
+    /// How many fields the head of a request may have. Beyond it, a request is answered with 431.
+    pub max_header_fields: usize,
+    /// How long a request target may be, in bytes, and never longer than a head. Beyond it, a request is answered with
+    /// 414.
+    pub max_target_bytes: usize,
+    /// Whether all connections come from a proxy whose word on the scheme is trusted: `proto` in the last element of
+    /// Forwarded (RFC 7239), or else the scheme of the request target. Without it, a request for a scheme that its
+    /// connection does not have is answered with 421 (RFC 9110, section 7.4).
+    pub trusted_proxy: bool,
     /// How long a client may take none of a response, on a connection and on a stream of HTTP/2.
     pub stall_timeout: Duration,
     /// How long an HTTP/2 connection may have no stream before it is closed. With HTTP/1.1, `header_timeout` is how long
@@ -54,12 +64,15 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
-    /// 10 s for a head of 64 KiB, 30 s for a client that takes nothing, 60 s for one that asks nothing, 4096 connections of
-    /// 128 requests, 10 s to drain.
+    /// 10 s for a head of 64 KiB with 100 fields and a target of 32 KiB, no proxy, 30 s for a client that takes nothing,
+    /// 60 s for one that asks nothing, 4096 connections of 128 requests, 10 s to drain.
     fn default() -> Self {
         ServerOptions {
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 64 << 10,
+            max_header_fields: 100,
+            max_target_bytes: 32 << 10,
+            trusted_proxy: false,
             stall_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             max_connections: 4096,
@@ -234,6 +247,7 @@ struct Begun {
     stream: Box<dyn Connection>,
     socket: Socket,
     http2: bool,
+    wire: Wire,
 }
 
 /// A stream of bytes, of either kind.
@@ -251,26 +265,27 @@ impl Shared {
         }
         let patience = self.options.stall_timeout;
         let socket = Socket::new(stream);
-        let mut stream = socket.clone();
+        let wire = Wire::default();
+        let mut stream = Wired::new(socket.clone(), wire.clone());
         let begin = async {
             let Some(tls) = &self.tls else {
                 let (read, http2) = sniff(&mut stream).await?;
-                return Ok(Begun { stream: Box::new(Stream::new(stream, read, patience)), socket, http2 });
+                return Ok(Begun { stream: Box::new(Stream::new(stream, read, patience)), socket, http2, wire });
             };
             let stream = tls.accept(Stream::new(stream, Bytes::new(), patience)).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            Ok(Begun { stream: Box::new(stream), socket, http2 })
+            Ok(Begun { stream: Box::new(stream), socket, http2, wire })
         };
         tokio::time::timeout(self.options.header_timeout, begin).await?
     }
 
     /// Serves one request after another, until there is none or the server is to stop.
     async fn serve(self: Arc<Self>, begun: Begun, peer: SocketAddr, stop: &CancellationToken) -> Result<(), Failed> {
-        let Begun { stream, socket, http2 } = begun;
+        let Begun { stream, socket, http2, wire } = begun;
         if http2 {
-            self.serve_http2(stream, peer, stop).await
+            self.serve_http2(stream, wire, peer, stop).await
         } else {
-            self.serve_http1(stream, socket, peer, stop).await
+            self.serve_http1(stream, socket, wire, peer, stop).await
         }
     }
 
@@ -278,23 +293,28 @@ impl Shared {
         self: Arc<Self>,
         stream: Box<dyn Connection>,
         socket: Socket,
+        wire: Wire,
         peer: SocketAddr,
         stop: &CancellationToken,
     ) -> Result<(), Failed> {
         let client = Client::new(socket);
-        let stream = TokioIo::new(client.asked_on(stream));
+        let edge = Arc::new(Edge::new(&self.options, self.tls.is_some()));
+        let stream = TokioIo::new(edge.heads(client.asked_on(stream)));
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(self.options.header_timeout)
-            .max_buf_size(self.options.max_header_bytes.max(8192))
+            .max_headers(self.options.max_header_fields)
+            // Heads were found to be small enough before; some room for what follows one.
+            .max_buf_size(self.options.max_header_bytes.max(8192).saturating_add(8192))
             .half_close(true);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (server, client, version) = (Arc::clone(&self), client.clone(), request.version());
+            let (server, client, wire) = (Arc::clone(&self), client.clone(), wire.clone());
+            let (edge, version) = (Arc::clone(&edge), request.version());
             let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
             async move {
-                let response = client.attend(version, server.answer(request)).await?;
-                Ok::<_, Left>(Entry::with(entry, response))
+                let response = client.attend(version, server.answer(&edge, request)).await?;
+                Ok::<_, Left>(Breaking::answer(Entry::with(entry, response), version, &wire))
             }
         });
         let mut connection = pin!(builder.serve_connection(stream, service));
@@ -308,10 +328,12 @@ impl Shared {
     async fn serve_http2(
         self: Arc<Self>,
         stream: Box<dyn Connection>,
+        wire: Wire,
         peer: SocketAddr,
         stop: &CancellationToken,
     ) -> Result<(), Failed> {
         let options = self.options;
+        let edge = Arc::new(Edge::new(&options, self.tls.is_some()));
         let streams = Streams::new(options.stall_timeout);
         let mut builder = http2::Builder::new(streams.clone());
         builder
@@ -320,11 +342,12 @@ impl Shared {
             .max_concurrent_streams(options.max_streams)
             .keep_alive_interval(Some(options.header_timeout));
         let service = service_fn(move |request: Request<Incoming>| {
-            let server = Arc::clone(&self);
+            let (server, wire, version) = (Arc::clone(&self), wire.clone(), request.version());
             let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
+            let edge = Arc::clone(&edge);
             async move {
-                let response = server.answer(request).await;
-                Ok::<_, Infallible>(Streams::watch(Entry::with(entry, response)))
+                let response = server.answer(&edge, request).await;
+                Ok::<_, Infallible>(Streams::watch(Breaking::answer(Entry::with(entry, response), version, &wire)))
             }
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -342,27 +365,12 @@ impl Shared {
         }
     }
 
-    async fn answer(&self, mut request: Request<Incoming>) -> Response<ResponseBody> {
-        if self.tls.is_some() {
-            name_scheme(&mut request);
+    /// Answers a request with the guest, if it may reach it.
+    async fn answer(&self, edge: &Edge, request: Request<Incoming>) -> Response<ResponseBody> {
+        let version = request.version();
+        match edge.admit(request) {
+            Ok(request) => self.handler.handle(request).await,
+            Err(refusal) => refusal.response(version),
         }
-        self.handler.handle(request).await
-    }
-}
-
-/// Says in the target of a request that came by TLS that it did, if it has the usual form that says nothing.
-fn name_scheme(request: &mut Request<Incoming>) {
-    if request.uri().scheme().is_some() {
-        return;
-    }
-    let host = request.headers().get(http::header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let mut parts = request.uri().clone().into_parts();
-    if host.is_none() || parts.path_and_query.is_none() {
-        return;
-    }
-    parts.scheme = Some(Scheme::HTTPS);
-    parts.authority = host;
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
     }
 }

@@ -10,7 +10,6 @@ mod values;
 
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -20,7 +19,7 @@ pub(crate) use self::conformance::ConformanceArgs;
 #[cfg(test)]
 pub(crate) use self::global::Color;
 pub(crate) use self::global::{GlobalArgs, LogFormat};
-pub(crate) use self::run::{CacheArgs, GuestArgs, LimitArgs, OutboundArgs, RunArgs, SocketArgs};
+pub(crate) use self::run::{CacheArgs, GuestArgs, LimitArgs, LoadArgs, OutboundArgs, RunArgs, SocketArgs};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::usage::{Usage, one_line};
 pub(crate) use self::values::{DirGrant, EnvEntry, project_name};
@@ -96,9 +95,8 @@ pub(crate) struct CompileArgs {
     /// Keep the names of functions, for backtraces
     #[arg(long)]
     pub(crate) names: bool,
-    /// For the cache: how large the guest's memory may grow, the same as when it is run
-    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "4GiB")]
-    pub(crate) max_memory: ByteSize,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
     #[command(flatten)]
     pub(crate) host: HostArgs,
     #[command(flatten)]

@@ -19,7 +19,8 @@ Examples:
   wharf run --backend wasmer --timeout 2s --dir ./data::/data -e TOKEN guest.wasm
   wharf run --tcplisten 127.0.0.1:8080 server.wasm
 
-Options stand before the module; whatever follows it is the guest's. The exit code is the guest's own, or 134 if it
+Options stand before the module; whatever follows it is the guest's. Arguments and variables have to be UTF-8, as WASI 0.2
+has them and for guests of preview 1 too, so that a guest gets the same from either. The exit code is the guest's own, or 134 if it
 traps, 124 if it runs out of time, 1 if it cannot be run, 2 if the command line is wrong.";
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +63,8 @@ pub(crate) struct OutboundArgs {
     #[arg(long)]
     pub(crate) allow_private_ips: bool,
 
-    /// How many redirects are followed, each checked like a request of its own; `manual` hands them to the guest
+    /// How many redirects are followed for a guest of `wasi_experimental_http`, each checked like a request of its own;
+    /// `manual` hands them to the guest, as guests of `wasi:http` always get them
     #[arg(long, value_name = "N|manual", value_parser = values::redirects, default_value = "10")]
     pub(crate) redirects: Redirects,
 }
@@ -122,9 +124,25 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "64KiB")]
     pub(crate) max_header_bytes: ByteSize,
 
-    /// How large the guest's memory may grow
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits (sizes take KiB, MiB, GiB; times are seconds or take ms, s, m)")]
+pub(crate) struct LoadArgs {
+    /// How much memory the guest may take: its memories, its tables, and what wharf keeps for it, all together; code that
+    /// was compiled with another limit is compiled anew
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "4GiB")]
     pub(crate) max_memory: ByteSize,
+
+    /// How large the code of one function may be: compilers take long for a large one
+    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
+    pub(crate) max_function_size: ByteSize,
+
+    /// How long compiling the guest may take
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "5m")]
+    pub(crate) compile_timeout: Duration,
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
+
 use super::backend::{BackendArgs, HostArgs};
 use super::run::{CacheArgs, GuestArgs, LimitArgs, OutboundArgs, SocketArgs};
 use super::values;
@@ -87,6 +89,11 @@ pub(crate) struct ServingArgs {
     /// How many more may wait for their turn; all others are answered with 503
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(crate) max_waiting: usize,
+
+    /// How much memory all instances may take together; what finds none is answered with 503 [default: three quarters
+    /// of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) max_total_memory: Option<ByteSize>,
 
     /// How long requests under way get to finish at the end
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]

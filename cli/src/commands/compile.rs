@@ -7,7 +7,8 @@ use anyhow::Context;
 use wharf_component::{FlattenOptions, flatten};
 
 use crate::args::{CompileArgs, Emit, Usage};
-use crate::commands::{load, read_module};
+use crate::commands::load::Loading;
+use crate::commands::read_module;
 use crate::console::Console;
 use crate::{backend, exit};
 
@@ -17,7 +18,7 @@ pub(crate) fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<u8
         (Emit::Core, None) => Err(Usage("--output says where the core module is written".to_owned()).into()),
         (Emit::Cache, None) if !args.cache.no_cache => {
             let backend = backend::make(&args.backend)?;
-            load::fill_cache(&*backend, &args.host, &args.file, args.max_memory, &args.cache, console)?;
+            Loading::new(&args.host, &args.load, &args.cache).fill_cache(&*backend, &args.file, console)?;
             Ok(exit::SUCCESS)
         }
         (Emit::Cache, _) => Err(Usage("--emit cache goes with neither --output nor --no-cache".to_owned()).into()),

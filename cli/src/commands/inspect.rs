@@ -165,7 +165,7 @@ fn text(name: &str, inspection: &Inspection) -> String {
     for export in &inspection.exports {
         let (kind, ty) = describe(&export.ty);
         exports.row([
-            (printable(&export.name).into_owned(), plain),
+            (if export.name.is_empty() { "\"\"".to_owned() } else { printable(&export.name).into_owned() }, plain),
             (kind.to_owned(), plain),
             (ty.map_or_else(String::new, FuncType::to_string), plain),
         ]);

@@ -8,7 +8,8 @@ use wharf::core::abi::preview1::{Input, Output};
 use wharf::core::{Error, GuestConfig, Kind, Trap, TrapCode};
 
 use crate::args::{RunArgs, Usage};
-use crate::commands::{grants, load};
+use crate::commands::grants;
+use crate::commands::load::{Loading, Purpose};
 use crate::console::Console;
 use crate::signals::Signals;
 use crate::{backend, descriptors, exit};
@@ -26,7 +27,9 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
         .stderr(Output::Inherit)
         .network(network);
     let backend = backend::make(&args.backend)?;
-    let guest = load::guest(&*backend, &args.host, module, args.limits.max_memory, &args.cache, console)?;
+    let loading = Loading::new(&args.host, &args.limits.load, &args.cache);
+    let loading = Loading { purpose: Purpose::Run(args.invoke.as_deref()), ..loading };
+    let guest = loading.guest(&*backend, module, console)?;
     let config =
         GuestConfig { wasi, outbound: Some(outbound), timeout: args.limits.timeout, cancel: signals.guest_starts() };
     match guest.run(config, args.invoke.as_deref()) {
@@ -34,6 +37,8 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
         Err(error) => Err(match (error.kind(), signals.stopped()) {
             (Kind::Cancelled, Some(stopped)) => stopped.into(),
             (Kind::Trap, _) => trapped(error).into(),
+            // It was loaded: it ends as if it had trapped.
+            (Kind::Limit, _) => Error::new(Kind::Trap, "the guest was ended at a limit").with_source(error).into(),
             _ => error.into(),
         }),
     }
@@ -44,7 +49,7 @@ fn split(args: &RunArgs) -> anyhow::Result<(&Path, Vec<String>)> {
     let (module, rest) = args.module_and_args.split_first().ok_or_else(|| anyhow!("no module was given"))?;
     let rest = rest.strip_prefix(&["--".into()]).unwrap_or(rest);
     let text = |arg: &OsStr| {
-        let wrong = || Usage(format!("the guest's argument {arg:?} is not UTF-8, which a guest's arguments must be"));
+        let wrong = || Usage(format!("the guest's argument {arg:?} is not UTF-8, as WASI has it; pass it in a file"));
         arg.to_str().map(str::to_owned).ok_or_else(wrong)
     };
     Ok((Path::new(module), rest.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?))

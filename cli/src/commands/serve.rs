@@ -9,16 +9,17 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
-use wharf::core::GuestConfig;
 use wharf::core::abi::preview1::{Lines, Output};
+use wharf::core::{GuestConfig, TotalMemory};
 use wharf_server::{Access, Handler, HandlerOptions, Server, ServerOptions, tls_from_pem};
 
 use crate::args::ServeArgs;
-use crate::commands::{grants, load};
+use crate::commands::grants;
+use crate::commands::load::Loading;
 use crate::console::Console;
 use crate::output::printable;
 use crate::signals::Signals;
-use crate::{backend, descriptors, exit};
+use crate::{backend, descriptors, exit, memory};
 
 /// How many lines of output may wait to be printed before guests have to.
 const QUEUE: usize = 1024;
@@ -63,7 +64,10 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     };
 
     let backend = backend::make(&args.backend)?;
-    let guest = load::guest(&*backend, &args.host, &args.module, args.limits.max_memory, &args.cache, console)?;
+    let total = args.serving.max_total_memory.map_or_else(memory::three_quarters, |size| Some(size.as_u64()));
+    let loading = Loading::new(&args.host, &args.limits.load, &args.cache);
+    let loading = Loading { total_memory: total.map(TotalMemory::new), ..loading };
+    let guest = loading.guest(&*backend, &args.module, console)?;
     let mut options = HandlerOptions::default();
     options.max_concurrent = args.serving.max_concurrent;
     options.max_waiting = args.serving.max_waiting;

@@ -76,7 +76,18 @@ fn core_modules_that_cross_the_boundary_are_named() {
 fn components_that_are_passed_along_are_refused() {
     let text = "(component (component $x) (component $user (import \"c\" (component $c)) (instance (instantiate $c))) \
                 (instance (instantiate $user (with \"c\" (component $x)))))";
+    assert_eq!(feature(text), Feature::ComponentArguments);
+    let text = "(component (import \"c\" (component $c)) (instance (instantiate $c)))";
     assert_eq!(feature(text), Feature::FirstClassComponents);
+}
+
+/// What is valid only in a draft of the component model is not valid, and not a matter of WebAssembly 2.0.
+#[test]
+fn types_of_later_releases_are_named_and_drafts_are_not_valid() {
+    assert_eq!(feature("(component (type (list u8 4)))"), Feature::FixedLengthLists);
+    assert_eq!(feature("(component (type (map string u8)))"), Feature::Maps);
+    let draft = refused("(component (import \"v\" (value string)))", &FlattenOptions::default());
+    assert!(matches!(draft, FlattenError::Invalid { .. }), "{draft}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::seam::{Caller, FuncType, ValType};
 
 pub(crate) mod composed;
 pub mod experimental;
+mod paths;
 pub mod preview1;
 #[cfg(test)]
 mod signatures;

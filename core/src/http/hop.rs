@@ -153,6 +153,8 @@ pub(super) struct Context<'a> {
     pub(super) transport: &'a dyn Transport,
     pub(super) check: &'a (dyn Fn(&Url) -> Result<(), HttpError> + Send + Sync),
     pub(super) timeouts: Timeouts,
+    /// What is done about redirects.
+    pub(super) redirects: Redirects,
 }
 
 impl Context<'_> {
@@ -204,7 +206,7 @@ impl Context<'_> {
         followed: u32,
     ) -> Result<Option<Request<Body>>, HttpError> {
         let status = response.status();
-        let Redirects::Follow(limit) = self.policy.redirects() else { return Ok(None) };
+        let Redirects::Follow(limit) = self.redirects else { return Ok(None) };
         if !redirect::is_redirect(status) {
             return Ok(None);
         }

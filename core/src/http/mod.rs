@@ -28,6 +28,7 @@ mod redirect;
 mod reqwest;
 mod resolver;
 mod tls;
+mod trailers;
 mod transport;
 
 pub use self::address::AddressClass;
@@ -42,4 +43,5 @@ pub use self::pattern::{ALLOW_ALL, PolicyError};
 pub use self::policy::{Policy, PolicyBuilder, Redirects};
 pub use self::reqwest::{ReqwestBuilder, ReqwestTransport};
 pub use self::resolver::{Resolver, SystemResolver};
+pub use self::trailers::{is_forbidden_trailer, keep_trailers};
 pub use self::transport::{Body, Transport};

@@ -19,7 +19,7 @@ use super::incoming::{Exchange, Incoming};
 use super::limits::{Limits, Timeouts};
 use super::origin::Origin;
 use super::outgoing::Outgoing;
-use super::policy::Policy;
+use super::policy::{Policy, Redirects};
 use super::reqwest::ReqwestTransport;
 use super::transport::Transport;
 use crate::error::Error;
@@ -126,8 +126,7 @@ impl Outbound {
     ///
     /// The URI is absolute; a user name and password in it become a Basic Authorization. Headers that belong to the
     /// connection, and those the policy forbids, are removed, from the response too. A Content-Length must be that of
-    /// the body. A redirect is followed as [`Redirects`](super::Redirects) says, without Authorization and Cookie once
-    /// it leaves the origin.
+    /// the body. The response is the one to this request, a redirect too: [`follow`](Outbound::follow) follows it.
     ///
     /// May be called from any thread, and the future polled from any. Whatever can be refused at once is refused at
     /// once; dropping the future ends the request.
@@ -137,14 +136,28 @@ impl Outbound {
 
     /// [`send`](Outbound::send), within `timeouts`; each is bounded by that of [`limits`](Outbound::limits).
     pub fn send_with(&self, request: Request<Outgoing>, timeouts: Timeouts) -> Pending {
-        let timeouts = timeouts.at_most(&self.shared.limits.timeouts());
-        match self.start(request, timeouts) {
+        self.pending(request, timeouts.at_most(&self.shared.limits.timeouts()), Redirects::Manual)
+    }
+
+    /// [`send`](Outbound::send), for a guest whose ABI leaves redirects to its host: they are followed as
+    /// [`Policy::redirects`] says, without Authorization and Cookie once they leave the origin.
+    pub fn follow(&self, request: Request<Outgoing>) -> Pending {
+        self.pending(request, self.shared.limits.timeouts(), self.shared.policy.redirects())
+    }
+
+    fn pending(&self, request: Request<Outgoing>, timeouts: Timeouts, redirects: Redirects) -> Pending {
+        match self.start(request, timeouts, redirects) {
             Ok(waiting) => Pending { state: State::Waiting(waiting) },
             Err(error) => Pending { state: State::Failed(error) },
         }
     }
 
-    fn start(&self, request: Request<Outgoing>, timeouts: Timeouts) -> Result<Waiting, HttpError> {
+    fn start(
+        &self,
+        request: Request<Outgoing>,
+        timeouts: Timeouts,
+        redirects: Redirects,
+    ) -> Result<Waiting, HttpError> {
         let shared = self.shared.clone();
         let hop = Hop::first(request, &shared.policy, &shared.limits, |url| shared.check(url))?;
         let (open, in_flight) = self.slots.take(&shared.limits)?;
@@ -157,6 +170,7 @@ impl Outbound {
                 transport: &*shared.transport,
                 check: &check,
                 timeouts,
+                redirects,
             };
             let end = context.run(hop, in_flight, &writer).await;
             writer.finish(end);

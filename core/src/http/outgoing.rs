@@ -15,6 +15,7 @@ use super::error::{HttpError, HttpErrorKind};
 use super::headers::{check_size, strip};
 use super::limits::Limits;
 use super::policy::Policy;
+use super::trailers::keep_trailers;
 use super::transport::Body;
 
 /// The body of a request.
@@ -108,6 +109,7 @@ impl Counted {
         let kind = HttpErrorKind::RequestTrailersTooLarge;
         check_size(trailers, self.limits.header_count, self.limits.header_bytes, kind, "request trailers")?;
         strip(trailers, &self.policy);
+        keep_trailers(trailers);
         Ok(())
     }
 
@@ -160,6 +162,8 @@ impl HttpBody for Counted {
     fn size_hint(&self) -> SizeHint {
         // An announced length is what the message is framed with, so it is the size, whatever the body knows of itself.
         match self.announced {
+            // A sender that is told that there is nothing looks no further, and the guest has yet to finish.
+            Some(0) if !self.body.is_end_stream() => SizeHint::default(),
             Some(announced) => SizeHint::with_exact(announced.saturating_sub(self.sent)),
             None => self.body.size_hint(),
         }

@@ -11,7 +11,8 @@ use super::headers;
 use super::origin::{HostName, Origin, Scheme};
 use super::pattern::{ALLOW_ALL, Pattern, PolicyError};
 
-/// What happens when an origin answers with a redirect.
+/// What happens when an origin answers with a redirect, for guests whose ABI leaves that to the host
+/// ([`Outbound::follow`](super::Outbound::follow)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redirects {
     /// The guest gets the redirect itself.

@@ -11,9 +11,9 @@ use wasmtime_wasi_http::{WasiHttp, WasiHttpView};
 use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop};
 
 use crate::engine::engine_error;
-use crate::middleware;
 use crate::session::NativeSession;
 use crate::state::State;
+use crate::{logging, middleware};
 
 /// How a component answers requests.
 #[derive(Clone)]
@@ -115,5 +115,6 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     middleware::add_to_linker(&mut linker)?;
+    logging::add_to_linker(&mut linker)?;
     Ok(linker)
 }

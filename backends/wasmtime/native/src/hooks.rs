@@ -10,7 +10,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use wharf_core::http::{Outbound, Outgoing};
 
 use crate::codes;
-use crate::message::Guarded;
+use crate::held;
+use crate::message::{self, Guarded};
 
 /// A future of Wasmtime's interface.
 type Task<T> = Box<dyn Future<Output = Result<T, Error>> + Send>;
@@ -62,19 +63,23 @@ impl WasiHttpHooks for Hooks {
             timeouts.between_bytes = options.between_bytes_timeout.unwrap_or(timeouts.between_bytes);
         }
         let ended = self.ended.clone();
+        // A length that is not valid is refused where the request is sent.
+        let announced = message::announced(request.headers()).unwrap_or_default();
         let request = request.map(|body| {
             if body.is_end_stream() {
-                Outgoing::empty()
-            } else if let Some(ended) = ended {
-                Outgoing::Stream(Guarded::new(body, ended).map_err(codes::broken_off).boxed_unsync())
-            } else {
-                Outgoing::Stream(body.map_err(codes::broken_off).boxed_unsync())
+                return Outgoing::empty();
             }
+            let body = match ended {
+                Some(ended) => Guarded::new(body, ended).map_err(codes::broken_off).boxed_unsync(),
+                None => body.map_err(codes::broken_off).boxed_unsync(),
+            };
+            Outgoing::Stream(held::request_body(body, announced))
         });
         let pending = outbound.send_with(request, timeouts);
         Box::new(async move {
             let response = pending.await.map_err(|error| codes::for_guest(&error))?;
-            let response = response.map(|body| body.map_err(|error| codes::for_guest(&error)).boxed_unsync());
+            let response = response
+                .map(|body| body.map_frame(message::kept).map_err(|error| codes::for_guest(&error)).boxed_unsync());
             Ok((response, Box::new(async { Ok(()) }) as Task<()>))
         })
     }

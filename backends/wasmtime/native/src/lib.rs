@@ -9,8 +9,10 @@
 //!   the transport. Nothing else here sends.
 //! - A guest is granted the arguments, environment, directories and streams of its
 //!   [`WasiConfig`](wharf_core::abi::preview1::WasiConfig), and no sockets at all.
-//! - Its memories together are bounded by [`LoadOptions::max_memory`](wharf_core::LoadOptions::max_memory); it ends
-//!   with its [`Run`](wharf_core::Run), in a loop of its own as well as in a host function.
+//! - Its memories and tables together are bounded by [`LoadOptions::max_memory`](wharf_core::LoadOptions::max_memory).
+//!   What Wasmtime's host keeps for it cannot be counted there: it is bounded by how many handles there may be, how
+//!   large one `fields` and the arguments of a call, each in proportion to that limit.
+//! - It ends with its [`Run`](wharf_core::Run), in a loop of its own as well as in a host function.
 //! - A message that it leaves unfinished, whatever the reason, breaks off.
 //!
 //! A guest occupies the thread that calls it, as on wharf's other hosts. Wasmtime's asynchronous functions are driven
@@ -23,7 +25,9 @@ mod codes;
 mod ends;
 mod engine;
 mod guest;
+mod held;
 mod hooks;
+mod logging;
 mod message;
 mod middleware;
 mod session;

@@ -8,19 +8,30 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::Authority;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
-use wharf_core::abi::wasi02::http::ErrorCode;
-use wharf_core::http::{Body, HttpError};
+use wharf_core::Run;
+use wharf_core::abi::wasi02::http::{ErrorCode, Reply};
+use wharf_core::http::{Body, HttpError, keep_trailers};
+use wharf_core::message::Content;
 
 use crate::codes;
+use crate::held;
 
 /// A request as Wasmtime takes it: a broken body is an error code.
 pub(crate) fn incoming(request: http::Request<Body>) -> http::Request<WasiBody> {
-    request.map(|body| body.map_err(|error: HttpError| codes::for_guest(&error)).boxed_unsync())
+    request.map(|body| body.map_frame(kept).map_err(|error: HttpError| codes::for_guest(&error)).boxed_unsync())
+}
+
+/// A part of a body as a guest may see it.
+pub(crate) fn kept(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        keep_trailers(trailers);
+    }
+    frame
 }
 
 /// Where a request was sent: by its target, or else by its `host`.
@@ -29,16 +40,47 @@ pub(crate) fn authority<T>(request: &http::Request<T>) -> Option<Authority> {
     request.uri().authority().cloned().or_else(host)
 }
 
-/// A response as core gives it on, with its body; what cannot be sent is an error code.
-pub(crate) fn outgoing(response: Response<WasiBody>) -> Result<Response<Body>, ErrorCode> {
+/// Gives on a response to a request of this method, with its body; what cannot be sent is an error code.
+pub(crate) fn respond(run: &Run, method: &Method, response: Response<WasiBody>, reply: Reply) {
+    let content = match content(method, &response) {
+        Ok(content) => content,
+        Err(code) => return refuse(code, reply),
+    };
+    held::respond(run, response.map(|body| body.map_err(codes::broken_off).boxed_unsync()), content, reply);
+}
+
+/// Gives an error in the place of a response.
+pub(crate) fn refuse(code: ErrorCode, reply: Reply) {
+    if reply.send(Err(code)).is_err() {
+        tracing::debug!("an error was set that nobody waits for");
+    }
+}
+
+fn content(method: &Method, response: &Response<WasiBody>) -> Result<Content, ErrorCode> {
     if response.status().is_informational() {
         return Err(ErrorCode::HttpProtocolError);
     }
-    let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    if !response.headers().get_all(CONTENT_LENGTH).iter().all(digits) {
-        return Err(ErrorCode::InternalError(Some("the content-length of the response is no length".to_owned())));
+    let announced = announced(response.headers()).map_err(|()| {
+        ErrorCode::InternalError(Some("the content-length of the response is not a valid length".to_owned()))
+    })?;
+    Ok(held::content(method, response.status(), announced))
+}
+
+/// The length that a message announces.
+///
+/// # Errors
+/// It is not a valid length, or there are several that differ.
+pub(crate) fn announced(headers: &HeaderMap) -> Result<Option<u64>, ()> {
+    let mut announced = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let length = digits.and_then(|text| text.parse::<u64>().ok());
+        if length.is_none() || announced.is_some() && announced != length {
+            return Err(());
+        }
+        announced = length;
     }
-    Ok(response.map(|body| body.map_err(codes::broken_off).boxed_unsync()))
+    Ok(announced)
 }
 
 /// A body that the guest must finish before it ends: an end that comes after is none.

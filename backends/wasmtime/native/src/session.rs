@@ -14,13 +14,13 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3::{self, bindings::ServiceIndices};
 use wharf_core::abi::wasi02::http::{Reply, refusal};
 use wharf_core::http::Body;
-use wharf_core::{Error, GuestConfig, HostedSession, Kind, Run, Stop, io};
+use wharf_core::{Budget, Error, GuestConfig, HostedSession, Kind, Run, Stop, io};
 
 use crate::codes;
 use crate::ends;
 use crate::guest::{Command, Handler, NativeGuest};
 use crate::message::{self, Confirmed};
-use crate::state::{Room, State};
+use crate::state::{self, Room, State};
 use crate::stdio::{self, Writes};
 
 /// One instance of a [`NativeGuest`].
@@ -30,6 +30,7 @@ pub struct NativeSession {
     handler: Option<Handler>,
     command: Option<Command>,
     run: Run,
+    budget: Budget,
     outputs: [Writes; 2],
     _watchdog: Watchdog,
 }
@@ -47,8 +48,12 @@ impl NativeSession {
         let outbound = config.outbound.map(|outbound| outbound.for_guest());
         let (wasi, outputs) = stdio::grant(&config.wasi)?;
         let engine = guest.pre.engine();
-        let mut store = Store::new(engine, State::new(wasi, outbound, Room::new(&guest.options), guest.streams));
+        let room = Room::new(&guest.options);
+        let budget = room.budget().clone();
+        let state = State::new(wasi, outputs[1].clone(), outbound, room, guest.streams);
+        let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.room);
+        store.set_hostcall_fuel(state::arguments(budget.limit()));
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let watchdog = Watchdog::start(&run, engine.clone());
@@ -59,6 +64,7 @@ impl NativeSession {
             handler: guest.handler.clone(),
             command: guest.command.clone(),
             run,
+            budget,
             outputs,
             _watchdog: watchdog,
         })
@@ -123,22 +129,20 @@ impl NativeSession {
     async fn proxy(
         live: &mut Live,
         indices: &ProxyIndices,
+        run: Run,
         request: Request<Body>,
         reply: Reply,
     ) -> wasmtime::Result<()> {
         let Live { store, instance } = live;
         let proxy = indices.load(&mut *store, instance)?;
+        let method = request.method().clone();
         let scheme = if request.uri().scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
         let request = store.data_mut().http().new_incoming_request(scheme, message::incoming(request))?;
-        let respond = move |response: Result<_, wasmtime_wasi_http::p2::bindings::http::types::ErrorCode>| {
-            let response = match response {
-                Ok(response) => message::outgoing(response),
-                Err(code) => Err(codes::to_core(code.into())),
+        let respond =
+            move |response: Result<_, wasmtime_wasi_http::p2::bindings::http::types::ErrorCode>| match response {
+                Ok(response) => message::respond(&run, &method, response, reply),
+                Err(code) => message::refuse(codes::to_core(code.into()), reply),
             };
-            if reply.send(response).is_err() {
-                tracing::debug!("a response was set that nobody waits for");
-            }
-        };
         let outparam = store.data_mut().http().new_response_outparam_from_callback(respond)?;
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, outparam).await?;
         store.data_mut().close_outparams();
@@ -148,10 +152,12 @@ impl NativeSession {
     async fn service(
         live: &mut Live,
         indices: &ServiceIndices,
+        run: Run,
         request: Request<Body>,
         reply: Reply,
     ) -> wasmtime::Result<()> {
         let Live { store, instance } = live;
+        let method = request.method().clone();
         let service = indices.load(&mut *store, instance)?;
         let authority = message::authority(&request);
         let (mut request, received) = p3::Request::from_http(store.data_mut().http().hooks, message::incoming(request));
@@ -160,13 +166,13 @@ impl NativeSession {
         request.scheme.get_or_insert(http::uri::Scheme::HTTP);
         let serve = async |accessor: &Accessor<State>| {
             match service.handle(accessor, request).await? {
-                Err(code) => _ = reply.send(Err(codes::to_core(code.into()))),
+                Err(code) => message::refuse(codes::to_core(code.into()), reply),
                 Ok(response) => {
                     let response = accessor.with(|store| response.into_http(store, received))?;
                     let (head, body) = response.into_parts();
                     let (body, asked) = Confirmed::new(body);
                     let response = http::Response::from_parts(head, body.boxed_unsync());
-                    _ = reply.send(message::outgoing(response));
+                    message::respond(&run, &method, response, reply);
                     // The guest's tasks go on while the body is read; an end that is not asked for needs no answer.
                     if let Ok(confirm) = asked.await {
                         _ = confirm.send(());
@@ -239,9 +245,10 @@ impl HostedSession for NativeSession {
             }
             return Ok(());
         }
+        let run = self.run.clone();
         self.enter(async |live| match handler {
-            Handler::Proxy(indices) => Self::proxy(live, &indices, request, reply).await,
-            Handler::Service(indices) => Self::service(live, &indices, request, reply).await,
+            Handler::Proxy(indices) => Self::proxy(live, &indices, run, request, reply).await,
+            Handler::Service(indices) => Self::service(live, &indices, run, request, reply).await,
         })
     }
 
@@ -262,6 +269,11 @@ impl HostedSession for NativeSession {
 
     fn open_handles(&mut self) -> usize {
         self.live.as_mut().map_or(0, |live| live.store.data_mut().handles())
+    }
+
+    /// Its memories and tables only: what Wasmtime's host keeps for it is bounded, and not counted.
+    fn budget(&self) -> Budget {
+        self.budget.clone()
     }
 }
 

@@ -9,20 +9,37 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::p2::types::HostResponseOutparam;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
-use wharf_core::LoadOptions;
-use wharf_core::http::Outbound;
+use wharf_core::http::{Limits, Outbound};
+use wharf_core::{Budget, Charge, LoadOptions};
 
 use crate::hooks::Hooks;
+use crate::stdio::Writes;
 
-/// How many handles a guest may have open; as on wharf's own host.
-const HANDLES: usize = 4096;
+/// How many handles a guest may have open; as on wharf's own host, or fewer where its memory is small.
+const HANDLES: u64 = 4096;
+/// How many handles a guest may have open at least.
+const FEW_HANDLES: u64 = 64;
+/// How many times the limit of a message one `fields` may have; as on wharf's own host.
+const HEADROOM: u64 = 2;
+/// How much the arguments of one call may take at least and at most, in bytes. A handle may keep one string of each.
+const ARGUMENTS: (u64, u64) = (256 << 10, 16 << 20);
+/// How many times as much memory a guest may have.
+const ARGUMENT_SHARE: u64 = 256;
+/// What an element of a table takes.
+const ELEMENT: u64 = 16;
 /// How many core instances, memories and tables a component may make.
 const PARTS: usize = 1000;
+
+/// How much the arguments of one call may take, for a guest that may have so much memory.
+pub(crate) fn arguments(max_memory: u64) -> usize {
+    (max_memory / ARGUMENT_SHARE).clamp(ARGUMENTS.0, ARGUMENTS.1) as usize
+}
 
 /// One guest's state.
 pub(crate) struct State {
     table: ResourceTable,
     wasi: WasiCtx,
+    pub(crate) stderr: Writes,
     http: WasiHttpCtx,
     hooks: Hooks,
     pub(crate) room: Room,
@@ -31,12 +48,19 @@ pub(crate) struct State {
 
 impl State {
     /// Bodies of 0.3 are streams of the guest's, in no table: they are `guarded` instead.
-    pub(crate) fn new(wasi: WasiCtx, outbound: Option<Outbound>, room: Room, guarded: bool) -> Self {
+    pub(crate) fn new(wasi: WasiCtx, stderr: Writes, outbound: Option<Outbound>, room: Room, guarded: bool) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES);
+        let header_bytes =
+            outbound.as_ref().map_or(Limits::default().header_bytes, |outbound| outbound.limits().header_bytes);
+        let field_bytes = header_bytes.saturating_mul(HEADROOM);
+        // Each handle may stand for that much, which Wasmtime's host bounds one by one.
+        let handles = room.budget.limit() / field_bytes.max(1);
+        table.set_max_capacity(handles.clamp(FEW_HANDLES, HANDLES) as usize);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(usize::try_from(field_bytes).unwrap_or(usize::MAX));
         let ended = Arc::new(AtomicBool::new(false));
         let hooks = Hooks::new(outbound, guarded.then(|| ended.clone()));
-        State { table, wasi, http: WasiHttpCtx::new(), hooks, room, ended }
+        State { table, wasi, stderr, http, hooks, room, ended }
     }
 
     /// How many handles the guest has open.
@@ -83,10 +107,10 @@ impl WasiHttpView for State {
     }
 }
 
-/// What a guest's memories and tables may grow to: the memories all together.
+/// What a guest's memories and tables may grow to, all together.
 pub(crate) struct Room {
-    memory: u64,
-    used: u64,
+    budget: Budget,
+    charge: Charge,
     parts: StoreLimits,
 }
 
@@ -95,22 +119,24 @@ impl Room {
         let elements = usize::try_from(options.max_table_elements).unwrap_or(usize::MAX);
         let parts =
             StoreLimitsBuilder::new().table_elements(elements).instances(PARTS).memories(PARTS).tables(PARTS).build();
-        Room { memory: options.max_memory, used: 0, parts }
+        let budget = Budget::within(options.max_memory, options.total_memory.clone());
+        Room { charge: budget.nothing(), budget, parts }
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 }
 
 impl ResourceLimiter for Room {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let used = self.used.saturating_add(desired.saturating_sub(current) as u64);
-        if used > self.memory || maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        self.used = used;
-        Ok(true)
+        let fits = maximum.is_none_or(|maximum| desired <= maximum);
+        Ok(fits && self.charge.grow(desired.saturating_sub(current) as u64).is_ok())
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        self.parts.table_growing(current, desired, maximum)
+        let fits = self.parts.table_growing(current, desired, maximum)?;
+        Ok(fits && self.charge.grow(desired.saturating_sub(current) as u64 * ELEMENT).is_ok())
     }
 
     fn instances(&self) -> usize {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError};
 use wasmtime_wasi::{FsPerms, WasiCtx};
 use wharf_core::abi::preview1::{OpenInput, OpenOutput, WasiConfig};
 use wharf_core::{Error, Kind, Result, io as io_threads};
@@ -53,14 +53,19 @@ impl IsTerminal for Stdin {
 
 impl StdinStream for Stdin {
     fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
-        Box::new(Reads { input: self.0.clone(), reading: None })
+        Box::new(Reads { input: self.0.clone(), waiting: None })
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(Demanded { input: self.0.clone(), closed: false })
     }
 }
 
-/// Reads in a task, which ends with it.
+/// One of a guest's streams of standard input. They share the input, and none takes what its guest has not asked for:
+/// only the wait for input is in a task, which ends with the stream.
 struct Reads {
     input: OpenInput,
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    waiting: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl AsyncRead for Reads {
@@ -70,19 +75,56 @@ impl AsyncRead for Reads {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let limit = buffer.remaining().min(CHUNK);
-        let input = self.input.clone();
-        let reading = self.reading.get_or_insert_with(|| io_threads().spawn(async move { input.read(limit).await }));
-        let read = ready!(Pin::new(reading).poll(context));
-        self.reading = None;
-        buffer.put_slice(&read.unwrap_or_else(|error| Err(io::Error::other(error)))?);
-        Poll::Ready(Ok(()))
+        loop {
+            if let Some(read) = self.input.take(limit)? {
+                buffer.put_slice(&read);
+                return Poll::Ready(Ok(()));
+            }
+            let input = self.input.clone();
+            let waiting = self.waiting.get_or_insert_with(|| io_threads().spawn(async move { input.ready().await }));
+            let waited = ready!(Pin::new(waiting).poll(context));
+            self.waiting = None;
+            waited.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+        }
     }
 }
 
 impl Drop for Reads {
     fn drop(&mut self) {
-        if let Some(reading) = &self.reading {
-            reading.abort();
+        if let Some(waiting) = &self.waiting {
+            waiting.abort();
+        }
+    }
+}
+
+/// The same as a stream of WASI 0.2, which is closed once it ended or failed.
+struct Demanded {
+    input: OpenInput,
+    closed: bool,
+}
+
+#[async_trait]
+impl InputStream for Demanded {
+    fn read(&mut self, size: usize) -> std::result::Result<Bytes, StreamError> {
+        if self.closed {
+            return Err(StreamError::Closed);
+        }
+        let read = match self.input.take(size.min(CHUNK)) {
+            Ok(Some(bytes)) if bytes.is_empty() && size > 0 => Err(StreamError::Closed),
+            Ok(bytes) => Ok(bytes.unwrap_or_default()),
+            Err(error) => Err(failed(error)),
+        };
+        self.closed = read.is_err();
+        read
+    }
+}
+
+#[async_trait]
+impl Pollable for Demanded {
+    /// A failure to wait is shown by the read that follows.
+    async fn ready(&mut self) {
+        if !self.closed {
+            _ = self.input.ready().await;
         }
     }
 }
@@ -144,6 +186,13 @@ impl Writes {
         Poll::Ready(self.lock().failed.take().map_or(Ok(()), Err))
     }
 
+    /// Writes behind what is under way already, and waits for it.
+    pub(crate) async fn write(&self, bytes: Bytes) -> io::Result<()> {
+        self.done().await?;
+        self.start(bytes);
+        self.done().await
+    }
+
     /// Waits until everything is written.
     pub(crate) async fn done(&self) -> io::Result<()> {
         std::future::poll_fn(|context| self.poll_done(context)).await
@@ -162,7 +211,7 @@ impl StdoutStream for Writes {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Permitted { writes: self.clone(), permit: 0 })
+        Box::new(Permitted { writes: self.clone(), permit: 0, closed: false })
     }
 }
 
@@ -190,15 +239,29 @@ fn failed(error: io::Error) -> StreamError {
     }
 }
 
-/// A stream of WASI 0.2, which writes no more than `check-write` permitted.
+/// A stream of WASI 0.2, which writes no more than `check-write` permitted, and is closed once it failed.
 struct Permitted {
     writes: Writes,
     permit: usize,
+    closed: bool,
+}
+
+impl Permitted {
+    /// What the guest is told of an operation.
+    fn told<T>(&mut self, result: io::Result<T>) -> std::result::Result<T, StreamError> {
+        self.closed |= result.is_err();
+        result.map_err(failed)
+    }
+
+    fn unless_closed(&self) -> std::result::Result<(), StreamError> {
+        if self.closed { Err(StreamError::Closed) } else { Ok(()) }
+    }
 }
 
 #[async_trait]
 impl OutputStream for Permitted {
     fn write(&mut self, bytes: Bytes) -> std::result::Result<(), StreamError> {
+        self.unless_closed()?;
         // Each of the guest's streams may have a permit at the same time, and there may be many.
         if bytes.len() > self.permit || self.writes.lock().waiting > MOST {
             return Err(StreamError::Trap(wasmtime::format_err!("more was written than `check-write` permitted")));
@@ -212,23 +275,24 @@ impl OutputStream for Permitted {
 
     /// Leaves no permit behind.
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> std::result::Result<(), StreamError> {
+        self.unless_closed()?;
         self.permit = 0;
-        self.writes.done().await.map_err(failed)?;
-        self.writes.start(bytes);
-        self.writes.done().await.map_err(failed)
+        let written = self.writes.write(bytes).await;
+        self.told(written)
     }
 
     /// Everything is on its way already; `check-write` gives nothing until it has arrived.
     fn flush(&mut self) -> std::result::Result<(), StreamError> {
-        Ok(())
+        self.unless_closed()
     }
 
     fn check_write(&mut self) -> std::result::Result<usize, StreamError> {
+        self.unless_closed()?;
         let mut context = Context::from_waker(std::task::Waker::noop());
         self.permit = match self.writes.poll_done(&mut context) {
             Poll::Pending => 0,
             Poll::Ready(Ok(())) => CHUNK,
-            Poll::Ready(Err(error)) => return Err(failed(error)),
+            Poll::Ready(Err(error)) => return self.told(Err(error)),
         };
         Ok(self.permit)
     }

@@ -91,6 +91,8 @@ async fn answer(request: Request<Incoming>, seen: &Seen) -> Result<Response<Full
             let body = body.to_bytes();
             let name = String::from_utf8_lossy(&body);
             let _ = write!(text, "\n{name}\n");
+            // A request without a body has no name in it.
+            let name = if name.is_empty() { "whoever you are".into() } else { name };
             (StatusCode::OK, format!("{GREETING}{name}!\n"))
         }
         Err(error) => (StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}\n")),

@@ -6,6 +6,7 @@ mod examples;
 pub(in crate::cases) mod front;
 mod handlers;
 mod libraries;
+mod limits;
 mod load;
 mod servers;
 
@@ -14,10 +15,12 @@ use crate::case::Case;
 /// The cases of this area, a slice for each file.
 pub const CASES: &[&[Case]] = &[
     load::CASES,
+    limits::CASES,
     ends::CASES,
     cache::CASES,
     examples::CASES,
-    examples::PARTICULAR,
+    examples::RUST_ONLY,
+    examples::JAVASCRIPT_ONLY,
     libraries::CASES,
     servers::CASES,
     handlers::CASES,

@@ -134,7 +134,7 @@ impl Reach {
     /// [`reason`](Self::reason) of a request that no guest of this ABI can make.
     fn reason_of(&self, request: Request<Outgoing>) -> CaseResult<HttpErrorKind> {
         let exchange = async {
-            let mut response = self.outbound.send(request).await?;
+            let mut response = self.outbound.follow(request).await?;
             let mut total = 0;
             while let Some(chunk) = response.body_mut().chunk().await {
                 total += chunk?.len();

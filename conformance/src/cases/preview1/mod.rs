@@ -13,6 +13,7 @@ pub(super) mod host;
 mod poll;
 pub(super) mod probe;
 mod sandbox;
+mod slash;
 mod sock;
 mod stdio;
 
@@ -29,6 +30,7 @@ pub const CASES: &[&[Case]] = &[
     attr::CASES,
     dir::CASES,
     sandbox::CASES,
+    slash::CASES,
     sock::CASES,
     bounds::CASES,
 ];

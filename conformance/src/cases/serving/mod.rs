@@ -3,8 +3,11 @@
 mod exchange;
 mod guests;
 mod leaving;
+mod reader;
+mod script;
+mod unfinished;
 
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[exchange::CASES, leaving::CASES];
+pub const CASES: &[&[Case]] = &[exchange::CASES, leaving::CASES, unfinished::CASES];

@@ -41,7 +41,6 @@ pub(super) const TRANSFER_CODING: u8 = 31;
 pub(super) const RESPONSE_TIMEOUT: u8 = 33;
 pub(super) const UPGRADE_FAILED: u8 = 34;
 pub(super) const PROTOCOL_ERROR: u8 = 35;
-pub(super) const LOOP_DETECTED: u8 = 36;
 pub(super) const INTERNAL_ERROR: u8 = 38;
 
 /// A guest that may reach `origin`.

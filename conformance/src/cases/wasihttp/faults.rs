@@ -8,9 +8,9 @@ use wharf_core::http::{HttpError, Limits, Resolver};
 
 use super::exchange::{
     CONNECTION_TERMINATED, CONNECTION_TIMEOUT, DESTINATION_NOT_FOUND, DNS_ERROR, DNS_TIMEOUT, Failure, INTERNAL_ERROR,
-    IP_PROHIBITED, IP_UNROUTABLE, LIMIT_REACHED, LOOP_DETECTED, PROTOCOL_ERROR, READ_TIMEOUT, REQUEST_BODY_SIZE,
-    RESPONSE_BODY_SIZE, RESPONSE_INCOMPLETE, TLS_ALERT, TLS_CERTIFICATE, TLS_PROTOCOL, TRANSFER_CODING, UPGRADE_FAILED,
-    URI_TOO_LONG, WRITE_TIMEOUT, giving_up, posting, reach, sending, take_trailers,
+    IP_PROHIBITED, IP_UNROUTABLE, LIMIT_REACHED, PROTOCOL_ERROR, READ_TIMEOUT, REQUEST_BODY_SIZE, RESPONSE_BODY_SIZE,
+    RESPONSE_INCOMPLETE, TLS_ALERT, TLS_CERTIFICATE, TLS_PROTOCOL, TRANSFER_CODING, UPGRADE_FAILED, URI_TOO_LONG,
+    WRITE_TIMEOUT, giving_up, posting, reach, sending, take_trailers,
 };
 use super::probe::{AT_ONCE, RET, Wasi02};
 use crate::case::{Case, CaseResult};
@@ -42,7 +42,6 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/error/http-response-transfer-coding", WIT, transfer_coding),
     Case::must("wasihttp/error/http-upgrade-failed", WIT, upgrade),
     Case::must("wasihttp/error/http-protocol-error", WIT, protocol),
-    Case::must("wasihttp/error/loop-detected", WIT, redirect_loop),
     Case::must("wasihttp/error/internal-error", WIT, internal),
 ];
 
@@ -295,11 +294,6 @@ fn protocol(context: &Context) -> CaseResult {
             .map_err(|unmet| unmet.context(format_args!("{answer:?}")))?;
     }
     Ok(())
-}
-
-fn redirect_loop(context: &Context) -> CaseResult {
-    let origin = Origin::replying(Reply::redirect(302, "/again"))?;
-    refused(&mut reach(context, &origin)?, &origin.authority(), LOOP_DETECTED).map(drop)
 }
 
 /// What the guest itself broke off has no other code, and its message says so.

@@ -8,10 +8,12 @@ use wharf_core::abi::preview1::WasiConfig;
 
 use super::probe::{RET, Wasi02, module};
 use crate::case::{Case, CaseResult, Unmet};
+use crate::cases::preview1::host;
 use crate::context::Context;
 use crate::{check, check_eq};
 
 const WIT: &str = "wasi:filesystem/types@0.2.12";
+const POSIX: &str = "POSIX.1-2024, section 4.16 (pathname resolution)";
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
@@ -24,6 +26,17 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/files/not-opened-for-it", WIT, not_opened_for_it),
     Case::must("wasihttp/files/changes-by-path", WIT, changes_by_path),
     Case::must("wasihttp/files/same-object", WIT, same_object),
+    Case::must("wasihttp/files/opened-directories-are-mutable", WIT, opened_directories),
+    Case::must("wasihttp/files/opened-directories-say-that-they-are-mutable", WIT, opened_flags),
+    Case::must("wasihttp/files/opened-directories-stay-read-only", WIT, opened_read_only),
+    Case::must("wasihttp/files/remove-dir-all", WIT, remove_dir_all),
+    Case::must("wasihttp/files/opened-for-what-is-not-said", WIT, unsaid_mode),
+    Case::must("wasihttp/files/a-directory-is-no-stream", WIT, directory_stream),
+    Case::must("wasihttp/files/a-directory-is-not-read", "wasi:filesystem/types@0.2.12: read, pread", directory_read),
+    Case::must("wasihttp/files/slash", POSIX, slash),
+    Case::must("wasihttp/files/slash-stat", POSIX, slash_stat),
+    Case::must("wasihttp/files/slash-rename", "POSIX.1-2024, rename: ENOTDIR", slash_rename),
+    Case::must("wasihttp/files/slash-remove-directory", "POSIX.1-2024, rmdir", slash_remove),
     Case::must("wasihttp/sockets/are-refused", "wasi:sockets@0.2.12", sockets),
 ];
 
@@ -33,13 +46,18 @@ const INTERFACES: [&str; 5] =
 // Numbers of `error-code`.
 const BAD_DESCRIPTOR: u8 = 3;
 const EXIST: u8 = 7;
+const IS_DIRECTORY: u8 = 14;
 const NO_ENTRY: u8 = 20;
+const NOT_DIRECTORY: u8 = 24;
 const NOT_PERMITTED: u8 = 31;
 const READ_ONLY: u8 = 33;
 
 const READ: u64 = 1;
 const WRITE: u64 = 2;
+const MUTATE_DIRECTORY: u64 = 32;
 const CREATE: u64 = 1;
+const DIRECTORY: u64 = 2;
+const TRUNCATE: u64 = 8;
 
 /// A guest that is granted a new directory, the directory, and the handle of it.
 fn granted(context: &Context, writable: bool) -> CaseResult<(Wasi02, TempDir, u64)> {
@@ -66,6 +84,29 @@ impl Wasi02 {
     fn must_open(&mut self, dir: u64, path: &str, open_flags: u64, flags: u64) -> CaseResult<u64> {
         self.open(dir, path, open_flags, flags)?
             .map_err(|code| Unmet::failed(format!("opening {path} failed with error code {code}")))
+    }
+
+    /// Renames within a directory.
+    fn rename(&mut self, dir: u64, old: &str, new: &str) -> CaseResult<Option<u8>> {
+        let ([old, old_len], [new, new_len]) = (self.bytes(old)?, self.bytes(new)?);
+        self.changes("[method]descriptor.rename-at", &[dir, old, old_len, dir, new, new_len])
+    }
+
+    /// The entries of a directory: names, and whether each is a directory.
+    fn list(&mut self, dir: u64) -> CaseResult<Vec<(String, bool)>> {
+        let entries = self.ok("[method]descriptor.read-directory", &[dir])?;
+        let mut list = Vec::new();
+        loop {
+            let name = "[method]directory-entry-stream.read-directory-entry";
+            check_eq!(self.case(name, &[entries])?, 0, "the answer of an entry");
+            if self.byte(4)? == 0 {
+                break;
+            }
+            let is_directory = self.byte(8)? == 3;
+            list.push((String::from_utf8_lossy(&self.string_at(RET + 12)?).into_owned(), is_directory));
+        }
+        self.call("[resource-drop]directory-entry-stream", &[entries])?;
+        Ok(list)
     }
 
     /// Calls a function of a directory that takes a path and answers `result<_, error-code>`.
@@ -198,6 +239,208 @@ fn same_object(context: &Context) -> CaseResult {
     let same = "[method]descriptor.is-same-object";
     check_eq!(probe.call(same, &[one, again])?, 1, "whether a file is itself");
     check_eq!(probe.call(same, &[one, other])?, 0, "whether a file is another");
+    Ok(())
+}
+
+/// A directory opened as every toolchain opens it, without `mutate-directory`, may be changed as the granted one may.
+fn opened_directories(context: &Context) -> CaseResult {
+    let (mut probe, dir, root) = granted(context, true)?;
+    fs::create_dir(dir.path().join("sub")).map_err(Unmet::harness)?;
+    for flags in [READ, 0, READ | MUTATE_DIRECTORY] {
+        let sub = probe.must_open(root, "sub", DIRECTORY, flags)?;
+        check_eq!(probe.at("create-directory-at", sub, "deeper")?, None, "making a directory in it");
+        let deeper = probe.must_open(sub, "deeper", DIRECTORY, flags)?;
+        let file = probe.must_open(deeper, "file", CREATE, WRITE)?;
+        probe.call("[resource-drop]descriptor", &[file])?;
+        check_eq!(probe.at("unlink-file-at", deeper, "file")?, None, "unlinking a file two levels down");
+        check_eq!(probe.at("remove-directory-at", sub, "deeper")?, None, "removing a directory in it");
+    }
+    Ok(())
+}
+
+fn opened_flags(context: &Context) -> CaseResult {
+    let (mut probe, dir, root) = granted(context, true)?;
+    fs::create_dir(dir.path().join("sub")).map_err(Unmet::harness)?;
+    for flags in [READ, 0, READ | MUTATE_DIRECTORY] {
+        let sub = probe.must_open(root, "sub", DIRECTORY, flags)?;
+        probe.case("[method]descriptor.get-flags", &[sub])?;
+        check_eq!(u64::from(probe.byte(1)?), READ | MUTATE_DIRECTORY, "its flags, opened with {flags}");
+    }
+    Ok(())
+}
+
+fn opened_read_only(context: &Context) -> CaseResult {
+    let (mut probe, dir, root) = granted(context, false)?;
+    fs::create_dir(dir.path().join("sub")).map_err(Unmet::harness)?;
+    fs::write(dir.path().join("sub/file"), "kept").map_err(Unmet::harness)?;
+    let sub = probe.must_open(root, "sub", DIRECTORY, READ)?;
+    probe.case("[method]descriptor.get-flags", &[sub])?;
+    check_eq!(u64::from(probe.byte(1)?), READ, "its flags");
+    let refused = |code: Option<u8>| matches!(code, Some(READ_ONLY | NOT_PERMITTED));
+    for (function, path) in [("create-directory-at", "new"), ("unlink-file-at", "file")] {
+        let code = probe.at(function, sub, path)?;
+        check!(refused(code), "{function} below a directory granted for reading gave {code:?}");
+    }
+    for (open, flags) in [(CREATE, 0), (TRUNCATE, READ), (0, WRITE)] {
+        let code = probe.open(sub, "file", open, flags)?.err();
+        check!(refused(code), "opening with {open} and {flags} gave {code:?}");
+    }
+    check_eq!(fs::read(dir.path().join("sub/file")).map_err(Unmet::harness)?, b"kept", "the file");
+    Ok(())
+}
+
+/// The calls that Rust's `remove_dir_all` makes: each directory is opened for reading, listed, and emptied through that.
+fn remove_dir_all(context: &Context) -> CaseResult {
+    let (mut probe, dir, root) = granted(context, true)?;
+    for path in ["tree", "tree/one", "tree/one/two"] {
+        fs::create_dir(dir.path().join(path)).map_err(Unmet::harness)?;
+        fs::write(dir.path().join(path).join("file"), "").map_err(Unmet::harness)?;
+    }
+    empty(&mut probe, root, "tree")?;
+    check_eq!(probe.at("remove-directory-at", root, "tree")?, None, "removing what was emptied");
+    check!(!dir.path().join("tree").exists(), "it is still there");
+    Ok(())
+}
+
+/// Removes what is in a directory.
+fn empty(probe: &mut Wasi02, parent: u64, name: &str) -> CaseResult {
+    let this = probe.must_open(parent, name, DIRECTORY, READ)?;
+    for (name, is_directory) in probe.list(this)? {
+        if is_directory {
+            empty(probe, this, &name)?;
+        }
+        let function = if is_directory { "remove-directory-at" } else { "unlink-file-at" };
+        check_eq!(probe.at(function, this, &name)?, None, "{function} of {name}");
+    }
+    probe.call("[resource-drop]descriptor", &[this])?;
+    Ok(())
+}
+
+/// Without a word about it a file is opened for reading; what is created or truncated may be written.
+fn unsaid_mode(context: &Context) -> CaseResult {
+    let (mut probe, dir, root) = granted(context, true)?;
+    fs::write(dir.path().join("file"), "text").map_err(Unmet::harness)?;
+    for (open, flags, expected) in [
+        (0, 0, READ),
+        (0, READ, READ),
+        (0, WRITE, WRITE),
+        (CREATE, READ, READ | WRITE),
+        (CREATE, 0, READ | WRITE),
+        (TRUNCATE, 0, READ | WRITE),
+        (TRUNCATE, WRITE, WRITE),
+    ] {
+        fs::write(dir.path().join("file"), "text").map_err(Unmet::harness)?;
+        let file = probe.must_open(root, "file", open, flags)?;
+        probe.case("[method]descriptor.get-flags", &[file])?;
+        check_eq!(u64::from(probe.byte(1)?), expected, "the flags of what was opened with {open} and {flags}");
+        let reads = probe.case("[method]descriptor.read", &[file, 10, 0])? == 0;
+        check_eq!(reads, expected & READ != 0, "whether what was opened with {open} and {flags} can be read");
+        let [ptr, len] = probe.bytes("T")?;
+        let writes = probe.case("[method]descriptor.write", &[file, ptr, len, 0])? == 0;
+        check_eq!(writes, expected & WRITE != 0, "whether what was opened with {open} and {flags} can be written");
+    }
+    Ok(())
+}
+
+fn directory_stream(context: &Context) -> CaseResult {
+    let (mut probe, _dir, root) = granted(context, true)?;
+    check_eq!(probe.case("[method]descriptor.read-via-stream", &[root, 0])?, 1, "the answer of `read-via-stream`");
+    check_eq!(probe.byte(4)?, IS_DIRECTORY, "its error code");
+    for (function, args) in [("write-via-stream", &[root, 0][..]), ("append-via-stream", &[root])] {
+        check_eq!(probe.case(&format!("[method]descriptor.{function}"), args)?, 1, "the answer of `{function}`");
+        check_eq!(probe.byte(4)?, BAD_DESCRIPTOR, "its error code: a directory is not open for writing");
+    }
+    Ok(())
+}
+
+fn directory_read(context: &Context) -> CaseResult {
+    let (mut probe, _dir, root) = granted(context, true)?;
+    check_eq!(probe.case("[method]descriptor.read", &[root, 10, 0])?, 1, "the answer of `read`");
+    check_eq!(probe.byte(4)?, IS_DIRECTORY, "its error code");
+    Ok(())
+}
+
+/// A file `a`, a directory `d`, and links to them.
+fn tree(context: &Context) -> CaseResult<(Wasi02, TempDir, u64)> {
+    let (probe, dir, root) = granted(context, true)?;
+    host::put(dir.path().join("a"), "a")?;
+    host::put(dir.path().join("b"), "b")?;
+    host::make_directory(dir.path().join("d"))?;
+    host::link("a", dir.path().join("to-a"))?;
+    host::link("d", dir.path().join("to-d"))?;
+    Ok((probe, dir, root))
+}
+
+fn slash(context: &Context) -> CaseResult {
+    let (mut probe, dir, root) = tree(context)?;
+    let before = host::listing(dir.path())?;
+    for path in ["a/", "a/.", "./a/", "to-a/"] {
+        for (open, flags) in [(0, READ), (0, WRITE), (CREATE, WRITE), (DIRECTORY, READ)] {
+            let opened = probe.open(root, path, open, flags)?;
+            // Of an open that creates Linux says that it is a directory, before it has looked.
+            let right = opened == Err(NOT_DIRECTORY) || open == CREATE && opened == Err(IS_DIRECTORY);
+            check!(right, "opening {path} with {open} and {flags} gave {opened:?}");
+        }
+        check_eq!(probe.at("unlink-file-at", root, path)?, Some(NOT_DIRECTORY), "unlinking {path}");
+        let [ptr, len] = probe.bytes(path)?;
+        check_eq!(probe.case("[method]descriptor.readlink-at", &[root, ptr, len])?, 1, "readlink-at of {path}");
+        check_eq!(probe.byte(4)?, NOT_DIRECTORY, "its error code");
+    }
+    for path in ["d/", "to-d/", "to-d/."] {
+        probe.must_open(root, path, 0, READ)?;
+    }
+    check_eq!(host::listing(dir.path())?, before, "what is in the directory");
+    Ok(())
+}
+
+fn slash_stat(context: &Context) -> CaseResult {
+    let (mut probe, _dir, root) = tree(context)?;
+    for path in ["a/", "a/.", "./a/", "to-a/"] {
+        for function in ["stat-at", "metadata-hash-at"] {
+            for follow in [0, 1] {
+                let [ptr, len] = probe.bytes(path)?;
+                let name = format!("[method]descriptor.{function}");
+                check_eq!(
+                    probe.case(&name, &[root, follow, ptr, len])?,
+                    1,
+                    "{function} of {path}, path-flags {follow}"
+                );
+                check_eq!(probe.byte(8)?, NOT_DIRECTORY, "its error code");
+            }
+        }
+    }
+    for path in ["d/", "to-d/", "to-d/."] {
+        let [ptr, len] = probe.bytes(path)?;
+        check_eq!(probe.case("[method]descriptor.stat-at", &[root, 0, ptr, len])?, 0, "stat-at of {path}");
+        check_eq!(probe.byte(8)?, 3, "the type of {path}");
+    }
+    Ok(())
+}
+
+fn slash_rename(context: &Context) -> CaseResult {
+    let (mut probe, dir, root) = tree(context)?;
+    let before = host::listing(dir.path())?;
+    for (old, new) in [("a", "b/"), ("a", "new/"), ("a/", "b"), ("a", "to-d/"), ("a", "to-a/"), ("d", "to-d/")] {
+        check_eq!(probe.rename(root, old, new)?, Some(NOT_DIRECTORY), "renaming {old} to {new}");
+    }
+    check_eq!(host::listing(dir.path())?, before, "what is in the directory");
+    for (old, new) in [("d", "e/"), ("e/", "d")] {
+        check_eq!(probe.rename(root, old, new)?, None, "renaming {old} to {new}");
+    }
+    check_eq!(host::listing(dir.path())?, before, "what is in the directory once it is renamed back");
+    Ok(())
+}
+
+fn slash_remove(context: &Context) -> CaseResult {
+    let (mut probe, dir, root) = tree(context)?;
+    let before = host::listing(dir.path())?;
+    for path in ["a/", "to-a/", "to-d/", "to-d"] {
+        check_eq!(probe.at("remove-directory-at", root, path)?, Some(NOT_DIRECTORY), "removing {path}");
+    }
+    check_eq!(host::listing(dir.path())?, before, "what is in the directory");
+    check_eq!(probe.at("create-directory-at", root, "new/")?, None, "making new/");
+    check_eq!(probe.at("remove-directory-at", root, "new/")?, None, "removing new/");
+    check_eq!(probe.at("remove-directory-at", root, "d//")?, None, "removing d//");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The probes are core modules as bindings produce them before they are wrapped as components.
 
+mod budget;
 mod canon;
 mod children;
 mod codes;
@@ -18,6 +19,7 @@ mod responses;
 mod rules;
 mod service;
 mod serving;
+mod stdio;
 mod streams;
 
 use crate::case::Case;
@@ -26,6 +28,7 @@ use crate::case::Case;
 pub const CASES: &[&[Case]] = &[
     rules::CASES,
     canon::CASES,
+    budget::CASES,
     fields::CASES,
     children::CASES,
     outbound::CASES,
@@ -38,4 +41,5 @@ pub const CASES: &[&[Case]] = &[
     service::CASES,
     responses::CASES,
     files::CASES,
+    stdio::CASES,
 ];

@@ -25,6 +25,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/outbound/everything-once", WIT, once),
     Case::must("wasihttp/outbound/denied-by-default", WIT, denied),
     Case::must("wasihttp/outbound/denied-by-policy", WIT, denied_by_policy),
+    Case::must("wasihttp/outbound/denied-with-a-body", "Fetch, section 5.6: a network error", denied_with_body),
     Case::must("wasihttp/outbound/refused-connection", WIT, refused),
     Case::must("wasihttp/outbound/invalid-parts", WIT, invalid_parts),
     Case::must("wasihttp/outbound/invalid-requests", WIT, invalid_requests),
@@ -108,7 +109,29 @@ fn once(context: &Context) -> CaseResult {
 fn denied(context: &Context) -> CaseResult {
     let mut probe = Wasi02::http(context, GuestConfig::default())?;
     let request = probe.request("localhost:1", "/", &[])?;
-    check_eq!(probe.fails(request)?, REQUEST_DENIED, "the error code");
+    let future = probe.send(request)?;
+    check_eq!(probe.fails_later(future)?.code, REQUEST_DENIED, "the error code of the future");
+    Ok(())
+}
+
+/// Programs write the body before they look at the future, which is what says that the request is denied.
+fn denied_with_body(context: &Context) -> CaseResult {
+    let (allowed, other) = (Origin::replying(Reply::status(200))?, Origin::replying(Reply::status(200))?);
+    for config in [None, Some(&allowed)] {
+        let mut probe = match config {
+            None => Wasi02::http(context, GuestConfig::default())?,
+            Some(allowed) => reach(context, allowed)?,
+        };
+        let request = probe.request(&other.authority(), "/", &[])?;
+        let (body, stream) = probe.produce(request)?;
+        let future = probe.send(request)?;
+        for _ in 0..20 {
+            check_eq!(probe.write(stream, &[b'x'; 4096])?, 0, "a write to the body of a request that is denied");
+        }
+        check_eq!(probe.finish(body, stream)?, None, "the error of `finish`");
+        check_eq!(probe.fails_later(future)?.code, REQUEST_DENIED, "the error code of the future");
+    }
+    check_eq!(other.accepted(), 0, "the connections to the origin that is denied");
     Ok(())
 }
 

@@ -1,15 +1,20 @@
 //! A probe of WASI 0.2: every function of core's table that a case asks for, a guest's allocator, and memory.
 
 use wharf_core::abi::wasi02::functions;
-use wharf_core::{GuestConfig, HostedSession, Kind, Stop, ValType};
+use wharf_core::{Guest, GuestConfig, HostedSession, Kind, LoadOptions, Stop, ValType};
 
 use crate::case::{CaseResult, Unmet};
 use crate::context::Context;
 use crate::probe::Probe;
+use crate::seam::assemble;
 use crate::{check, check_eq};
 
 /// The release that the probes are built for: one that no table names.
 pub(super) const VERSION: &str = "0.2.3";
+
+/// The interface that has no release, and the version of its draft.
+const LOGGING: &str = "wasi:logging/logging";
+const DRAFT: &str = "0.1.0-draft";
 
 /// Where results go.
 pub(super) const RET: u32 = 0x4000;
@@ -47,7 +52,7 @@ pub(super) fn module(interfaces: &[&str], fields: &str) -> String {
 
 /// The text of an HTTP guest that imports what its `fields` call, and exports nothing but what they export.
 pub(super) fn lean_module(fields: &str) -> String {
-    text(&HTTP, fields, false)
+    text(&[&HTTP[..], &["wasi:cli/exit", "wasi:clocks/monotonic-clock"]].concat(), fields, false)
 }
 
 fn text(interfaces: &[&str], fields: &str, wraps: bool) -> String {
@@ -57,8 +62,9 @@ fn text(interfaces: &[&str], fields: &str, wraps: bool) -> String {
         let (name, ty) = (function.name, function.ty());
         let signature = format!("{} {}", list("param", &ty.params), list("result", &ty.results));
         let arguments: String = (0..ty.params.len()).map(|local| format!("(local.get {local})")).collect();
+        let version = if function.interface == LOGGING { DRAFT } else { VERSION };
         imports.push_str(&format!(
-            "(import \"{}@{VERSION}\" \"{name}\" (func $\"{name}\" {signature}))\n",
+            "(import \"{}@{version}\" \"{name}\" (func $\"{name}\" {signature}))\n",
             function.interface
         ));
         if wraps {
@@ -105,6 +111,21 @@ impl Wasi02 {
     pub(super) fn start(context: &Context, text: &str, config: GuestConfig) -> CaseResult<Self> {
         let session = context.hosted(text)?.start(config)?;
         Ok(Wasi02 { probe: Probe { session }, args: ARGS, own: context.subject().component_host().is_none() })
+    }
+
+    /// Starts a probe of `wasi:http` on wharf's own host that may take so much memory.
+    pub(super) fn within(context: &Context, max_memory: u64) -> CaseResult<Self> {
+        let options = LoadOptions { max_memory, ..LoadOptions::default() };
+        let guest = Guest::load(&**context.backend(), &assemble(&http_module(""))?, &options)?;
+        let session = Box::new(guest.start(GuestConfig::default())?);
+        Ok(Wasi02 { probe: Probe { session }, args: ARGS, own: true })
+    }
+
+    /// Where a result goes that is not for a slot, as the last argument of a call that the case makes by itself. What
+    /// was put into memory for that call is forgotten.
+    pub(super) fn out(&mut self) -> u64 {
+        self.args = ARGS;
+        RET.into()
     }
 
     /// Puts bytes into memory for the next call; their address and count are two of its arguments.

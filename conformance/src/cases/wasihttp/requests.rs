@@ -38,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/response/no-trailers", BODY, no_trailers),
     Case::must("wasihttp/response/headers-of-the-connection-are-left-out", WIT, forbidden_headers),
     Case::must("wasihttp/response/content-coding-is-the-guests", WIT, coding),
-    Case::must("wasihttp/response/manual-redirect", WIT, redirect),
+    Case::must("wasihttp/response/a-redirect-is-handed-over", WIT, redirect),
     Case::must("wasihttp/response/two-mebibytes", BODY, large),
     Case::must("wasihttp/response/dropped-body-ends-the-exchange", BODY, dropped),
     Case::must("wasihttp/options/are-none-at-first", OPTIONS, none_at_first),
@@ -321,9 +321,11 @@ fn coding(context: &Context) -> CaseResult {
 
 fn redirect(context: &Context) -> CaseResult {
     let origin = Origin::replying(Reply::redirect(302, "/elsewhere"))?;
-    let net = context.net().allow(&origin.base()).redirects(Redirects::Manual);
-    check_eq!(fetch(&mut net.wasi02(context)?, &origin, 0)?.0, 302, "the status");
-    check_eq!(origin.requests().len(), 1, "the requests");
+    for redirects in [Redirects::Manual, Redirects::Follow(10)] {
+        let net = context.net().allow(&origin.base()).redirects(redirects);
+        check_eq!(fetch(&mut net.wasi02(context)?, &origin, 0)?.0, 302, "the status with {redirects:?}");
+    }
+    check_eq!(origin.requests().len(), 2, "the requests");
     Ok(())
 }
 

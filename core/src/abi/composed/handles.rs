@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::plan::{Composed, Resource};
 use crate::abi::wasi02::canon::{Outcome, limit, rule};
+use crate::budget::{Budget, Charge};
 
 /// How many handles all instances together may have open.
 const MAX_HANDLES: usize = 1 << 15;
@@ -70,12 +71,18 @@ pub(crate) struct Handles {
     calls: Vec<Call>,
     open: usize,
     lent: usize,
+    /// What the entries take. They stay when handles are dropped, to be used again.
+    charge: Charge,
 }
 
+/// What an entry takes, with its place among the free ones, and what the vectors have room for beyond it.
+const COST: u64 = 2 * (std::mem::size_of::<Option<Entry>>() + std::mem::size_of::<u32>()) as u64;
+
 impl Handles {
-    pub(crate) fn new(plan: Arc<Composed>) -> Self {
+    /// No handles of the components of `plan`; what will be open is charged to `budget`.
+    pub(crate) fn new(plan: Arc<Composed>, budget: &Budget) -> Self {
         let instances = plan.instances.iter().map(|_| Slab::default()).collect();
-        Handles { plan, instances, calls: Vec::new(), open: 0, lent: 0 }
+        Handles { plan, instances, calls: Vec::new(), open: 0, lent: 0, charge: budget.nothing() }
     }
 
     /// The global that says whether this instance may call out.
@@ -94,13 +101,16 @@ impl Handles {
         if self.open >= MAX_HANDLES {
             return limit(format!("the guest's components have {MAX_HANDLES} handles open, as many as they may"));
         }
-        let slab = self.slab(instance)?;
+        self.slab(instance)?;
+        let Handles { instances, charge, .. } = self;
+        let slab = &mut instances[instance as usize];
         let at = match slab.free.pop() {
             Some(at) => {
                 slab.entries[at as usize] = Some(entry);
                 at
             }
             None => {
+                charge.grow(COST)?;
                 // 0 is never a handle.
                 if slab.entries.is_empty() {
                     slab.entries.push(None);

@@ -88,7 +88,10 @@ impl Intrinsic {
         let slot = |at: usize| slots.get(at).copied().unwrap_or_default() as u32;
         let (first, second, third) = (slot(0), slot(1), slot(2));
         let result = match self {
-            Intrinsic::Transcode(transcode) => return transcode.run(caller, slots).map_err(broken),
+            Intrinsic::Transcode(transcode) => {
+                let _charge = host.budget().charge(transcode.cost(slots))?;
+                return transcode.run(caller, slots).map_err(broken);
+            }
             Intrinsic::Trap => return Err(broken(reason(first))),
             Intrinsic::New(table) => {
                 host.leaves(*table, caller)?;

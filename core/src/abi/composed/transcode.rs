@@ -5,6 +5,9 @@
 use crate::memory::Memory;
 use crate::seam::Caller;
 
+/// The longest string that is not charged to the guest, in bytes.
+const UNCHARGED: u64 = 64 << 10;
+
 /// Set in the length of a `latin1+utf16` string that is UTF-16.
 const UTF16_TAG: u32 = 1 << 31;
 
@@ -88,6 +91,15 @@ impl Transcode {
             | O::Utf16ToCompactUtf16 => 2,
             _ => 1,
         }
+    }
+
+    /// What the host has of the string while it does it, at most: as it came, and as it goes in up to three encodings on
+    /// the way. Short ones are not counted: there is one at a time.
+    pub(super) fn cost(&self, slots: &[u64]) -> u64 {
+        let slot = |at: usize| u64::from(slots.get(at).copied().unwrap_or_default() as u32);
+        let done = if self.slots() == (5, 1) { slot(4) } else { 0 };
+        let bytes = slot(1) * u64::from(self.unit()) + done;
+        if bytes <= UNCHARGED { 0 } else { 6 * bytes }
     }
 
     /// Does it. The parameters are the source's pointer and units, the destination's pointer and, where there are more,

@@ -18,6 +18,7 @@ use bytes::Bytes;
 pub use self::code::ErrorCode;
 use self::sessions::Sessions;
 use super::Function;
+use crate::budget::{Budget, Exceeded, allocation};
 use crate::http::{Outbound, Outgoing};
 use crate::imports::Stop;
 use crate::memory::{Memory, MemoryError};
@@ -78,6 +79,7 @@ struct Inner {
     outbound: Option<Outbound>,
     run: Run,
     sessions: Sessions,
+    budget: Budget,
 }
 
 impl Http {
@@ -86,13 +88,26 @@ impl Http {
     /// The guest may hold `outbound.limits().open_responses` responses at a time.
     pub fn new(outbound: Outbound, run: Run) -> Self {
         let limit = outbound.limits().open_responses;
-        Http(Arc::new(Inner { outbound: Some(outbound), run, sessions: Sessions::new(limit) }))
+        Http(Arc::new(Inner {
+            outbound: Some(outbound),
+            run,
+            sessions: Sessions::new(limit),
+            budget: Budget::unlimited(),
+        }))
+    }
+
+    /// The same, with what the host keeps for the guest charged to `budget`; no responses are open yet.
+    #[must_use]
+    pub fn bounded(self, budget: &Budget) -> Self {
+        let Inner { outbound, run, sessions, .. } = &*self.0;
+        let sessions = Sessions::new(sessions.limit());
+        Http(Arc::new(Inner { outbound: outbound.clone(), run: run.clone(), sessions, budget: budget.clone() }))
     }
 
     /// State for a guest that may reach nothing: every request answers
     /// [`DestinationNotAllowed`](ErrorCode::DestinationNotAllowed).
     pub fn deny_all(run: Run) -> Self {
-        Http(Arc::new(Inner { outbound: None, run, sessions: Sessions::new(1) }))
+        Http(Arc::new(Inner { outbound: None, run, sessions: Sessions::new(1), budget: Budget::unlimited() }))
     }
 
     /// How many responses the guest holds open.
@@ -100,6 +115,12 @@ impl Http {
         self.0.sessions.open()
     }
 }
+
+/// What the host has of a response beside its headers: what it reads ahead, and its part of a connection.
+const READ_AHEAD: u64 = 96 << 10;
+
+/// What a header takes in a map beyond its name and value.
+const HEADER: u64 = 160;
 
 /// How a call ends other than with success.
 enum Fault {
@@ -191,14 +212,21 @@ fn req(http: &Inner, caller: &mut dyn Caller, slots: &[u64]) -> Result<(), Fault
         return Err(ErrorCode::RequestFailed.into());
     }
     let lines = read_str(&memory_view, arg(slots, 4), arg(slots, 5))?;
+    let refused = |exceeded: Exceeded| {
+        tracing::warn!("refused a request: {exceeded}");
+        ErrorCode::RequestFailed
+    };
+    // Of the text, of the map that is made of it, and of what the response will be.
+    let mut charge = http.budget.charge(allocation(body.len()) + 2 * allocation(lines.len())).map_err(refused)?;
     let headers = headers::parse(lines).ok_or(ErrorCode::InvalidEncoding)?;
+    charge.grow(READ_AHEAD + headers.len() as u64 * HEADER).map_err(refused)?;
 
     let mut request = Request::new(Outgoing::from(Bytes::copy_from_slice(body)));
     *request.method_mut() = method;
     *request.uri_mut() = url.as_str().parse().map_err(|_| ErrorCode::InvalidUrl)?;
     *request.headers_mut() = headers;
 
-    let response = http.run.wait(outbound.send(request))?.map_err(|error| code::of(&error))?;
+    let response = http.run.wait(outbound.follow(request))?.map_err(|error| code::of(&error))?;
     let status = response.status().as_u16();
 
     let mut memory_view = memory(caller)?;
@@ -206,7 +234,9 @@ fn req(http: &Inner, caller: &mut dyn Caller, slots: &[u64]) -> Result<(), Fault
     let handle_out = arg(slots, 9);
     // The range is checked before a handle is taken, so that a bad pointer leaks no response.
     written(memory_view.slice_mut(handle_out, 4).map(|_| ()))?;
-    let handle = http.sessions.insert(response)?;
+    let kept = response.headers().iter().map(|(name, value)| HEADER + (name.as_str().len() + value.len()) as u64);
+    charge.resize(READ_AHEAD + kept.sum::<u64>()).map_err(refused)?;
+    let handle = http.sessions.insert(response, charge)?;
     written(memory_view.write(handle_out, &handle.to_le_bytes()))?;
     Ok(())
 }

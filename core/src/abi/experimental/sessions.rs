@@ -11,6 +11,7 @@ use http::{HeaderMap, Response};
 
 use super::Fault;
 use super::code::{self, ErrorCode};
+use crate::budget::Charge;
 use crate::http::Incoming;
 use crate::run::Run;
 
@@ -19,6 +20,8 @@ struct Session {
     /// Received and not yet read by the guest.
     ready: Bytes,
     body: Body,
+    /// What all of it takes.
+    _charge: Charge,
 }
 
 enum Body {
@@ -44,6 +47,10 @@ impl Sessions {
         Sessions { limit, table: Mutex::default() }
     }
 
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,9 +65,10 @@ impl Sessions {
     }
 
     /// Gives the response a handle: the one given last if it is free again, else the next free one.
-    pub(super) fn insert(&self, response: Response<Incoming>) -> Result<u32, ErrorCode> {
+    pub(super) fn insert(&self, response: Response<Incoming>, charge: Charge) -> Result<u32, ErrorCode> {
         let (parts, body) = response.into_parts();
-        let session = Session { headers: Arc::new(parts.headers), ready: Bytes::new(), body: Body::Open(body) };
+        let (headers, ready) = (Arc::new(parts.headers), Bytes::new());
+        let session = Session { headers, ready, body: Body::Open(body), _charge: charge };
         let mut table = self.table();
         if table.open.len() as u64 >= self.limit {
             return Err(ErrorCode::TooManySessions);

@@ -20,6 +20,9 @@ pub const DEFAULT_MAX_FDS: usize = 256;
 /// What a guest gets through preview 1. The default grants nothing: no arguments, no environment, no files, no network, an
 /// empty standard input, and output that is discarded.
 ///
+/// Arguments and variables are UTF-8, though to preview 1 they are bytes: WASI 0.2 has them as strings, and what a guest is
+/// granted does not depend on which of the two it was built for.
+///
 /// Directories are opened as they are granted. A clone shares them, so that one configuration serves many guests.
 #[derive(Clone)]
 pub struct WasiConfig {

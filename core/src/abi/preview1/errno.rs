@@ -135,6 +135,9 @@ impl From<&io::Error> for Errno {
                 io::ErrorKind::BrokenPipe => Errno::Pipe,
                 io::ErrorKind::OutOfMemory => Errno::Nomem,
                 io::ErrorKind::Unsupported => Errno::Notsup,
+                io::ErrorKind::IsADirectory => Errno::Isdir,
+                io::ErrorKind::NotADirectory => Errno::Notdir,
+                io::ErrorKind::StorageFull => Errno::Nospc,
                 _ => Errno::Io,
             },
         }

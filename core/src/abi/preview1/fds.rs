@@ -14,6 +14,16 @@ use crate::abi::preview1::rights;
 use crate::abi::preview1::sock::Socket;
 use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
 use crate::abi::preview1::types::FD_NONBLOCK;
+use crate::budget::{Budget, Charge};
+
+/// What an open descriptor takes: its entry, its object, and of a directory that is being listed the buffer.
+const FD: u64 = 1 << 10;
+
+/// What a socket takes, the operating system's part without what it buffers included.
+const SOCKET: u64 = 4 << 10;
+
+/// What the buffer of a directory takes while it is listed.
+const LISTING: u64 = 32 << 10;
 
 /// What a descriptor stands for.
 #[derive(Clone)]
@@ -73,11 +83,22 @@ pub(super) struct Fd {
     pub(super) inheriting: u64,
     /// Its `fdflags`.
     pub(super) flags: u32,
+    /// For what the guest opened itself; made when it is put into the table.
+    pub(super) charge: Option<Arc<Charge>>,
 }
 
 impl Fd {
     pub(super) fn new(object: Object, base: u64, inheriting: u64) -> Self {
-        Fd { object, base, inheriting, flags: 0 }
+        Fd { object, base, inheriting, flags: 0, charge: None }
+    }
+
+    /// What it takes.
+    fn cost(&self) -> u64 {
+        match self.object {
+            Object::Socket(_) => SOCKET,
+            Object::Dir(_) => FD + LISTING,
+            Object::Input(_) | Object::Output(_) | Object::File(_) => FD,
+        }
     }
 
     /// Refuses what the descriptor has no right to: [`Errno::Badf`] for reading and writing, as POSIX has it, else
@@ -138,6 +159,7 @@ pub(super) struct Fds {
     limit: usize,
     /// How many sockets there may be.
     socket_limit: usize,
+    budget: Budget,
 }
 
 /// Which of the limits a descriptor counts towards.
@@ -188,7 +210,17 @@ impl Fds {
             table.push(Some(Fd::new(Object::Dir(Arc::new(dir)), rights::DIRECTORY, rights::DIRECTORY | rights::FILE)));
         }
         let limit = config.max_fds.max(table.len() - listeners);
-        Fds { table: Mutex::new(table), limit, socket_limit: config.network.max_sockets.max(listeners) }
+        let socket_limit = config.network.max_sockets.max(listeners);
+        Fds { table: Mutex::new(table), limit, socket_limit, budget: Budget::unlimited() }
+    }
+
+    /// What is opened from here on is charged to `budget`.
+    pub(super) fn charge_to(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Option<Fd>>> {
@@ -268,10 +300,11 @@ impl Fds {
     /// Puts `fd` at the lowest free number.
     ///
     /// # Errors
-    /// [`Errno::Nfile`] if there is no room for it.
-    pub(super) fn insert(&self, fd: Fd) -> Outcome<u32> {
+    /// [`Errno::Nfile`] if there is no room for it, [`Errno::Nomem`] if the guest has no memory left for it.
+    pub(super) fn insert(&self, mut fd: Fd) -> Outcome<u32> {
         let mut table = self.lock();
         self.check_room(&table, Counted::of(&fd))?;
+        fd.charge = Some(Arc::new(self.budget.charge(fd.cost()).map_err(|_| Errno::Nomem)?));
         let at = table.iter().position(Option::is_none).unwrap_or(table.len());
         if at == table.len() {
             table.push(Some(fd));

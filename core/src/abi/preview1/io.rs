@@ -225,7 +225,7 @@ fn read_stream(
 fn write_stream(wasi: &Wasi, memory: &Memory<'_>, stream: &OutputStream, iovecs: &[Iovec]) -> Outcome<u32> {
     transfer(iovecs, STREAM_CHUNK, |part, _| {
         wasi.alive()?;
-        stream.write(&wasi.run, memory.slice(part.ptr, part.len)?)?;
+        stream.write(&wasi.run, memory.slice(part.ptr, part.len)?)??;
         Ok(part.len as usize)
     })
 }

@@ -49,6 +49,7 @@ use crate::abi::Function;
 use crate::abi::preview1::errno::{Errno, Fail, Outcome};
 use crate::abi::preview1::fds::Fds;
 use crate::abi::preview1::sock::{Sockets, standard, wasmedge};
+use crate::budget::Budget;
 use crate::error::{Error, Kind};
 use crate::imports::Stop;
 use crate::memory::Memory;
@@ -83,7 +84,15 @@ impl Wasi {
 
     /// Starts anew with what `config` grants: what the guest had open is closed. Its clock goes on.
     pub(crate) fn renew(&mut self, config: WasiConfig) {
-        *self = Wasi { start: self.start, ..Wasi::new(config, self.run.clone()) };
+        let budget = self.fds.budget().clone();
+        *self = Wasi { start: self.start, ..Wasi::new(config, self.run.clone()).bounded(&budget) };
+    }
+
+    /// The same, with what the guest opens charged to `budget`.
+    #[must_use]
+    pub fn bounded(mut self, budget: &Budget) -> Self {
+        self.fds.charge_to(budget.clone());
+        self
     }
 
     /// Ends the guest if its run is over: called within work that takes long.

@@ -66,22 +66,28 @@ impl OpenInput {
         self.0.terminal()
     }
 
-    /// Waits for input and returns at most `limit` bytes of it; none at its end.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// Takes at most `limit` bytes of what has arrived, none at the input's end. `None` if nothing has arrived yet: then
+    /// some is asked for.
     ///
     /// # Errors
     /// The stream's.
-    pub async fn read(&self, limit: usize) -> io::Result<Bytes> {
+    pub fn take(&self, limit: usize) -> io::Result<Option<Bytes>> {
         let mut buffer = vec![0; limit];
-        loop {
-            if let Some(read) = self.0.take(&mut buffer)? {
+        match self.0.take(&mut buffer)? {
+            Some(read) => {
                 buffer.truncate(read);
-                return Ok(buffer.into());
+                Ok(Some(buffer.into()))
             }
-            self.0.ready().await?;
+            None => self.0.ask().map(|()| None),
         }
+    }
+
+    /// Waits until [`take`](Self::take) has something to give, which it leaves where it is.
+    ///
+    /// # Errors
+    /// If the host cannot wait; what the stream itself fails with is told by `take`.
+    pub async fn ready(&self) -> io::Result<()> {
+        self.0.ready().await
     }
 }
 

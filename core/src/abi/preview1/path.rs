@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, OpenOptions};
 
+use crate::abi::paths;
 use crate::abi::preview1::Wasi;
 use crate::abi::preview1::errno::{Errno, Outcome};
 use crate::abi::preview1::fds::{Counted, Fd, Object, OpenDir, OpenFile};
@@ -39,7 +40,7 @@ pub(super) fn filestat_get(
     let path = path(memory, path_ptr, path_len)?;
     let follow = known(flags, SYMLINK_FOLLOW)? != 0;
     memory.slice(stat, Filestat::SIZE as u32)?;
-    let metadata = if follow { dir.dir.metadata(path)? } else { dir.dir.symlink_metadata(path)? };
+    let metadata = paths::metadata(&dir.dir, &path, follow)?;
     memory.write(stat, &filestat(&metadata).encode())?;
     Ok(())
 }
@@ -141,7 +142,7 @@ pub(super) fn open(
     options.follow(if follow { FollowSymlinks::Yes } else { FollowSymlinks::No });
     options.sync(fdflags & FD_SYNC != 0).dsync(fdflags & FD_DSYNC != 0).rsync(fdflags & FD_RSYNC != 0);
     options.nonblock(true);
-    let file = dir.dir.open_with(path, &options)?;
+    let file = paths::open(&dir.dir, &path, &options, create)?;
 
     let fd = if file.metadata()?.is_dir() {
         let dir = OpenDir {
@@ -150,7 +151,7 @@ pub(super) fn open(
             writable: dir.writable,
             listing: Mutex::default(),
         };
-        Fd { object: Object::Dir(Arc::new(dir)), base: passed_on & rights::DIRECTORY, inheriting: passed_on, flags: 0 }
+        Fd::new(Object::Dir(Arc::new(dir)), passed_on & rights::DIRECTORY, passed_on)
     } else if directory {
         return Err(Errno::Notdir.into());
     } else {
@@ -165,7 +166,7 @@ pub(super) fn open(
         if !write {
             rights &= !rights::WRITING;
         }
-        Fd { object: Object::File(Arc::new(file)), base: rights, inheriting: rights, flags: fdflags }
+        Fd { flags: fdflags, ..Fd::new(Object::File(Arc::new(file)), rights, rights) }
     };
     let number = wasi.fds.insert(fd)?;
     memory.write(opened, &number.to_le_bytes())?;
@@ -199,7 +200,7 @@ pub(super) fn readlink(
 pub(super) fn remove_directory(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, path_ptr: u32, path_len: u32) -> Outcome {
     let dir = wasi.fds.dir(fd, rights::PATH_REMOVE_DIRECTORY)?;
     let path = path(memory, path_ptr, path_len)?;
-    dir.to_change()?.remove_dir(path)?;
+    paths::remove_dir(dir.to_change()?, &path)?;
     Ok(())
 }
 
@@ -218,7 +219,7 @@ pub(super) fn rename(
     let new_dir = wasi.fds.dir(new_fd, rights::PATH_RENAME_TARGET)?;
     let old_path = path(memory, old_ptr, old_len)?;
     let new_path = path(memory, new_ptr, new_len)?;
-    old_dir.to_change()?.rename(old_path, new_dir.to_change()?, new_path)?;
+    paths::rename(old_dir.to_change()?, &old_path, new_dir.to_change()?, &new_path)?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::abi::preview1::errno::{Errno, Outcome};
+use crate::imports::Stop;
 use crate::run::{Run, io as io_threads};
 
 /// Where a guest's standard input comes from.
@@ -160,21 +160,24 @@ impl Lines {
     }
 
     /// Puts whole lines into the queue, or ends with `run`.
-    fn write(&self, run: &Run, mut bytes: &[u8]) -> Outcome {
+    fn write(&self, run: &Run, mut bytes: &[u8]) -> Result<io::Result<()>, Stop> {
         while let Some(whole) = self.whole(&mut bytes) {
-            match self.0.queue.try_send(whole) {
-                Ok(()) => {}
-                Err(TrySendError::Full(whole)) => run.wait(self.0.queue.send(whole))?.map_err(|_| Errno::Io)?,
-                Err(TrySendError::Closed(_)) => return Err(Errno::Io.into()),
+            let sent = match self.0.queue.try_send(whole) {
+                Ok(()) => true,
+                Err(TrySendError::Full(whole)) => run.wait(self.0.queue.send(whole))?.is_ok(),
+                Err(TrySendError::Closed(_)) => false,
+            };
+            if !sent {
+                return Ok(Err(nobody_takes()));
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// The same, for whoever waits in a task.
     async fn write_async(&self, mut bytes: &[u8]) -> io::Result<()> {
         while let Some(whole) = self.whole(&mut bytes) {
-            self.0.queue.send(whole).await.map_err(|_| io::Error::other("nobody takes the lines any more"))?;
+            self.0.queue.send(whole).await.map_err(|_| nobody_takes())?;
         }
         Ok(())
     }
@@ -193,6 +196,10 @@ impl Lines {
         line.clear();
         Some(whole)
     }
+}
+
+fn nobody_takes() -> io::Error {
+    io::Error::other("nobody takes the lines any more")
 }
 
 impl Unfinished {
@@ -501,17 +508,17 @@ impl OutputStream {
         matches!(*self.sink(), Sink::Writer { terminal: true, .. })
     }
 
-    /// Writes all of `bytes`.
-    pub(in crate::abi) fn write(&self, run: &Run, bytes: &[u8]) -> Outcome {
+    /// Writes all of `bytes`, or ends with `run`.
+    pub(in crate::abi) fn write(&self, run: &Run, bytes: &[u8]) -> Result<io::Result<()>, Stop> {
         // Not under the lock: writing may wait.
         let sink = self.sink().clone();
         match sink {
-            Sink::Discard => Ok(()),
+            Sink::Discard => Ok(Ok(())),
             Sink::Capture(capture) => {
                 capture.write(bytes);
-                Ok(())
+                Ok(Ok(()))
             }
-            Sink::Writer { writer, .. } => Ok(run.wait(writer.write(bytes.to_vec()))??),
+            Sink::Writer { writer, .. } => run.wait(writer.write(bytes.to_vec())),
             Sink::Lines(lines) => lines.write(run, bytes),
         }
     }
@@ -547,7 +554,7 @@ mod tests {
         let (output, mut queue) = lines(8);
         let long = "x".repeat(MAX_LINE + 1);
         for part in ["a", "b\n\nc", &long, "\n", "end"] {
-            assert!(output.write(&Run::default(), part.as_bytes()).is_ok());
+            assert!(matches!(output.write(&Run::default(), part.as_bytes()), Ok(Ok(()))));
         }
         drop(output);
         let all: Vec<String> = std::iter::from_fn(|| queue.try_recv().ok()).collect();
@@ -559,7 +566,7 @@ mod tests {
     fn a_full_queue_ends_with_the_run() {
         let (output, mut queue) = lines(1);
         let run = Run::default();
-        assert!(output.write(&run, b"1\n").is_ok());
+        assert!(matches!(output.write(&run, b"1\n"), Ok(Ok(()))));
         run.set_deadline(Some(Instant::now() + Duration::from_millis(20)));
         assert!(output.write(&run, b"2\n").is_err());
         assert_eq!(queue.try_recv().unwrap(), "> 1");
@@ -569,9 +576,9 @@ mod tests {
     fn a_stream_goes_elsewhere_once_it_is_renewed() {
         let (first, second) = (Capture::new(10), Capture::new(10));
         let stream = OutputStream::new(Output::Capture(first.clone()), Stream::Stdout);
-        assert!(stream.write(&Run::default(), b"1").is_ok());
+        assert!(matches!(stream.write(&Run::default(), b"1"), Ok(Ok(()))));
         stream.renew(Output::Capture(second.clone()));
-        assert!(stream.write(&Run::default(), b"2").is_ok());
+        assert!(matches!(stream.write(&Run::default(), b"2"), Ok(Ok(()))));
         assert_eq!((first.contents(), second.contents()), (b"1".to_vec(), b"2".to_vec()));
     }
 }

@@ -9,10 +9,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::canon::{Cx, Fault, Handle, Outcome, Own};
-use super::io::{End, InputStream, IoError, OutputStream, Sink, Source};
+use super::io::{End, InputStream, OutputStream, Sink, Source};
 use super::table::Resource;
 use super::{drop_resource, interfaces};
-use crate::abi::preview1::errno::Fail;
 use crate::abi::preview1::stdio;
 use crate::imports::Stop;
 use crate::run::Run;
@@ -43,16 +42,15 @@ impl Source for Stdin {
         if max == 0 {
             return Ok(Bytes::new());
         }
-        let failed = |error: io::Error| End::Failed(error.into());
         let mut buffer = vec![0; max];
-        match self.stream.take(&mut buffer).map_err(failed)? {
+        match self.stream.take(&mut buffer)? {
             Some(0) => Err(End::Closed),
             Some(len) => {
                 buffer.truncate(len);
                 Ok(buffer.into())
             }
             None => {
-                self.stream.ask().map_err(failed)?;
+                self.stream.ask()?;
                 Ok(Bytes::new())
             }
         }
@@ -87,13 +85,7 @@ impl Sink for Stdout {
     }
 
     fn write(&mut self, run: &Run, bytes: Bytes) -> Result<(), End> {
-        self.0.write(run, &bytes).map_err(|fail| match fail {
-            Fail::Stop(stop) => End::Stop(stop),
-            Fail::Errno(_) => {
-                let message = "the host could not write to the standard stream".to_owned();
-                End::Failed(IoError { message, http: None, filesystem: None })
-            }
-        })
+        Ok(self.0.write(run, &bytes).map_err(End::Stop)??)
     }
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {

@@ -78,10 +78,11 @@ fn fill(bytes: &mut [u8]) -> Outcome {
     })
 }
 
-fn random_bytes(_: &mut Cx<'_>, len: u64) -> Outcome<Bytes> {
+fn random_bytes(cx: &mut Cx<'_>, len: u64) -> Outcome<Bytes> {
     if len > MAX_RANDOM {
         return limit(format!("{len} random bytes are asked for at once; {MAX_RANDOM} may be"));
     }
+    cx.spend(len)?;
     let mut bytes = vec![0; len as usize];
     fill(&mut bytes)?;
     Ok(bytes.into())
@@ -93,8 +94,15 @@ fn random_u64(_: &mut Cx<'_>) -> Outcome<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+/// The same at every call of a guest's life: the WIT text has it become a value that is imported, and says that it is for
+/// tables of hashes, not a source of randomness.
 fn insecure_seed(cx: &mut Cx<'_>) -> Outcome<(u64, u64)> {
-    Ok((random_u64(cx)?, random_u64(cx)?))
+    if let Some(seed) = cx.state.seed {
+        return Ok(seed);
+    }
+    let seed = (random_u64(cx)?, random_u64(cx)?);
+    cx.state.seed = Some(seed);
+    Ok(seed)
 }
 
 interfaces! { "wasi:clocks/monotonic-clock";

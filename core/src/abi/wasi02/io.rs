@@ -46,6 +46,16 @@ pub(crate) enum End {
     Stop(Stop),
 }
 
+impl From<std::io::Error> for End {
+    /// A pipe that nobody reads from any more is closed, which is what guests' libraries make EPIPE of.
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => End::Closed,
+            _ => End::Failed(error.into()),
+        }
+    }
+}
+
 /// Where an input stream's bytes come from. Nothing here waits.
 pub(crate) trait Source: Send {
     /// At most `max` bytes, none if there are none yet.
@@ -62,6 +72,9 @@ pub(crate) trait Sink: Send {
 
     /// Takes bytes, no more than there is room for.
     fn write(&mut self, run: &Run, bytes: Bytes) -> Result<(), End>;
+
+    /// Has what was taken go its way, if it does not already.
+    fn flush(&mut self) {}
 
     /// Ready when there is room, or an end.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()>;
@@ -232,6 +245,7 @@ fn blocking_write_and_flush(cx: &mut Cx<'_>, this: Output, mut contents: Bytes) 
             return answer(cx, written);
         }
     }
+    cx.get(this)?.sink.flush();
     // A stream that closes with that has taken all of it, and says so at the next call.
     Ok(Ok(()))
 }
@@ -263,9 +277,10 @@ fn wait_room(cx: &mut Cx<'_>, this: Output) -> Outcome<Result<u64, End>> {
     }
 }
 
-/// Every sink hands on what it takes at once, so that there is nothing to flush but to see whether it still works.
+/// Nothing here waits: a sink hands on what it has taken, and says whether it still works.
 fn flush(cx: &mut Cx<'_>, this: Output) -> Streamed<()> {
     let stream = cx.get(this)?;
+    stream.sink.flush();
     let permit = stream.permit;
     let flushed = stream.room().map(drop);
     // Asking for room is not the guest's own `check-write`.

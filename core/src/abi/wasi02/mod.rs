@@ -17,6 +17,7 @@ mod clocks;
 mod filesystem;
 pub mod http;
 mod io;
+mod logging;
 pub(crate) mod options;
 mod sockets;
 mod table;
@@ -28,14 +29,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use self::canon::{Cx, Fault, Outcome, Own};
+pub use self::logging::log_line;
 use self::options::Options;
 use self::table::{Resource, Table};
 use crate::abi::composed::{Composed, Handles};
 use crate::abi::preview1::WasiConfig;
 use crate::abi::preview1::config::Preopen;
 use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
+use crate::budget::Budget;
 use crate::error::{Error, Kind};
-use crate::http::Outbound;
+use crate::http::{Limits, Outbound};
 use crate::imports::Stop;
 use crate::run::Run;
 use crate::seam::{Caller, FuncType};
@@ -104,6 +107,7 @@ impl Function {
 pub fn functions() -> impl Iterator<Item = &'static Function> {
     [io::FUNCTIONS, clocks::FUNCTIONS, cli::FUNCTIONS, http::FUNCTIONS, filesystem::FUNCTIONS, sockets::FUNCTIONS]
         .into_iter()
+        .chain([logging::FUNCTIONS])
         .flatten()
 }
 
@@ -111,14 +115,20 @@ pub fn functions() -> impl Iterator<Item = &'static Function> {
 pub(crate) struct State {
     pub(crate) table: Table,
     pub(crate) run: Run,
+    /// What the guest may have the host keep.
+    pub(crate) budget: Budget,
     /// The handles of each component, where the guest is composed of several; else a handle is an index of the table.
     pub(crate) handles: Option<Handles>,
     outbound: Option<Outbound>,
+    /// How large all header fields of a message may be, in bytes.
+    header_bytes: u64,
     /// Whether the guest is in a post-return function.
     returning: bool,
     /// Whether the request that the guest answers is a HEAD, to which no body is sent.
     answers_head: bool,
     start: Instant,
+    /// What `insecure-seed` gives, once it was asked for.
+    seed: Option<(u64, u64)>,
     args: Arc<Vec<String>>,
     env: Arc<Vec<String>>,
     preopens: Arc<Vec<Preopen>>,
@@ -136,21 +146,25 @@ pub(crate) struct Host {
 
 impl Host {
     /// The state of a guest that is granted `config` and `outbound`, whose waits end with `run`, and that may be
-    /// composed of several components.
+    /// composed of several components. What it has open is charged to `budget`.
     pub(crate) fn new(
         config: &WasiConfig,
         outbound: Option<Outbound>,
         run: Run,
         composed: Option<Arc<Composed>>,
+        budget: Budget,
     ) -> Self {
         let state = State {
-            table: Table::new(),
+            table: Table::new(budget.clone()),
             run,
-            handles: composed.clone().map(Handles::new),
+            handles: composed.clone().map(|plan| Handles::new(plan, &budget)),
+            budget,
+            header_bytes: header_bytes(outbound.as_ref()),
             outbound,
             returning: false,
             answers_head: false,
             start: Instant::now(),
+            seed: None,
             args: config.args.clone(),
             env: config.env.clone(),
             preopens: config.preopens.clone(),
@@ -212,6 +226,7 @@ impl Host {
     /// open lead elsewhere.
     pub(crate) fn renew(&self, config: &WasiConfig, outbound: Option<Outbound>) {
         let mut state = self.lock();
+        state.header_bytes = header_bytes(outbound.as_ref());
         state.outbound = outbound;
         state.args = config.args.clone();
         state.env = config.env.clone();
@@ -229,6 +244,11 @@ impl Host {
         state.table.close_family(http::is_resource);
     }
 
+    /// What the guest may have the host keep.
+    pub(crate) fn budget(&self) -> Budget {
+        self.lock().budget.clone()
+    }
+
     /// How many handles the guest has open.
     pub(crate) fn open_handles(&self) -> usize {
         self.lock().table.len()
@@ -238,12 +258,17 @@ impl Host {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.table.clear();
-        state.handles = self.composed.clone().map(Handles::new);
+        state.handles = self.composed.clone().map(|plan| Handles::new(plan, &state.budget));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How large a message's header fields may be. A guest that sends nothing still has those of its answers.
+fn header_bytes(outbound: Option<&Outbound>) -> u64 {
+    outbound.map_or(Limits::default().header_bytes, |outbound| outbound.limits().header_bytes)
 }
 
 /// `[resource-drop]`: what a resource holds goes with it.

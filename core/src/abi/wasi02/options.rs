@@ -72,6 +72,15 @@ pub(crate) fn compatible(version: &str) -> bool {
     })
 }
 
+/// The interface of WASI that has no release, and its draft.
+const LOGGING: (&str, &str) = ("wasi:logging/logging", "0.1.0-draft");
+
+/// Whether an import of `interface` in this `version`, or without one, is of what this host has.
+pub(crate) fn hosts(interface: &str, version: Option<&str>) -> bool {
+    let (logging, draft) = LOGGING;
+    if interface == logging { version.is_none_or(|version| version == draft) } else { version.is_some_and(compatible) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +106,20 @@ mod tests {
         }
         for bad in ["0.2", "0.2.", "0.3.0", "1.2.0", "0.2.0-rc-2023-11-10", "0.20.0", ""] {
             assert!(!compatible(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_release_is_hosted_without_one() {
+        for (interface, version, expected) in [
+            ("wasi:logging/logging", None, true),
+            ("wasi:logging/logging", Some("0.1.0-draft"), true),
+            ("wasi:logging/logging", Some("0.2.0"), false),
+            ("wasi:io/streams", None, false),
+            ("wasi:io/streams", Some("0.2.3"), true),
+            ("wasi:io/streams", Some("0.1.0-draft"), false),
+        ] {
+            assert_eq!(hosts(interface, version), expected, "{interface} {version:?}");
         }
     }
 }

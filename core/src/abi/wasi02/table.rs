@@ -6,10 +6,13 @@
 use std::any::Any;
 
 use super::canon::{Outcome, limit, rule};
+use crate::budget::{Budget, Charge};
 
-/// How many handles a guest may have open. What a handle can hold is bounded too, so this bounds a guest's share of
-/// the host's memory.
+/// How many handles a guest may have open. Each wait looks at those it waits for, and each end at all of them.
 pub(super) const MAX_HANDLES: usize = 4096;
+
+/// What a handle takes beyond the value it stands for: its entry, allocations, and what small values have boxed.
+const COST: u64 = 320;
 
 /// What a handle can stand for.
 pub(crate) trait Resource: Send + 'static {
@@ -22,17 +25,20 @@ struct Entry {
     name: &'static str,
     parent: Option<u32>,
     children: u32,
+    /// What the value takes by its type; what it refers to, it has charged itself.
+    _charge: Charge,
 }
 
 /// The handle table.
 pub(crate) struct Table {
+    budget: Budget,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
 }
 
 impl Table {
-    pub(crate) fn new() -> Self {
-        Table { entries: vec![None], free: Vec::new() }
+    pub(crate) fn new(budget: Budget) -> Self {
+        Table { budget, entries: vec![None], free: Vec::new() }
     }
 
     /// How many handles are open.
@@ -42,7 +48,7 @@ impl Table {
 
     /// Closes every handle, as when the guest has ended.
     pub(crate) fn clear(&mut self) {
-        *self = Table::new();
+        *self = Table::new(self.budget.clone());
     }
 
     /// Opens a handle; `parent` cannot be closed before it.
@@ -50,10 +56,11 @@ impl Table {
         if self.len() >= MAX_HANDLES {
             return limit(format!("the guest has {MAX_HANDLES} handles open, as many as it may"));
         }
+        let charge = self.budget.charge(COST + std::mem::size_of::<T>() as u64)?;
         if let Some(parent) = parent {
             self.entry(parent)?.children += 1;
         }
-        let entry = Some(Entry { value: Box::new(value), name: T::NAME, parent, children: 0 });
+        let entry = Some(Entry { value: Box::new(value), name: T::NAME, parent, children: 0, _charge: charge });
         Ok(match self.free.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn handles_are_typed_and_numbers_are_used_again() {
-        let mut table = Table::new();
+        let mut table = Table::new(Budget::unlimited());
         let a = table.push(A(1), None).ok().unwrap();
         assert_eq!(a, 1);
         breaks(table.get::<B>(a), "of the resource `a`, not `b`");
@@ -178,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_parent_outlives_its_children() {
-        let mut table = Table::new();
+        let mut table = Table::new(Budget::unlimited());
         let parent = table.push(A(1), None).ok().unwrap();
         let child = table.push(B, Some(parent)).ok().unwrap();
         breaks(table.take::<A>(parent), "1 child");
@@ -189,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_family_is_closed_with_its_children_only() {
-        let mut table = Table::new();
+        let mut table = Table::new(Budget::unlimited());
         let kept = table.push(B, None).ok().unwrap();
         let parent = table.push(A(1), Some(kept)).ok().unwrap();
         let child = table.push(B, Some(parent)).ok().unwrap();
@@ -202,10 +209,23 @@ mod tests {
 
     #[test]
     fn handles_are_limited() {
-        let mut table = Table::new();
+        let mut table = Table::new(Budget::unlimited());
         for _ in 0..MAX_HANDLES {
             assert!(table.push(B, None).is_ok());
         }
         assert!(matches!(table.push(B, None), Err(Fault::Stop(_))));
+    }
+
+    #[test]
+    fn handles_are_charged() {
+        let budget = Budget::new(2 * (COST + 1));
+        let mut table = Table::new(budget.clone());
+        let first = table.push(A(1), None).ok().unwrap();
+        table.push(A(1), None).ok().unwrap();
+        assert!(matches!(table.push(B, None), Err(Fault::Stop(_))));
+        table.take::<A>(first).ok().unwrap();
+        assert!(table.push(B, None).is_ok());
+        table.clear();
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -5,8 +5,10 @@
 mod download;
 mod fetch;
 mod form;
+mod javascript;
 mod proxy;
 mod rust;
+mod unchanged;
 
 use wharf_core::GuestConfig;
 use wharf_guests::{
@@ -18,6 +20,7 @@ use self::download::download;
 use self::fetch::fetch;
 use self::form::form;
 use self::proxy::proxy;
+use self::unchanged::{login, unchanged};
 use super::handlers;
 use crate::case::{Case, CaseResult};
 use crate::check;
@@ -96,18 +99,25 @@ languages! {
     "assemblyscript": EXPERIMENTAL; fetch = AS_FETCH, form = AS_FORM, download = AS_DOWNLOAD;
     "c": EXPERIMENTAL; fetch = C_FETCH, form = C_FORM, download = C_DOWNLOAD;
     "go": GO;
-        fetch = GO_HTTP["fetch"], form = GO_HTTP["form"], download = GO_HTTP["download"], proxy = GO_HTTP["proxy"];
+        fetch = GO_HTTP["fetch"], form = GO_HTTP["form"], download = GO_HTTP["download"], proxy = GO_HTTP["proxy"],
+        login = GO_HTTP["proxy"], unchanged = GO_HTTP["proxy"];
     "javascript": JAVASCRIPT;
-        fetch = HTTP_JS["fetch"], form = HTTP_JS["form"], download = HTTP_JS["download"], proxy = HTTP_JS;
+        fetch = HTTP_JS["fetch"], form = HTTP_JS["form"], download = HTTP_JS["download"], proxy = HTTP_JS,
+        login = HTTP_JS, unchanged = HTTP_JS;
     "python": PYTHON;
-        fetch = HTTP_PY["fetch"], form = HTTP_PY["form"], download = HTTP_PY["download"], proxy = HTTP_PY;
+        fetch = HTTP_PY["fetch"], form = HTTP_PY["form"], download = HTTP_PY["download"], proxy = HTTP_PY,
+        login = HTTP_PY, unchanged = HTTP_PY;
     "rust": EXPERIMENTAL; fetch = RUST_FETCH, form = RUST_FORM, download = RUST_DOWNLOAD;
     "rust-wasi-http": WASI_HTTP;
-        fetch = RUST_FETCH_HTTP, form = RUST_FORM_HTTP, download = RUST_DOWNLOAD_HTTP, proxy = RUST_PROXY;
+        fetch = RUST_FETCH_HTTP, form = RUST_FORM_HTTP, download = RUST_DOWNLOAD_HTTP, proxy = RUST_PROXY,
+        login = RUST_PROXY, unchanged = RUST_PROXY;
 }
 
-/// What is particular to a language, beside the contract.
-pub(super) const PARTICULAR: &[Case] = rust::CASES;
+/// What is particular to Rust, beside the contract.
+pub(super) const RUST_ONLY: &[Case] = rust::CASES;
+
+/// The same of JavaScript.
+pub(super) const JAVASCRIPT_ONLY: &[Case] = javascript::CASES;
 
 /// An example in a language.
 struct Example {

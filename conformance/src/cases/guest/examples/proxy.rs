@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wharf_core::GuestConfig;
+use wharf_core::http::Redirects;
 
 use super::Example;
 use crate::case::{CaseResult, Unmet};
@@ -93,24 +94,26 @@ fn fails_well(context: &Context, example: &Example) -> CaseResult {
     Ok(())
 }
 
-/// Has it pass requests on to `upstream`, which may be one of those that are allowed.
-fn front<'a>(
+/// Has it pass requests on to `upstream`, which may be one of those that are allowed. The server is started as a proxy has
+/// to be whose ABI has the host follow redirects; for a handler no host does.
+pub(super) fn front<'a>(
     context: &'a Context,
     example: &'a Example,
     allowed: &'a [&'a Origin],
     upstream: &'a str,
 ) -> CaseResult<Front<impl Fn() -> CaseResult<GuestConfig> + use<'a>>> {
     let guest = context.prebuilt(example.guest, example.traits.memory)?;
-    let config = move || allowed.iter().fold(context.net(), |net, origin| net.allow(&origin.base())).config();
+    let net = move || allowed.iter().fold(context.net(), |net, origin| net.allow(&origin.base()));
     if !guest.is_handler() {
         let (network, address) = granted()?;
         let args = [example.first, &[upstream]].concat();
-        let (mut config, _) = context.program(example.guest.name, &args, config()?)?;
+        let (mut config, _) =
+            context.program(example.guest.name, &args, net().redirects(Redirects::Manual).config()?)?;
         config.wasi = config.wasi.network(network);
         return Ok(Front::Server(Running::start(guest, config), address));
     }
     Ok(Front::handler(Arc::clone(&guest), move || {
-        let (mut config, _) = context.program(example.guest.name, &[], config()?)?;
+        let (mut config, _) = context.program(example.guest.name, &[], net().config()?)?;
         if !upstream.is_empty() {
             config.wasi = config.wasi.env(UPSTREAM, upstream)?;
         }
@@ -119,7 +122,7 @@ fn front<'a>(
 }
 
 /// Nothing of it trapped.
-fn end<F: Fn() -> CaseResult<GuestConfig>>(front: Front<F>) -> CaseResult {
+pub(super) fn end<F: Fn() -> CaseResult<GuestConfig>>(front: Front<F>) -> CaseResult {
     front.finish()?;
     match front {
         Front::Server(running, _) => running.stop(),

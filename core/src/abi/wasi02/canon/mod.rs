@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use super::State;
 use super::options::Options;
 use super::table::Resource;
+use crate::budget::{Charge, Exceeded};
 use crate::error::{Error, Kind};
 use crate::imports::Stop;
 use crate::memory::{Memory, MemoryError};
@@ -25,7 +26,10 @@ pub(crate) use self::compound::{flags, record, variant};
 pub(crate) use self::primitive::{Borrow, Handle, Own};
 
 /// The most bytes that the arguments of one call may take on the host.
-const LIFT_BUDGET: u64 = 128 << 20;
+const MAX_ARGUMENTS: u64 = 128 << 20;
+
+/// How much of them is not charged to the guest: there is one call at a time, and most take next to nothing.
+const UNCHARGED: u64 = 128 << 10;
 
 /// How a call ends the guest.
 #[derive(Debug)]
@@ -45,6 +49,12 @@ impl From<Stop> for Fault {
     }
 }
 
+impl From<Exceeded> for Fault {
+    fn from(exceeded: Exceeded) -> Self {
+        Fault::Stop(exceeded.into())
+    }
+}
+
 impl From<MemoryError> for Fault {
     fn from(error: MemoryError) -> Self {
         Fault::Rule(error.to_string().into())
@@ -61,17 +71,19 @@ pub(crate) fn limit<T>(message: impl Into<String>) -> Outcome<T> {
     Err(Fault::Stop(Error::new(Kind::Limit, message).into()))
 }
 
-/// One call of a host function: the guest behind it, its options, and what its arguments may still cost.
+/// One call of a host function: the guest behind it, its options, and what its arguments take.
 pub(crate) struct Cx<'a> {
     pub(crate) state: &'a mut State,
     caller: &'a mut dyn Caller,
     options: &'a Options,
-    budget: u64,
+    arguments: u64,
+    /// What of that is charged until the call ends.
+    charge: Option<Charge>,
 }
 
 impl<'a> Cx<'a> {
     pub(crate) fn new(state: &'a mut State, caller: &'a mut dyn Caller, options: &'a Options) -> Self {
-        Cx { state, caller, options, budget: LIFT_BUDGET }
+        Cx { state, caller, options, arguments: 0, charge: None }
     }
 
     fn memory(&mut self) -> Outcome<Memory<'_>> {
@@ -82,14 +94,16 @@ impl<'a> Cx<'a> {
         Ok(self.memory()?.write(ptr, bytes)?)
     }
 
-    fn spend(&mut self, bytes: u64) -> Outcome {
-        match self.budget.checked_sub(bytes) {
-            Some(left) => {
-                self.budget = left;
-                Ok(())
-            }
-            None => limit(format!("the arguments of one call take more than {LIFT_BUDGET} bytes")),
+    /// Counts bytes that the host has until the call ends.
+    pub(crate) fn spend(&mut self, bytes: u64) -> Outcome {
+        self.arguments = self.arguments.saturating_add(bytes);
+        if self.arguments > MAX_ARGUMENTS {
+            return limit(format!("the arguments of one call take more than {MAX_ARGUMENTS} bytes"));
         }
+        if let charged @ 1.. = self.arguments.saturating_sub(UNCHARGED) {
+            self.charge.get_or_insert_with(|| self.state.budget.nothing()).resize(charged)?;
+        }
+        Ok(())
     }
 
     /// Room for `size` bytes in the guest, from its own allocator.

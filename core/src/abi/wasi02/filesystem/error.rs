@@ -30,6 +30,12 @@ impl From<io::Error> for ErrorCode {
                 io::ErrorKind::InvalidData => ErrorCode::IllegalByteSequence,
                 io::ErrorKind::NotADirectory => ErrorCode::NotDirectory,
                 io::ErrorKind::IsADirectory => ErrorCode::IsDirectory,
+                io::ErrorKind::StorageFull => ErrorCode::InsufficientSpace,
+                io::ErrorKind::BrokenPipe => ErrorCode::Pipe,
+                io::ErrorKind::WouldBlock => ErrorCode::WouldBlock,
+                io::ErrorKind::Interrupted => ErrorCode::Interrupted,
+                io::ErrorKind::OutOfMemory => ErrorCode::InsufficientMemory,
+                io::ErrorKind::Unsupported => ErrorCode::Unsupported,
                 _ => ErrorCode::Io,
             },
         }

@@ -199,9 +199,19 @@ impl Resource for Descriptor {
 type Answer<T = ()> = Result<T, ErrorCode>;
 
 impl Descriptor {
-    fn file(&self, flag: u8) -> Answer<&Arc<File>> {
+    /// The file, to be read. A directory is told apart, as POSIX has it: no `read` of one is possible.
+    fn to_read(&self) -> Answer<&Arc<File>> {
         match &self.object {
-            Object::File(file) if self.flags.has(flag) => Ok(file),
+            Object::File(file) if self.flags.has(DescriptorFlags::READ) => Ok(file),
+            Object::File(_) => Err(ErrorCode::BadDescriptor),
+            Object::Dir(_) => Err(ErrorCode::IsDirectory),
+        }
+    }
+
+    /// The file, to be written. A directory is never opened for that.
+    fn to_write(&self) -> Answer<&Arc<File>> {
+        match &self.object {
+            Object::File(file) if self.flags.has(DescriptorFlags::WRITE) => Ok(file),
             _ => Err(ErrorCode::BadDescriptor),
         }
     }
@@ -256,7 +266,7 @@ impl Descriptor {
 type This = Borrow<Descriptor>;
 
 fn read_via_stream(cx: &mut Cx<'_>, this: This, offset: u64) -> Outcome<Answer<Handle<InputStream>>> {
-    let file = match cx.get(this)?.file(DescriptorFlags::READ) {
+    let file = match cx.get(this)?.to_read() {
         Ok(file) => file.clone(),
         Err(code) => return Ok(Err(code)),
     };
@@ -264,7 +274,7 @@ fn read_via_stream(cx: &mut Cx<'_>, this: This, offset: u64) -> Outcome<Answer<H
 }
 
 fn writing(cx: &mut Cx<'_>, this: This, position: Position) -> Outcome<Answer<Handle<OutputStream>>> {
-    let file = match cx.get(this)?.file(DescriptorFlags::WRITE) {
+    let file = match cx.get(this)?.to_write() {
         Ok(file) => file.clone(),
         Err(code) => return Ok(Err(code)),
     };
@@ -318,7 +328,7 @@ fn get_type(cx: &mut Cx<'_>, this: This) -> Outcome<Answer<DescriptorType>> {
 }
 
 fn set_size(cx: &mut Cx<'_>, this: This, size: u64) -> Outcome<Answer> {
-    let file = cx.get(this)?.file(DescriptorFlags::WRITE);
+    let file = cx.get(this)?.to_write();
     Ok(file.and_then(|file| Ok(file.set_len(size)?)))
 }
 
@@ -327,7 +337,7 @@ fn set_times(cx: &mut Cx<'_>, this: This, accessed: NewTimestamp, modified: NewT
 }
 
 fn read(cx: &mut Cx<'_>, this: This, length: u64, offset: u64) -> Outcome<Answer<(Bytes, bool)>> {
-    let file = match cx.get(this)?.file(DescriptorFlags::READ) {
+    let file = match cx.get(this)?.to_read() {
         Ok(file) => file,
         Err(code) => return Ok(Err(code)),
     };
@@ -342,7 +352,7 @@ fn read(cx: &mut Cx<'_>, this: This, length: u64, offset: u64) -> Outcome<Answer
 }
 
 fn write(cx: &mut Cx<'_>, this: This, buffer: Bytes, offset: u64) -> Outcome<Answer<u64>> {
-    let file = cx.get(this)?.file(DescriptorFlags::WRITE);
+    let file = cx.get(this)?.to_write();
     Ok(file.and_then(|file| Ok(file.write_at(&buffer, offset)? as u64)))
 }
 

@@ -9,6 +9,7 @@ use super::{
     Answer, Descriptor, DescriptorFlags, DescriptorStat, ErrorCode, MetadataHash, NewTimestamp, Object, OpenFlags,
     PathFlags, This, spec,
 };
+use crate::abi::paths;
 use crate::abi::wasi02::canon::{Cx, Handle, Outcome};
 
 /// The longest path, in bytes.
@@ -21,10 +22,14 @@ fn checked(path: &str) -> Answer<&str> {
 impl Descriptor {
     fn metadata_at(&self, flags: PathFlags, path: &str) -> Answer<Metadata> {
         let (dir, path) = (self.dir()?, checked(path)?);
-        let follow = flags.has(PathFlags::SYMLINK_FOLLOW);
-        Ok(if follow { dir.metadata(path)? } else { dir.symlink_metadata(path)? })
+        Ok(paths::metadata(dir, path, flags.has(PathFlags::SYMLINK_FOLLOW))?)
     }
 
+    /// Opens a file or a directory.
+    ///
+    /// Where the WIT text is silent, guests have come to expect: what is not opened for writing is for reading, what is
+    /// created or truncated may be written, and a directory may be changed as the one it was found under,
+    /// `mutate-directory` or not. No toolchain sets that flag.
     fn open_at(
         &self,
         path_flags: PathFlags,
@@ -36,23 +41,22 @@ impl Descriptor {
         let (dir, path) = (self.dir()?, checked(path)?);
         let (create, truncate) = (open.has(OpenFlags::CREATE), open.has(OpenFlags::TRUNCATE));
         let (directory, exclusive) = (open.has(OpenFlags::DIRECTORY), open.has(OpenFlags::EXCLUSIVE));
-        let (read, write) = (flags.has(D::READ), flags.has(D::WRITE));
+        let read = flags.has(D::READ) || !flags.has(D::WRITE);
+        let write = flags.has(D::WRITE) || create || truncate;
         if directory && (create || exclusive || truncate) {
             return Err(ErrorCode::Invalid);
         }
-        if (write || flags.has(D::MUTATE_DIRECTORY) || create || truncate) && !self.writable {
+        if (write || flags.has(D::MUTATE_DIRECTORY)) && !self.writable {
             return Err(ErrorCode::ReadOnly);
         }
-        // The host creates and truncates only what it opens for writing, and opens nothing for neither.
         let mut options = OpenOptions::new();
-        let writes = write || create || truncate;
-        options.write(writes).read(read || !writes);
+        options.write(write).read(read);
         options.create(create && !exclusive).create_new(create && exclusive).truncate(truncate);
         let follow = path_flags.has(PathFlags::SYMLINK_FOLLOW);
         options.follow(if follow { FollowSymlinks::Yes } else { FollowSymlinks::No });
         options.sync(flags.has(D::FILE_INTEGRITY_SYNC)).dsync(flags.has(D::DATA_INTEGRITY_SYNC));
         options.rsync(flags.has(D::REQUESTED_WRITE_SYNC)).nonblock(true);
-        let file = dir.open_with(path, &options)?;
+        let file = paths::open(dir, path, &options, create)?;
         let object = if file.metadata()?.is_dir() {
             Object::Dir(Arc::new(Dir::from_std_file(file.into_std())))
         } else if directory {
@@ -60,15 +64,15 @@ impl Descriptor {
         } else {
             Object::File(Arc::new(file))
         };
-        let flags = match object {
-            Object::File(_) => DescriptorFlags(flags.0 & !D::MUTATE_DIRECTORY),
-            Object::Dir(_) => flags,
-        };
-        let writable = match object {
-            Object::File(_) => self.writable,
-            Object::Dir(_) => self.writable && flags.has(D::MUTATE_DIRECTORY),
-        };
-        Ok(Descriptor { object, flags, writable })
+        let mut flags = flags.0 & !(D::READ | D::WRITE | D::MUTATE_DIRECTORY);
+        for (flag, set) in [
+            (D::READ, read),
+            (D::WRITE, write),
+            (D::MUTATE_DIRECTORY, self.writable && matches!(object, Object::Dir(_))),
+        ] {
+            flags |= if set { flag } else { 0 };
+        }
+        Ok(Descriptor { object, flags: DescriptorFlags(flags), writable: self.writable })
     }
 }
 
@@ -147,11 +151,11 @@ pub(super) fn readlink(cx: &mut Cx<'_>, this: This, path: String) -> Outcome<Ans
 }
 
 pub(super) fn remove_directory(cx: &mut Cx<'_>, this: This, path: String) -> Outcome<Answer> {
-    Ok(cx.get(this)?.dir_to_change().and_then(|dir| Ok(dir.remove_dir(checked(&path)?)?)))
+    Ok(cx.get(this)?.dir_to_change().and_then(|dir| Ok(paths::remove_dir(dir, checked(&path)?)?)))
 }
 
 pub(super) fn rename(cx: &mut Cx<'_>, this: This, old: String, other: This, new: String) -> Outcome<Answer> {
-    let rename = |(from, to): (Arc<Dir>, Arc<Dir>)| Ok(from.rename(checked(&old)?, &to, checked(&new)?)?);
+    let rename = |(from, to): (Arc<Dir>, Arc<Dir>)| Ok(paths::rename(&from, checked(&old)?, &to, checked(&new)?)?);
     Ok(both(cx, this, other)?.and_then(rename))
 }
 

@@ -76,7 +76,7 @@ impl Source for FileStream {
             return Ok(Bytes::new());
         }
         let mut buffer = vec![0; max];
-        let offset = self.offset().map_err(|error| End::Failed(error.into()))?;
+        let offset = self.offset()?;
         match self.file.read_at(&mut buffer, offset) {
             Ok(0) => Err(End::Closed),
             Ok(len) => {
@@ -88,7 +88,7 @@ impl Source for FileStream {
                 self.would_block();
                 Ok(Bytes::new())
             }
-            Err(error) => Err(End::Failed(error.into())),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -104,9 +104,9 @@ impl Sink for FileStream {
 
     fn write(&mut self, run: &Run, mut bytes: Bytes) -> Result<(), End> {
         while !bytes.is_empty() {
-            let offset = self.offset().map_err(|error| End::Failed(error.into()))?;
+            let offset = self.offset()?;
             match self.file.write_at(&bytes, offset) {
-                Ok(0) => return Err(End::Failed(std::io::Error::from(ErrorKind::WriteZero).into())),
+                Ok(0) => return Err(std::io::Error::from(ErrorKind::WriteZero).into()),
                 Ok(len) => {
                     self.advance(len);
                     bytes = bytes.split_off(len);
@@ -114,7 +114,7 @@ impl Sink for FileStream {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     run.sleep(RETRY).map_err(End::Stop)?;
                 }
-                Err(error) => return Err(End::Failed(error.into())),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())

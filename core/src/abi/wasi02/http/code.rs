@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::abi::wasi02::canon::{record, variant};
+use crate::budget::Exceeded;
 use crate::http::{FieldSize, HttpError, HttpErrorKind};
 
 record! {
@@ -86,6 +87,12 @@ impl From<&FieldSize> for FieldSizePayload {
     fn from(field: &FieldSize) -> Self {
         let field_size = Some(u32::try_from(field.bytes).unwrap_or(u32::MAX));
         FieldSizePayload { field_name: Some(field.name.clone()), field_size }
+    }
+}
+
+impl From<Exceeded> for ErrorCode {
+    fn from(exceeded: Exceeded) -> Self {
+        ErrorCode::InternalError(Some(exceeded.to_string()))
     }
 }
 

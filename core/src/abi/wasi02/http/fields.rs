@@ -7,10 +7,19 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, limit, variant};
 use crate::abi::wasi02::table::Resource;
+use crate::budget::{Budget, Charge, Exceeded, allocation};
 use crate::http::is_forbidden;
 
-/// The most bytes of one `fields`: names, values and 32 more for each.
-const MAX_BYTES: usize = 128 << 10;
+/// How many times the limit of a message one `fields` may have: a guest that sends more than it may is told so when it
+/// sends it, and one that keeps far more ends.
+const HEADROOM: u64 = 2;
+
+/// What a field takes on the host beyond its name and its value: its place, as much again for what a growing vector has
+/// room for, and what a value takes once it is shared.
+const ENTRY: u64 = 2 * std::mem::size_of::<(String, Bytes)>() as u64 + allocation(32);
+
+/// How the bytes of all header fields of a message are counted, as [`Limits::header_bytes`](crate::http::Limits) has it.
+const COUNTED: u64 = 4;
 
 variant! {
     /// `wasi:http/types.header-error`.
@@ -23,39 +32,58 @@ variant! {
 }
 
 /// `wasi:http/types.fields`.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Fields {
     /// Shared until written to.
-    entries: Arc<Vec<(String, Bytes)>>,
+    entries: Arc<Entries>,
     immutable: bool,
+}
+
+/// Names and values, charged to the guest.
+struct Entries {
+    list: Vec<(String, Bytes)>,
+    charge: Charge,
+}
+
+impl Entries {
+    fn new(list: Vec<(String, Bytes)>, budget: &Budget) -> Result<Self, Exceeded> {
+        let charge = budget.charge(list.iter().map(|(name, value)| cost(name, value)).sum())?;
+        Ok(Entries { list, charge })
+    }
 }
 
 impl Resource for Fields {
     const NAME: &'static str = "fields";
 }
 
-impl From<&HeaderMap> for Fields {
+impl Fields {
     /// What comes from outside is immutable; what belongs to the connection is left out.
-    fn from(headers: &HeaderMap) -> Self {
-        let entries = headers
+    ///
+    /// # Errors
+    /// The guest may not have so much.
+    pub(super) fn arrived(headers: &HeaderMap, budget: &Budget) -> Result<Self, Exceeded> {
+        let list = headers
             .iter()
             .filter(|(name, _)| !is_forbidden(name))
             .map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())))
             .collect();
-        Fields { entries: Arc::new(entries), immutable: true }
+        Ok(Fields { entries: Arc::new(Entries::new(list, budget)?), immutable: true })
     }
-}
 
-impl Fields {
     /// The same fields, not to be changed.
     pub(super) fn frozen(&self) -> Self {
         Fields { entries: self.entries.clone(), immutable: true }
     }
 
+    /// What they take on the host.
+    pub(super) fn cost(&self) -> u64 {
+        self.entries.list.iter().map(|(name, value)| cost(name, value)).sum()
+    }
+
     /// The fields as a message has them. Each was checked when it was set.
     pub(super) fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.entries.len());
-        for (name, value) in self.entries.iter() {
+        let mut map = HeaderMap::with_capacity(self.entries.list.len());
+        for (name, value) in &self.entries.list {
             if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(value)) {
                 map.append(name, value);
             }
@@ -82,20 +110,48 @@ impl Fields {
     }
 
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Bytes> {
-        self.entries.iter().filter(move |entry| entry.0.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.entries.list.iter().filter(move |entry| entry.0.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    fn size(&self) -> usize {
-        self.entries.iter().map(|(name, value)| cost(name, value)).sum()
+    fn size(&self) -> u64 {
+        self.entries.list.iter().map(|(name, value)| counted(name, value)).sum()
     }
 
-    fn remove(&mut self, name: &str) {
-        Arc::make_mut(&mut self.entries).retain(|entry| !entry.0.eq_ignore_ascii_case(name));
+    /// The fields, to be changed: they are copied if others share them.
+    fn entries(&mut self, budget: &Budget) -> Result<&mut Entries, Exceeded> {
+        if Arc::get_mut(&mut self.entries).is_none() {
+            self.entries = Arc::new(Entries::new(self.entries.list.clone(), budget)?);
+        }
+        match Arc::get_mut(&mut self.entries) {
+            Some(entries) => Ok(entries),
+            None => unreachable!("nobody shares what was just made"),
+        }
     }
 }
 
-fn cost(name: &str, value: &[u8]) -> usize {
-    name.len() + value.len() + 32
+impl Entries {
+    /// Takes the fields of that name out; gives where the first of them was.
+    fn remove(&mut self, name: &str) -> Option<usize> {
+        let first = self.list.iter().position(|entry| entry.0.eq_ignore_ascii_case(name));
+        let mut freed = 0;
+        self.list.retain(|(of, value)| {
+            let stays = !of.eq_ignore_ascii_case(name);
+            freed += if stays { 0 } else { cost(of, value) };
+            stays
+        });
+        self.charge.shrink(freed);
+        first
+    }
+}
+
+/// What a field takes on the host.
+fn cost(name: &str, value: &[u8]) -> u64 {
+    ENTRY + allocation(name.len()) + allocation(value.len())
+}
+
+/// What a field counts towards how large a message's may be.
+fn counted(name: &str, value: &[u8]) -> u64 {
+    name.len() as u64 + value.len() as u64 + COUNTED
 }
 
 /// Checks in the order of the WIT file: the syntax, then whether a guest may set it at all.
@@ -107,10 +163,15 @@ fn check(name: &str, values: &[Bytes]) -> Result<(), HeaderError> {
     if is_forbidden(&name) { Err(HeaderError::Forbidden) } else { Ok(()) }
 }
 
-fn room(used: usize, name: &str, values: &[Bytes]) -> Outcome {
-    let more: usize = values.iter().map(|value| cost(name, value)).sum();
-    if used.saturating_add(more) > MAX_BYTES {
-        return limit(format!("the guest's fields take more than {MAX_BYTES} bytes"));
+/// Refuses more than `fields` may have, beyond the bytes that are used.
+fn room(cx: &Cx<'_>, used: u64, name: &str, values: &[Bytes]) -> Outcome {
+    let more: u64 = values.iter().map(|value| counted(name, value)).sum();
+    let most = cx.state.header_bytes.saturating_mul(HEADROOM);
+    if used.saturating_add(more) > most {
+        return limit(format!(
+            "the guest's fields have more than {most} bytes, {HEADROOM} times what a message may have: raise the limit \
+             `max-header-bytes`"
+        ));
     }
     Ok(())
 }
@@ -119,7 +180,8 @@ type This = Borrow<Fields>;
 type Changed = Outcome<Result<(), HeaderError>>;
 
 pub(super) fn new(cx: &mut Cx<'_>) -> Outcome<Handle<Fields>> {
-    cx.push(Fields::default())
+    let entries = Entries::new(Vec::new(), &cx.state.budget)?;
+    cx.push(Fields { entries: Arc::new(entries), immutable: false })
 }
 
 pub(super) fn from_list(
@@ -131,9 +193,10 @@ pub(super) fn from_list(
         if let Err(error) = check(name, std::slice::from_ref(value)) {
             return Ok(Err(error));
         }
-        room(used, name, std::slice::from_ref(value))?;
-        used += cost(name, value);
+        room(cx, used, name, std::slice::from_ref(value))?;
+        used += counted(name, value);
     }
+    let entries = Entries::new(entries, &cx.state.budget)?;
     cx.push(Fields { entries: Arc::new(entries), immutable: false }).map(Ok)
 }
 
@@ -154,13 +217,15 @@ pub(super) fn set(cx: &mut Cx<'_>, this: This, name: String, values: Vec<Bytes>)
     if fields.immutable {
         return Ok(Err(HeaderError::Immutable));
     }
-    let freed: usize = fields.values(&name).map(|value| cost(&name, value)).sum();
-    room(fields.size() - freed, &name, &values)?;
-    let first = fields.entries.iter().position(|entry| entry.0.eq_ignore_ascii_case(&name));
-    fields.remove(&name);
-    let entries = Arc::make_mut(&mut fields.entries);
-    let at = first.unwrap_or(entries.len()).min(entries.len());
-    entries.splice(at..at, values.into_iter().map(|value| (name.clone(), value)));
+    let freed: u64 = fields.values(&name).map(|value| counted(&name, value)).sum();
+    let used = fields.size() - freed;
+    room(cx, used, &name, &values)?;
+    let budget = cx.state.budget.clone();
+    let entries = cx.get(this)?.entries(&budget)?;
+    let first = entries.remove(&name);
+    entries.charge.grow(values.iter().map(|value| cost(&name, value)).sum())?;
+    let at = first.unwrap_or(entries.list.len()).min(entries.list.len());
+    entries.list.splice(at..at, values.into_iter().map(|value| (name.clone(), value)));
     Ok(Ok(()))
 }
 
@@ -172,8 +237,12 @@ pub(super) fn append(cx: &mut Cx<'_>, this: This, name: String, value: Bytes) ->
     if fields.immutable {
         return Ok(Err(HeaderError::Immutable));
     }
-    room(fields.size(), &name, std::slice::from_ref(&value))?;
-    Arc::make_mut(&mut fields.entries).push((name, value));
+    let used = fields.size();
+    room(cx, used, &name, std::slice::from_ref(&value))?;
+    let budget = cx.state.budget.clone();
+    let entries = cx.get(this)?.entries(&budget)?;
+    entries.charge.grow(cost(&name, &value))?;
+    entries.list.push((name, value));
     Ok(Ok(()))
 }
 
@@ -185,12 +254,13 @@ pub(super) fn delete(cx: &mut Cx<'_>, this: This, name: String) -> Changed {
     if fields.immutable {
         return Ok(Err(HeaderError::Immutable));
     }
-    fields.remove(&name);
+    let budget = cx.state.budget.clone();
+    cx.get(this)?.entries(&budget)?.remove(&name);
     Ok(Ok(()))
 }
 
 pub(super) fn entries(cx: &mut Cx<'_>, this: This) -> Outcome<Vec<(String, Bytes)>> {
-    Ok(cx.get(this)?.entries.to_vec())
+    Ok(cx.get(this)?.entries.list.clone())
 }
 
 pub(super) fn clone(cx: &mut Cx<'_>, this: This) -> Outcome<Handle<Fields>> {

@@ -14,7 +14,11 @@ use super::outgoing::{Method, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{End, InputStream, IoError, Pollable, Source, unconstrained};
 use crate::abi::wasi02::table::Resource;
-use crate::http::{Body, HttpError, is_forbidden};
+use crate::budget::{Budget, Charge, Exceeded, allocation};
+use crate::http::{Body, HttpError, is_forbidden, keep_trailers};
+
+/// What the host has of a message while it arrives, at most: what it reads ahead, and its part of a connection.
+pub(super) const READ_AHEAD: u64 = 96 << 10;
 
 /// How many parts of a body are passed over at one look, so that no look takes long.
 const PARTS: usize = 64;
@@ -26,6 +30,8 @@ pub(super) struct Arriving {
     rest: Bytes,
     trailers: Option<HeaderMap>,
     end: Option<Result<(), HttpError>>,
+    /// For what is read ahead, until the end.
+    charge: Option<Charge>,
 }
 
 /// The body's resource and its stream share it.
@@ -36,8 +42,10 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Arriving> {
 }
 
 impl Arriving {
-    pub(super) fn new(body: Body) -> Shared {
-        Arc::new(Mutex::new(Arriving { body, rest: Bytes::new(), trailers: None, end: None }))
+    /// A body for which `charge` is made.
+    pub(super) fn new(body: Body, charge: Charge) -> Shared {
+        let charge = Some(charge);
+        Arc::new(Mutex::new(Arriving { body, rest: Bytes::new(), trailers: None, end: None, charge }))
     }
 
     /// Ready when there are bytes that were not read, or the end.
@@ -49,9 +57,17 @@ impl Arriving {
                 Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.rest = data,
-                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok().map(|mut trailers| {
+                            keep_trailers(&mut trailers);
+                            trailers
+                        });
+                    }
                 },
             }
+        }
+        if self.end.is_some() {
+            self.charge = None;
         }
         Poll::Ready(())
     }
@@ -154,12 +170,16 @@ pub(super) fn trailers(cx: &mut Cx<'_>, this: Borrow<FutureTrailers>) -> Outcome
         return Ok(None);
     }
     let Some(arriving) = future.arriving.take() else { return Ok(Some(Err(()))) };
+    let budget = cx.state.budget.clone();
     let mut arriving = lock(&arriving);
     if let Some(Err(error)) = &arriving.end {
         return Ok(Some(Ok(Err(error.into()))));
     }
-    let trailers = arriving.trailers.take().map(|trailers| cx.push_child(Fields::from(&trailers), this)).transpose()?;
-    Ok(Some(Ok(Ok(trailers))))
+    let Some(trailers) = arriving.trailers.take() else { return Ok(Some(Ok(Ok(None)))) };
+    Ok(Some(Ok(match Fields::arrived(&trailers, &budget) {
+        Ok(trailers) => Ok(Some(cx.push_child(trailers, this)?)),
+        Err(exceeded) => Err(exceeded.into()),
+    })))
 }
 
 /// `wasi:http/types.incoming-response`.
@@ -199,6 +219,8 @@ pub(super) struct IncomingRequest {
     authority: Option<String>,
     headers: Fields,
     body: Option<Shared>,
+    /// What the texts take.
+    _charge: Charge,
 }
 
 impl Resource for IncomingRequest {
@@ -207,8 +229,16 @@ impl Resource for IncomingRequest {
 
 impl IncomingRequest {
     /// A request for `authority`. What belongs to the connection is not for the guest, and neither is what a Connection
-    /// header names.
-    pub(super) fn new(request: http::Request<Body>, authority: String) -> Self {
+    /// header names. A server says how the request came by the scheme of its target or, where the target cannot have one
+    /// since it has no authority, by an extension of the type [`http::uri::Scheme`].
+    ///
+    /// # Errors
+    /// The guest may not have so much.
+    pub(super) fn new(
+        request: http::Request<Body>,
+        authority: Option<String>,
+        budget: &Budget,
+    ) -> Result<Self, Exceeded> {
         let (mut parts, body) = request.into_parts();
         let nominated: Vec<http::HeaderName> = parts
             .headers
@@ -222,19 +252,25 @@ impl IncomingRequest {
         for name in nominated {
             parts.headers.remove(name);
         }
-        IncomingRequest {
+        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+        let texts =
+            [parts.method.as_str(), path, authority.as_deref().unwrap_or_default()].map(|text| allocation(text.len()));
+        Ok(IncomingRequest {
+            _charge: budget.charge(texts.into_iter().sum())?,
             method: Method::from(&parts.method),
             path: parts.uri.path_and_query().map(|path| path.as_str().to_owned()),
             // A request that came in its usual form has no scheme in its target: a server that has TLS says so there.
-            scheme: Some(parts.uri.scheme().map_or(Scheme::Http, |scheme| match scheme.as_str() {
-                "http" => Scheme::Http,
-                "https" => Scheme::Https,
-                other => Scheme::Other(other.to_owned()),
+            scheme: Some(parts.uri.scheme().or(parts.extensions.get()).map_or(Scheme::Http, |scheme| {
+                match scheme.as_str() {
+                    "http" => Scheme::Http,
+                    "https" => Scheme::Https,
+                    other => Scheme::Other(other.to_owned()),
+                }
             })),
-            authority: Some(authority),
-            headers: Fields::from(&parts.headers),
-            body: Some(Arriving::new(body)),
-        }
+            authority,
+            headers: Fields::arrived(&parts.headers, budget)?,
+            body: Some(Arriving::new(body, budget.charge(READ_AHEAD)?)),
+        })
     }
 }
 

@@ -3,11 +3,16 @@
 //! Where the text of the WIT files leaves a choice, or hosts differ:
 //! - fields keep the order and the casing that the guest gave them; more than 128 KiB of them end the guest;
 //! - headers, trailers, bodies' streams and pollables are children: dropping the parent first is a trap;
-//! - an outgoing body that is dropped without `finish`, also because the guest ended, breaks its message off;
+//! - an outgoing body that is dropped without `finish`, also because the guest ended, breaks its message off, or has it
+//!   replaced while nothing of it was sent: [`message`](crate::message) decides;
+//! - what is written is sent once it is flushed, or the guest waits, or 64 KiB are there. As much may be written before the
+//!   response is set or the request sent; a wait for more room than that would never end, and is a trap;
 //! - what a request fails with at the policy or later is answered by its future;
 //! - a response to HEAD, and one with status 304, may announce the length of a body that it does not have; of what a
 //!   guest writes for one that has none, nothing is sent;
-//! - over HTTP/1.1 a trailer is sent if the header Trailer names it;
+//! - over HTTP/1.1 a trailer is sent to a client that says `te: trailers`, if the header Trailer names it, or if the guest
+//!   finishes the body before any of the response was sent, when it is named for it; else it is left out. What RFC 9110,
+//!   section 6.5.1, keeps out of trailers is left out over every protocol, and not shown to guests;
 //! - three of the error codes are never this host's own: HTTP-request-length-required, since 411 is an origin's answer
 //!   like any other; HTTP-response-content-coding, since codings are the guest's to undo; and configuration-error, since
 //!   a wrong configuration keeps a guest from starting.
@@ -153,7 +158,7 @@ interfaces! { "wasi:http/types";
     "[static]outgoing-body.finish"(
         this: Own<OutgoingBody>, trailers: Option<Own<Fields>>
     ) -> Result<(), ErrorCode> => outgoing::finish;
-    "[resource-drop]outgoing-body"(this: Own<OutgoingBody>) -> () => drop_resource;
+    "[resource-drop]outgoing-body"(this: Own<OutgoingBody>) -> () => outgoing::drop_body;
 
     "[method]future-incoming-response.subscribe"(
         this: Borrow<FutureIncomingResponse>

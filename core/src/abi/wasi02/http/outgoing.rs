@@ -12,6 +12,9 @@ use super::pipe::{Message, Reader, Writer, pipe};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own, variant};
 use crate::abi::wasi02::io::{End, IoError, OutputStream, Sink};
 use crate::abi::wasi02::table::Resource;
+use crate::budget::{Budget, Charge, allocation};
+use crate::http::keep_trailers;
+use crate::message::GuestEnd;
 use crate::run::Run;
 
 /// The longest method, scheme, authority or path that a guest may set: as long as a URI may be.
@@ -86,6 +89,8 @@ pub(super) struct OutgoingRequest {
     pub(super) authority: Option<String>,
     pub(super) headers: Fields,
     body: Body,
+    /// What the texts take.
+    charge: Charge,
 }
 
 impl Resource for OutgoingRequest {
@@ -93,11 +98,43 @@ impl Resource for OutgoingRequest {
 }
 
 impl OutgoingRequest {
+    /// What discards the body, if the guest asked for one, should the request be sent nowhere.
+    pub(super) fn discarding(&self) -> Discarding {
+        match &self.body {
+            Body::Unasked => Discarding(None),
+            Body::Asked(reader) => Discarding(Some(reader.writer())),
+        }
+    }
+
     /// The body, if the guest asked for one.
     pub(super) fn into_body(self) -> Option<Reader> {
         match self.body {
             Body::Unasked => None,
             Body::Asked(reader) => Some(reader),
+        }
+    }
+
+    /// Charges the texts that were set. What does not fit ends the guest, with which they go.
+    fn charge(&mut self) -> Outcome {
+        let method = matches!(self.method, Method::Other(_)).then(|| self.method.name());
+        let scheme = match &self.scheme {
+            Some(Scheme::Other(name)) => Some(name.as_str()),
+            _ => None,
+        };
+        let texts = [method, scheme, self.path.as_deref(), self.authority.as_deref()];
+        let bytes = texts.into_iter().flatten().map(|text| allocation(text.len())).sum();
+        Ok(self.charge.resize(bytes)?)
+    }
+}
+
+/// The body of a request that may turn out to be sent nowhere.
+pub(super) struct Discarding(Option<Writer>);
+
+impl Discarding {
+    /// Takes what the guest writes, and sends it nowhere.
+    pub(super) fn discard(self) {
+        if let Some(writer) = self.0 {
+            writer.discard();
         }
     }
 }
@@ -118,6 +155,7 @@ pub(super) fn new_request(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Hand
         authority: None,
         headers,
         body: Body::Unasked,
+        charge: cx.state.budget.nothing(),
     };
     cx.push(request)
 }
@@ -133,7 +171,7 @@ pub(super) fn set_method(cx: &mut Cx<'_>, this: Request, method: Method) -> Set 
         return Ok(Err(()));
     }
     request.method = method;
-    Ok(Ok(()))
+    request.charge().map(Ok)
 }
 
 pub(super) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
@@ -149,7 +187,7 @@ pub(super) fn set_path(cx: &mut Cx<'_>, this: Request, path: Option<String>) -> 
         }
     }
     request.path = path;
-    Ok(Ok(()))
+    request.charge().map(Ok)
 }
 
 pub(super) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> {
@@ -165,7 +203,7 @@ pub(super) fn set_scheme(cx: &mut Cx<'_>, this: Request, scheme: Option<Scheme>)
         return Ok(Err(()));
     }
     request.scheme = scheme;
-    Ok(Ok(()))
+    request.charge().map(Ok)
 }
 
 pub(super) fn authority(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
@@ -185,7 +223,7 @@ pub(super) fn set_authority(cx: &mut Cx<'_>, this: Request, authority: Option<St
         }
     }
     request.authority = authority;
-    Ok(Ok(()))
+    request.charge().map(Ok)
 }
 
 pub(super) fn request_headers(cx: &mut Cx<'_>, this: Request) -> Outcome<Handle<Fields>> {
@@ -286,9 +324,16 @@ impl Resource for OutgoingBody {
 }
 
 impl Drop for OutgoingBody {
+    /// The guest has ended, or what it did before was the end of the body.
     fn drop(&mut self) {
-        self.writer.abort();
+        self.writer.end(GuestEnd::Returned);
     }
+}
+
+/// `[resource-drop]outgoing-body`: the guest gives the message up.
+pub(super) fn drop_body(_: &mut Cx<'_>, this: Own<OutgoingBody>) -> Outcome {
+    this.0.writer.end(GuestEnd::Dropped);
+    Ok(())
 }
 
 pub(super) fn write(cx: &mut Cx<'_>, this: Borrow<OutgoingBody>) -> Outcome<Result<Handle<OutputStream>, ()>> {
@@ -296,7 +341,8 @@ pub(super) fn write(cx: &mut Cx<'_>, this: Borrow<OutgoingBody>) -> Outcome<Resu
     if std::mem::replace(&mut body.asked, true) {
         return Ok(Err(()));
     }
-    let stream = OutputStream::new(BodySink(body.writer.clone()));
+    let writer = body.writer.clone();
+    let stream = OutputStream::new(BodySink { writer, budget: cx.state.budget.clone() });
     cx.push_child(stream, this).map(Ok)
 }
 
@@ -305,33 +351,51 @@ pub(super) fn finish(
     this: Own<OutgoingBody>,
     trailers: Option<Own<Fields>>,
 ) -> Outcome<Result<(), ErrorCode>> {
-    Ok(this.0.writer.finish(trailers.map(|trailers| trailers.0.to_map())))
+    let trailers = trailers.map(|trailers| {
+        let mut trailers = trailers.0.to_map();
+        keep_trailers(&mut trailers);
+        trailers
+    });
+    Ok(this.0.writer.finish(trailers.filter(|trailers| !trailers.is_empty())))
 }
 
 /// The stream of an outgoing body.
-struct BodySink(Writer);
+struct BodySink {
+    writer: Writer,
+    /// Charged for what is written until it is sent.
+    budget: Budget,
+}
 
 impl Sink for BodySink {
     fn room(&mut self) -> Result<u64, End> {
-        self.0.room().ok_or(End::Closed)
+        self.writer.room().ok_or(End::Closed)
     }
 
-    fn write(&mut self, _: &Run, bytes: Bytes) -> Result<(), End> {
-        if self.0.room().is_none() {
+    fn write(&mut self, run: &Run, bytes: Bytes) -> Result<(), End> {
+        if self.writer.room().is_none() {
             return Err(End::Closed);
         }
-        self.0.write(bytes).map_err(|code| {
+        let bytes = self.budget.hold(bytes).map_err(|exceeded| {
+            // What was written does not go out as if it were all.
+            self.writer.end(GuestEnd::Dropped);
+            End::Failed(IoError { message: exceeded.to_string(), http: Some(exceeded.into()), filesystem: None })
+        })?;
+        self.writer.write(run, bytes).map_err(|code| {
             let message = "more was written than the content-length announces".to_owned();
             End::Failed(IoError { message, http: Some(code), filesystem: None })
         })
     }
 
+    fn flush(&mut self) {
+        self.writer.flush();
+    }
+
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_room(context)
+        self.writer.poll_room(context)
     }
 
     fn stuck(&mut self) -> Option<&'static str> {
-        self.0.stuck().then_some(
+        self.writer.stuck().then_some(
             "the buffer of the body is full and its message not on its way, so that the wait would never end; hand the \
              request or response over before the body is written",
         )

@@ -1,4 +1,5 @@
-//! The body that a guest writes: from its thread to whoever sends the message, with a bounded buffer between.
+//! The body that a guest writes: from its thread to whoever sends the message, with a bounded buffer between. What of it
+//! may be sent when, and what becomes of a message that the guest leaves unfinished, is [`Progress`]'s to say.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -6,13 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::TRAILER;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 
 use super::code::ErrorCode;
+use super::serving::{Reply, answer};
 use crate::http::{HttpError, HttpErrorKind};
+use crate::message::{Content, GuestEnd, Progress, Verdict};
+use crate::run::{Kept, Run};
 
-/// How many bytes wait to be sent before the guest has to.
+/// How many bytes wait to be sent before the guest has to: as many as it may write before it hands the message over.
 const BUFFER: usize = 64 << 10;
 
 /// What one waiting chunk costs beyond its bytes, so that a body of many tiny chunks is bounded too.
@@ -25,48 +31,98 @@ pub(super) enum Message {
     Response,
 }
 
+/// A response that waits for its first byte, and whoever waits for it.
+struct Held {
+    response: Response<()>,
+    reply: Reply,
+}
+
 struct State {
     message: Message,
-    chunks: VecDeque<Bytes>,
-    waiting: usize,
-    written: u64,
+    progress: Progress,
+    /// The length that the head announces, whether there is content or not.
     announced: Option<u64>,
+    chunks: VecDeque<Bytes>,
+    /// What waits, in bytes.
+    waiting: usize,
+    /// How many bytes of the body the guest has flushed.
+    flushed: u64,
+    /// How many bytes of the body the sender has taken.
+    taken: u64,
     trailers: Option<HeaderMap>,
-    /// Set once: how the body ended. Comes after everything that is queued, unless it is an error.
+    /// Set once: how the body ended. Comes after everything that may be sent.
     end: Option<Result<(), HttpError>>,
+    /// The response, while its head is kept back.
+    held: Option<Held>,
+    /// Whether the guest wants the head to be sent, though there are no bytes.
+    wanted: bool,
+    /// Whether the guest's next wait is to let go of what is kept back.
+    kept: bool,
     /// Whether the message is on its way, so that somebody takes what is written.
     sending: bool,
-    /// Whether the message has no body on the wire, whatever the guest writes.
-    left_out: bool,
     /// Whether whoever sent the message is gone.
     gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
-type Shared = Arc<Mutex<State>>;
+/// What both ends of a body share.
+struct Pipe(Mutex<State>);
 
-fn lock(shared: &Shared) -> MutexGuard<'_, State> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+type Shared = Arc<Pipe>;
+
+impl Pipe {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands on what may be sent by now: the head to whoever waits for it, the body's bytes to who has the head.
+    fn hand_on(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let wakers = state.wakers();
+        let head = state.head();
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        if let Some(Held { response, reply, .. }) = head {
+            answer(reply, Ok(response.map(|()| Reader { pipe: self.clone(), given: false }.boxed_unsync())));
+        }
+    }
+}
+
+impl Kept for Pipe {
+    /// A guest that waits has nothing to add for now.
+    fn let_go(self: Arc<Self>) {
+        let mut state = self.lock();
+        state.kept = false;
+        state.flush();
+        drop(state);
+        self.hand_on();
+    }
 }
 
 /// The two ends of one body, whose message announces a length or does not.
 pub(super) fn pipe(message: Message, announced: Option<u64>) -> (Writer, Reader) {
-    let shared = Arc::new(Mutex::new(State {
+    let content = announced.map_or(Content::Open, Content::Length);
+    let pipe = Arc::new(Pipe(Mutex::new(State {
         message,
+        // A request's head does not wait for its body.
+        progress: Progress { content, written: 0, head_sent: message == Message::Request },
+        announced,
         chunks: VecDeque::new(),
         waiting: 0,
-        written: 0,
-        announced,
+        flushed: 0,
+        taken: 0,
         trailers: None,
         end: None,
+        held: None,
+        wanted: false,
+        kept: false,
         sending: false,
-        left_out: false,
         gone: false,
         reader: None,
         writer: None,
-    }));
-    (Writer(shared.clone()), Reader(shared))
+    })));
+    (Writer(pipe.clone()), Reader { pipe, given: false })
 }
 
 /// The guest's end. The body's resource and its stream share it; only [`finish`](Writer::finish) makes the message
@@ -77,43 +133,56 @@ pub(super) struct Writer(Shared);
 impl Writer {
     /// How many bytes may be written now; `None` if nobody will take any more.
     pub(super) fn room(&self) -> Option<u64> {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         if state.gone || state.end.is_some() {
             return None;
         }
         Some(BUFFER.saturating_sub(state.waiting) as u64)
     }
 
-    /// Takes bytes.
+    /// Takes bytes, which may be sent once they are flushed, or the guest waits, or the buffer is full.
     ///
     /// # Errors
     /// More than the message announces: it is broken off, and the code says how many were written.
-    pub(super) fn write(&self, bytes: Bytes) -> Result<(), ErrorCode> {
-        let mut state = lock(&self.0);
-        state.written = state.written.saturating_add(bytes.len() as u64);
-        if state.announced.is_some_and(|announced| state.written > announced) {
+    pub(super) fn write(&self, run: &Run, bytes: Bytes) -> Result<(), ErrorCode> {
+        let mut state = self.0.lock();
+        state.progress.written = state.progress.written.saturating_add(bytes.len() as u64);
+        let written = state.progress.written;
+        if state.announced.is_some_and(|announced| written > announced) {
             let code = state.size_error();
-            let error = state.length_error();
             drop(state);
-            self.end(Err(error));
+            self.end(GuestEnd::Dropped);
             return Err(code);
         }
-        if state.left_out {
+        if state.progress.content == Content::None {
             return Ok(());
         }
         state.waiting += bytes.len() + CHUNK_COST;
         state.chunks.push_back(bytes);
-        let reader = state.reader.take();
+        let full = state.waiting >= BUFFER;
+        let keep = !full && !std::mem::replace(&mut state.kept, true);
+        if full {
+            state.flush();
+        }
         drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
+        if keep {
+            run.keep(self.0.clone());
+        }
+        if full {
+            self.0.hand_on();
         }
         Ok(())
     }
 
+    /// Lets what was written be sent.
+    pub(super) fn flush(&self) {
+        self.0.lock().flush();
+        self.0.hand_on();
+    }
+
     /// Ready when there is room, or nobody to write for.
     pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if state.gone || state.end.is_some() || state.waiting < BUFFER {
             return Poll::Ready(());
         }
@@ -123,8 +192,21 @@ impl Writer {
 
     /// Whether the buffer is full and the message not on its way: then only the guest itself could go on.
     pub(super) fn stuck(&self) -> bool {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         !state.sending && !state.gone && state.end.is_none() && state.waiting >= BUFFER
+    }
+
+    /// Takes what the guest writes from now on, and sends it nowhere: the message itself goes nowhere, which the guest is
+    /// told elsewhere.
+    pub(super) fn discard(&self) {
+        let mut state = self.0.lock();
+        state.progress.content = Content::None;
+        state.gone = false;
+        state.chunks.clear();
+        state.waiting = 0;
+        let wakers = state.wakers();
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Ends the body, with trailers or without.
@@ -132,74 +214,153 @@ impl Writer {
     /// # Errors
     /// Fewer bytes than the message announces: it is broken off, and the code says how many were written.
     pub(super) fn finish(&self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
-        let mut state = lock(&self.0);
-        let unwritten = state.left_out && state.written == 0;
-        if state.end.is_none() && !unwritten && state.announced.is_some_and(|announced| state.written != announced) {
-            let (code, error) = (state.size_error(), state.length_error());
-            drop(state);
-            self.end(Err(error));
-            return Err(code);
+        let mut state = self.0.lock();
+        if state.end.is_none() && state.progress.content != Content::None {
+            state.trailers = trailers;
         }
-        if let Some(Err(_)) = state.end {
-            return Err(state.size_error());
-        }
-        state.trailers = trailers;
         drop(state);
-        self.end(Ok(()));
-        Ok(())
+        self.end(GuestEnd::Finished);
+        let state = self.0.lock();
+        // Where there is no content, what the guest writes for it may be left out, but is not to be something else.
+        let left_out = state.progress.content == Content::None && state.progress.written == 0;
+        let wrong = state.announced.is_some_and(|announced| state.progress.written != announced);
+        match state.end {
+            Some(Err(_)) => Err(state.size_error()),
+            _ if wrong && !left_out => Err(state.size_error()),
+            _ => Ok(()),
+        }
     }
 
-    /// Breaks the message off, unless it is complete.
-    pub(super) fn abort(&self) {
-        let message = "the guest dropped the body before it finished it";
-        self.end(Err(HttpError::new(HttpErrorKind::RequestBodyAborted, message)));
-    }
-
-    fn end(&self, end: Result<(), HttpError>) {
-        let mut state = lock(&self.0);
-        if end.is_err() && state.end.is_none() {
-            // What waits is not sent: the message must not look longer than what the guest vouched for.
-            state.chunks.clear();
-            state.waiting = 0;
+    /// Ends the body as the guest ended its part in it. Only the first end counts.
+    pub(super) fn end(&self, end: GuestEnd) {
+        let mut state = self.0.lock();
+        if state.end.is_some() {
+            return;
         }
-        _ = state.end.get_or_insert(end);
-        let wakers = [state.reader.take(), state.writer.take()];
+        let verdict = state.progress.verdict(end);
+        let whole = verdict == Verdict::Whole;
+        let error = state.unfinished(end);
+        state.end = Some(if whole { Ok(()) } else { Err(error.clone()) });
+        if whole {
+            state.flush();
+        } else {
+            state.trailers = None;
+        }
+        let held = if let Verdict::Replaced(_) = verdict { state.held.take() } else { None };
         drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        match held {
+            // How the guest itself ended is known to whoever ran it.
+            Some(held) if end == GuestEnd::Returned => drop(held),
+            Some(held) => answer(held.reply, Err(ErrorCode::InternalError(Some(error.to_string())))),
+            None => self.0.hand_on(),
+        }
     }
 }
 
 impl State {
+    /// Everything that was written may be sent.
+    fn flush(&mut self) {
+        self.flushed = self.progress.written;
+        self.wanted = true;
+    }
+
+    /// How many bytes may be sent and were not.
+    fn ready(&self) -> u64 {
+        let sendable = match self.end {
+            Some(Ok(())) => self.progress.written,
+            _ => self.progress.sendable(self.flushed),
+        };
+        sendable.saturating_sub(self.taken)
+    }
+
+    /// The head, if it is kept back and may be sent.
+    fn head(&mut self) -> Option<Held> {
+        let finished = matches!(self.end, Some(Ok(())));
+        if !(finished || self.progress.head_may_leave() && self.wanted) {
+            return None;
+        }
+        let mut held = self.held.take()?;
+        if let Some(trailers) = &self.trailers {
+            announce(held.response.headers_mut(), trailers);
+        }
+        self.progress.head_sent = true;
+        Some(held)
+    }
+
+    /// Whom to tell that something has changed.
+    fn wakers(&mut self) -> [Option<Waker>; 2] {
+        let reader = if self.ready() > 0 || self.end.is_some() { self.reader.take() } else { None };
+        let writer = if self.gone || self.end.is_some() || self.waiting < BUFFER { self.writer.take() } else { None };
+        [reader, writer]
+    }
+
     fn size_error(&self) -> ErrorCode {
         match self.message {
-            Message::Request => ErrorCode::HttpRequestBodySize(Some(self.written)),
-            Message::Response => ErrorCode::HttpResponseBodySize(Some(self.written)),
+            Message::Request => ErrorCode::HttpRequestBodySize(Some(self.progress.written)),
+            Message::Response => ErrorCode::HttpResponseBodySize(Some(self.progress.written)),
         }
     }
 
-    fn length_error(&self) -> HttpError {
-        let announced = self.announced.unwrap_or_default();
-        HttpError::new(
-            HttpErrorKind::RequestBodyLength(self.written),
-            format!("the guest wrote {} bytes of a body whose content-length announces {announced}", self.written),
-        )
+    /// What is wrong with a message that is not whole, after this end.
+    fn unfinished(&self, end: GuestEnd) -> HttpError {
+        let written = self.progress.written;
+        match self.announced {
+            Some(length) if end == GuestEnd::Finished || written > length => HttpError::new(
+                HttpErrorKind::RequestBodyLength(written),
+                format!("the guest wrote {written} bytes of a body whose content-length announces {length}"),
+            ),
+            _ => HttpError::new(
+                HttpErrorKind::RequestBodyAborted,
+                "the guest dropped the body, or ended, before it finished it; `outgoing-body.finish` makes a message whole",
+            ),
+        }
+    }
+
+    /// The next bytes that may be sent.
+    fn take(&mut self) -> Option<Bytes> {
+        let ready = usize::try_from(self.ready()).unwrap_or(usize::MAX);
+        if ready == 0 {
+            return None;
+        }
+        let mut chunk = self.chunks.pop_front()?;
+        if chunk.len() > ready {
+            let rest = chunk.split_off(ready);
+            self.chunks.push_front(rest);
+        } else {
+            self.waiting -= CHUNK_COST;
+        }
+        self.waiting -= chunk.len();
+        self.taken += chunk.len() as u64;
+        Some(chunk)
+    }
+}
+
+/// Names the trailers in the head, if the guest has not: over HTTP/1.1 others are not sent (RFC 9110, section 6.6.2).
+fn announce(head: &mut HeaderMap, trailers: &HeaderMap) {
+    let names: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+    if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
+        head.entry(TRAILER).or_insert(names);
     }
 }
 
 /// The sender's end: yields what the guest writes, and an error where the guest broke the message off.
-pub(super) struct Reader(Shared);
+pub(super) struct Reader {
+    pipe: Shared,
+    /// Whether another reader takes this one's place.
+    given: bool,
+}
 
 impl Reader {
     /// Says that the message is on its way.
     pub(super) fn sending(self) -> Self {
-        lock(&self.0).sending = true;
+        self.pipe.lock().sending = true;
         self
     }
 
-    /// Says that the message has no body: what the guest writes is counted and goes nowhere.
+    /// Says that the message has no content: what the guest writes is counted and goes nowhere.
     pub(super) fn leave_out(&self) {
-        let mut state = lock(&self.0);
-        state.left_out = true;
+        let mut state = self.pipe.lock();
+        state.progress.content = Content::None;
         state.chunks.clear();
         state.waiting = 0;
         let writer = state.writer.take();
@@ -208,6 +369,37 @@ impl Reader {
             writer.wake();
         }
     }
+
+    /// The guest's end, with which the body can be discarded once whoever was to send it is gone.
+    pub(super) fn writer(&self) -> Writer {
+        Writer(self.pipe.clone())
+    }
+
+    /// Whether the message has no content.
+    pub(super) fn is_left_out(&self) -> bool {
+        self.pipe.lock().progress.content == Content::None
+    }
+
+    /// Sends the body with this response, whose head goes to `reply` as soon as it may be sent.
+    pub(super) fn respond(mut self, run: &Run, response: Response<()>, reply: Reply) {
+        self.given = true;
+        let mut state = self.pipe.lock();
+        state.sending = true;
+        if let Some(Err(error)) = &state.end {
+            let code = ErrorCode::InternalError(Some(error.to_string()));
+            drop(state);
+            return answer(reply, Err(code));
+        }
+        // What was flushed before there was a response was flushed.
+        state.wanted = state.flushed > 0;
+        state.held = Some(Held { response, reply });
+        let keep = !std::mem::replace(&mut state.kept, true);
+        drop(state);
+        if keep {
+            run.keep(self.pipe.clone());
+        }
+        self.pipe.hand_on();
+    }
 }
 
 impl HttpBody for Reader {
@@ -215,9 +407,8 @@ impl HttpBody for Reader {
     type Error = HttpError;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let mut state = lock(&self.0);
-        if let Some(chunk) = state.chunks.pop_front() {
-            state.waiting -= chunk.len() + CHUNK_COST;
+        let mut state = self.pipe.lock();
+        if let Some(chunk) = state.take() {
             let writer = if state.waiting < BUFFER { state.writer.take() } else { None };
             drop(state);
             if let Some(writer) = writer {
@@ -236,32 +427,34 @@ impl HttpBody for Reader {
     }
 
     fn is_end_stream(&self) -> bool {
-        let state = lock(&self.0);
+        let state = self.pipe.lock();
         matches!(state.end, Some(Ok(()))) && state.chunks.is_empty() && state.trailers.is_none()
     }
 
+    /// Exact where a length is announced, and zero only if the body is whole: a sender that is told zero looks no further.
     fn size_hint(&self) -> SizeHint {
-        let state = lock(&self.0);
-        match (state.announced, &state.end) {
-            (Some(announced), _) => SizeHint::with_exact(announced - (state.written - state.queued()).min(announced)),
-            (None, Some(Ok(()))) if state.trailers.is_none() => SizeHint::with_exact(state.queued()),
-            _ => SizeHint::default(),
+        let state = self.pipe.lock();
+        let finished = matches!(state.end, Some(Ok(())));
+        match state.progress.content {
+            Content::None => SizeHint::with_exact(0),
+            Content::Length(length) if finished || length > 0 => SizeHint::with_exact(length - state.taken),
+            Content::Open if finished && state.trailers.is_none() => {
+                SizeHint::with_exact(state.progress.written - state.taken)
+            }
+            Content::Length(_) | Content::Open => SizeHint::default(),
         }
-    }
-}
-
-impl State {
-    /// How many bytes wait.
-    fn queued(&self) -> u64 {
-        self.chunks.iter().map(|chunk| chunk.len() as u64).sum()
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
-        // A sender asks for no more once it has all that was announced: nothing is lost then, and the guest has yet to finish.
-        state.gone = !state.left_out && (state.announced != Some(state.written) || !state.chunks.is_empty());
+        if self.given {
+            return;
+        }
+        let mut state = self.pipe.lock();
+        // A sender asks for no more once it has all there is, and the guest has finished by then.
+        let content = state.progress.content;
+        state.gone = content != Content::None && !matches!(state.end, Some(Ok(())));
         state.chunks.clear();
         state.waiting = 0;
         let writer = state.writer.take();
@@ -274,55 +467,147 @@ impl Drop for Reader {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::http::Body;
 
     fn context() -> Context<'static> {
         Context::from_waker(Waker::noop())
     }
 
-    fn frame(reader: &mut Reader) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        Pin::new(reader).poll_frame(&mut context())
+    fn frame(reader: &mut (impl HttpBody<Data = Bytes, Error = HttpError> + Unpin)) -> Poll<Option<Result<Bytes, ()>>> {
+        let polled = Pin::new(reader).poll_frame(&mut context());
+        polled.map(|frame| frame.map(|frame| frame.map(|frame| frame.into_data().unwrap()).map_err(drop)))
     }
 
+    fn write(writer: &Writer, text: &'static str) -> Result<(), ErrorCode> {
+        writer.write(&Run::default(), Bytes::from_static(text.as_bytes()))
+    }
+
+    fn ready(text: &'static str) -> Poll<Option<Result<Bytes, ()>>> {
+        Poll::Ready(Some(Ok(Bytes::from_static(text.as_bytes()))))
+    }
+
+    const BROKEN: Poll<Option<Result<Bytes, ()>>> = Poll::Ready(Some(Err(())));
+    const END: Poll<Option<Result<Bytes, ()>>> = Poll::Ready(None);
+
     #[test]
-    fn a_finished_body_ends_and_a_dropped_one_is_an_error() {
+    fn a_finished_body_ends_and_an_unfinished_one_is_an_error() {
         let (writer, mut reader) = pipe(Message::Request, None);
-        writer.write(Bytes::from_static(b"a")).unwrap();
-        assert!(matches!(frame(&mut reader), Poll::Ready(Some(Ok(_)))));
+        write(&writer, "a").unwrap();
+        assert!(frame(&mut reader).is_pending(), "it was not flushed");
+        writer.flush();
+        assert_eq!(frame(&mut reader), ready("a"));
         assert!(frame(&mut reader).is_pending());
         writer.finish(None).unwrap();
-        writer.abort();
-        assert!(matches!(frame(&mut reader), Poll::Ready(None)));
-        let (writer, mut reader) = pipe(Message::Request, None);
-        writer.abort();
-        assert!(matches!(frame(&mut reader), Poll::Ready(Some(Err(_)))));
+        writer.end(GuestEnd::Returned);
+        assert_eq!(frame(&mut reader), END);
+        for end in [GuestEnd::Dropped, GuestEnd::Returned] {
+            let (writer, mut reader) = pipe(Message::Request, None);
+            write(&writer, "a").unwrap();
+            writer.flush();
+            write(&writer, "b").unwrap();
+            writer.end(end);
+            assert_eq!(frame(&mut reader), ready("a"), "what was flushed");
+            assert_eq!(frame(&mut reader), BROKEN, "and no more");
+        }
     }
 
     #[test]
-    fn the_announced_length_is_kept() {
-        let (writer, _reader) = pipe(Message::Request, Some(3));
-        writer.write(Bytes::from_static(b"ab")).unwrap();
+    fn a_guest_that_waits_flushes() {
+        let (run, (writer, mut reader)) = (Run::default(), pipe(Message::Request, None));
+        writer.write(&run, Bytes::from_static(b"a")).unwrap();
+        let taken = run.wait(std::future::poll_fn(|context| Pin::new(&mut reader).poll_frame(context)));
+        assert_eq!(taken.unwrap().unwrap().unwrap().into_data().unwrap(), "a");
+    }
+
+    #[test]
+    fn the_announced_length_is_kept_and_its_last_byte_kept_back() {
+        let (writer, mut reader) = pipe(Message::Request, Some(3));
+        write(&writer, "ab").unwrap();
         assert_eq!(writer.finish(None), Err(ErrorCode::HttpRequestBodySize(Some(2))));
+        assert_eq!(frame(&mut reader), BROKEN);
         let (writer, mut reader) = pipe(Message::Response, Some(3));
-        assert_eq!(writer.write(Bytes::from_static(b"abcd")), Err(ErrorCode::HttpResponseBodySize(Some(4))));
+        assert_eq!(write(&writer, "abcd"), Err(ErrorCode::HttpResponseBodySize(Some(4))));
         assert_eq!(writer.room(), None);
-        assert!(matches!(frame(&mut reader), Poll::Ready(Some(Err(_)))));
+        assert_eq!(frame(&mut reader), BROKEN);
+        for finished in [true, false] {
+            let (writer, mut reader) = pipe(Message::Response, Some(3));
+            write(&writer, "abc").unwrap();
+            writer.flush();
+            assert_eq!(frame(&mut reader), ready("ab"));
+            assert!(frame(&mut reader).is_pending());
+            assert_eq!(reader.size_hint().exact(), Some(1));
+            if finished {
+                writer.finish(None).unwrap();
+                assert_eq!(frame(&mut reader), ready("c"));
+                assert_eq!((frame(&mut reader), reader.size_hint().exact()), (END, Some(0)));
+            } else {
+                writer.end(GuestEnd::Dropped);
+                assert_eq!((frame(&mut reader), reader.size_hint().exact()), (BROKEN, Some(1)));
+            }
+        }
+    }
+
+    /// A sender that is told that nothing is left looks no further.
+    #[test]
+    fn no_broken_body_looks_empty() {
+        for announced in [None, Some(0), Some(1), Some(5)] {
+            let (writer, reader) = pipe(Message::Request, announced);
+            write(&writer, "").unwrap();
+            assert!(reader.size_hint().exact() != Some(0) && !reader.is_end_stream(), "{announced:?}");
+            writer.end(GuestEnd::Dropped);
+            assert!(reader.size_hint().exact() != Some(0) && !reader.is_end_stream(), "{announced:?}");
+        }
+    }
+
+    type Answers = oneshot::Receiver<Result<Response<Body>, ErrorCode>>;
+
+    fn respond(announced: Option<u64>, left_out: bool) -> (Run, Writer, Answers) {
+        let (run, (reply, answers), (writer, reader)) =
+            (Run::default(), oneshot::channel(), pipe(Message::Response, announced));
+        if left_out {
+            reader.leave_out();
+        }
+        reader.respond(&run, Response::new(()), reply);
+        (run, writer, answers)
     }
 
     #[test]
-    fn a_sender_that_has_all_that_was_announced_may_go() {
-        let (writer, mut reader) = pipe(Message::Request, Some(2));
-        writer.write(Bytes::from_static(b"a")).unwrap();
-        assert!(frame(&mut reader).is_ready());
-        writer.write(Bytes::from_static(b"b")).unwrap();
-        assert!(frame(&mut reader).is_ready());
-        drop(reader);
-        assert!(writer.room().is_some(), "the write of the last byte succeeded");
-        writer.finish(None).unwrap();
-        let (writer, reader) = pipe(Message::Request, Some(2));
-        writer.write(Bytes::from_static(b"ab")).unwrap();
-        drop(reader);
-        assert_eq!(writer.room(), None, "what waits was lost");
+    fn a_head_is_kept_back_until_something_is_flushed_or_waited_for() {
+        for (announced, left_out, leaves) in
+            [(None, false, true), (Some(5), false, true), (Some(0), false, false), (Some(5), true, false)]
+        {
+            for wait in [false, true] {
+                let (run, writer, mut answers) = respond(announced, left_out);
+                assert!(answers.try_recv().is_err(), "nothing was flushed");
+                if wait {
+                    run.sleep(std::time::Duration::from_millis(1)).unwrap();
+                } else {
+                    writer.flush();
+                }
+                assert_eq!(answers.try_recv().is_ok(), leaves, "{announced:?}, {left_out}, {wait}");
+                if !leaves {
+                    writer.finish(None).unwrap();
+                    assert_eq!(answers.try_recv().unwrap().unwrap().status(), StatusCode::OK);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_that_was_kept_back_never_leaves_an_unfinished_message() {
+        for (announced, left_out) in [(None, false), (Some(5), false), (Some(0), false), (Some(5), true)] {
+            let (_, writer, mut answers) = respond(announced, left_out);
+            writer.end(GuestEnd::Dropped);
+            let code = answers.try_recv().unwrap().unwrap_err();
+            assert_eq!(code.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let (_, writer, mut answers) = respond(announced, left_out);
+            writer.end(GuestEnd::Returned);
+            assert_eq!(answers.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
+        }
     }
 
     #[test]
@@ -331,7 +616,7 @@ mod tests {
             let (writer, reader) = pipe(Message::Response, Some(3));
             reader.leave_out();
             drop(reader);
-            writer.write(Bytes::from_static(part.as_bytes())).unwrap();
+            write(&writer, part).unwrap();
             assert_eq!(writer.room(), Some(BUFFER as u64), "{part}");
             assert_eq!(writer.finish(None).is_ok(), ends, "{part}");
         }
@@ -342,7 +627,7 @@ mod tests {
         let (writer, mut reader) = pipe(Message::Request, None);
         let room = writer.room().unwrap();
         assert!(room >= 4096);
-        writer.write(vec![0; room as usize].into()).unwrap();
+        writer.write(&Run::default(), vec![0; room as usize].into()).unwrap();
         assert_eq!(writer.room(), Some(0));
         assert!(writer.poll_room(&mut context()).is_pending());
         assert!(writer.stuck());

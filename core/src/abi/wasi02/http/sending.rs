@@ -9,11 +9,12 @@ use http_body_util::BodyExt;
 
 use super::code::ErrorCode;
 use super::fields::Fields;
-use super::incoming::{Arriving, IncomingResponse};
+use super::incoming::{Arriving, IncomingResponse, READ_AHEAD};
 use super::outgoing::{MAX_PART, OutgoingRequest, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{Pollable, unconstrained};
 use crate::abi::wasi02::table::Resource;
+use crate::budget::Charge;
 use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending};
 
 /// `wasi:http/types.request-options`: durations in nanoseconds.
@@ -66,8 +67,9 @@ pub(super) fn set_between_bytes(cx: &mut Cx<'_>, this: Options, duration: Option
 pub(super) struct FutureIncomingResponse(State);
 
 enum State {
-    Pending(Pending),
-    Ready(Result<http::Response<Incoming>, HttpError>),
+    /// With the charge for what is sent and read ahead.
+    Pending(Pending, Charge),
+    Ready(Result<http::Response<Incoming>, HttpError>, Charge),
     Given,
 }
 
@@ -77,31 +79,46 @@ impl Resource for FutureIncomingResponse {
 
 impl FutureIncomingResponse {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let State::Pending(pending) = &mut self.0 {
-            match unconstrained(context, |context| Pin::new(pending).poll(context)) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(result) => self.0 = State::Ready(result),
+        self.0 = match std::mem::replace(&mut self.0, State::Given) {
+            State::Pending(mut pending, charge) => {
+                match unconstrained(context, |context| Pin::new(&mut pending).poll(context)) {
+                    Poll::Pending => {
+                        self.0 = State::Pending(pending, charge);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(result) => State::Ready(result, charge),
+                }
             }
-        }
+            state => state,
+        };
         Poll::Ready(())
     }
 }
 
-/// Sends a request. What is wrong with it, and that it is denied, is answered at once; what its sending fails with, by
-/// the future.
+/// Sends a request. What is wrong with it is answered at once; what its sending fails with, by the future, and so is that
+/// it is denied: to programs that is a network error like any other, as the Fetch standard has it.
 ///
-/// Libraries write the body before they look at the future. A request that is denied has nobody to take its body, so
-/// that all they could tell their user is that it was closed.
+/// Libraries write the body before they look at the future. That of a request that is denied is taken and goes nowhere:
+/// else all that they could tell their user is that it was closed.
 pub(super) fn handle(
     cx: &mut Cx<'_>,
     request: Own<OutgoingRequest>,
     options: Option<Own<RequestOptions>>,
 ) -> Outcome<Result<Handle<FutureIncomingResponse>, ErrorCode>> {
+    let charge = match cx.state.budget.charge(READ_AHEAD + request.0.headers.cost()) {
+        Ok(charge) => charge,
+        Err(exceeded) => return Ok(Err(exceeded.into())),
+    };
+    let discarding = request.0.discarding();
     let request = match message(request.0) {
         Ok(request) => request,
         Err(code) => return Ok(Err(code)),
     };
-    let Some(outbound) = &cx.state.outbound else { return Ok(Err(ErrorCode::HttpRequestDenied)) };
+    let Some(outbound) = &cx.state.outbound else {
+        discarding.discard();
+        let denied = HttpError::new(HttpErrorKind::Denied, "the guest is granted no outbound requests");
+        return cx.push(FutureIncomingResponse(State::Ready(Err(denied), charge))).map(Ok);
+    };
     let mut timeouts = outbound.limits().timeouts();
     if let Some(Own(options)) = options {
         let asked = |nanoseconds: Option<u64>, host| nanoseconds.map_or(host, Duration::from_nanos);
@@ -110,10 +127,10 @@ pub(super) fn handle(
         timeouts.between_bytes = asked(options.between_bytes, timeouts.between_bytes);
     }
     let pending = outbound.send_with(request, timeouts);
-    if let Some(error) = pending.refused().filter(|error| error.kind() == HttpErrorKind::Denied) {
-        return Ok(Err(ErrorCode::from(error)));
+    if pending.refused().is_some_and(|error| error.kind() == HttpErrorKind::Denied) {
+        discarding.discard();
     }
-    cx.push(FutureIncomingResponse(State::Pending(pending))).map(Ok)
+    cx.push(FutureIncomingResponse(State::Pending(pending, charge))).map(Ok)
 }
 
 fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCode> {
@@ -161,16 +178,17 @@ pub(super) fn get(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outc
         return Ok(None);
     }
     Ok(Some(match std::mem::replace(&mut future.0, State::Given) {
-        State::Ready(Ok(response)) => {
+        State::Ready(Ok(response), charge) => {
             let (parts, body) = response.into_parts();
-            let response = IncomingResponse {
-                status: parts.status,
-                headers: Fields::from(&parts.headers),
-                body: Some(Arriving::new(body.boxed_unsync())),
-            };
-            Ok(Ok(cx.push(response)?))
+            match Fields::arrived(&parts.headers, &cx.state.budget) {
+                Ok(headers) => {
+                    let body = Some(Arriving::new(body.boxed_unsync(), charge));
+                    Ok(Ok(cx.push(IncomingResponse { status: parts.status, headers, body })?))
+                }
+                Err(exceeded) => Ok(Err(exceeded.into())),
+            }
         }
-        State::Ready(Err(error)) => Ok(Err(ErrorCode::from(&error))),
-        State::Pending(_) | State::Given => Err(()),
+        State::Ready(Err(error), _) => Ok(Err(ErrorCode::from(&error))),
+        State::Pending(..) | State::Given => Err(()),
     }))
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::Authority;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::oneshot;
 
@@ -11,6 +11,7 @@ use super::code::ErrorCode;
 use super::fields::Fields;
 use super::incoming::IncomingRequest;
 use super::outgoing::{OutgoingResponse, is_bodiless};
+use super::pipe::Reader;
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::canon::{Borrow, Cx, Fault, Outcome, Own};
 use crate::abi::wasi02::table::Resource;
@@ -18,8 +19,9 @@ use crate::error::{Error, Kind};
 use crate::http::Body;
 use crate::imports::Stop;
 
-/// Where a guest's response goes. It comes as soon as the guest sets it, which may go on to write the body; that ends
-/// in an error where the guest leaves it unfinished. Dropped unused if the guest sets none.
+/// Where a guest's response goes. It comes once the guest has set it and flushed something of its body, waits, or has
+/// finished it. The guest may go on to write the body, which ends in an error where it leaves that unfinished. Dropped
+/// unused if the guest ends before any of it may be sent: [`message`](crate::message) says what is answered then.
 pub type Reply = oneshot::Sender<Result<Response<Body>, ErrorCode>>;
 
 /// `wasi:http/types.response-outparam`.
@@ -29,52 +31,74 @@ impl Resource for ResponseOutparam {
     const NAME: &'static str = "response-outparam";
 }
 
-/// Sets the response. Whether anybody still waits for it is none of the guest's business.
+/// Sets the response, whose head leaves as [`message`](crate::message) says.
 pub(super) fn set(
     cx: &mut Cx<'_>,
     param: Own<ResponseOutparam>,
     response: Result<Own<OutgoingResponse>, ErrorCode>,
 ) -> Outcome {
-    let head = cx.state.answers_head;
-    let response = response.and_then(|response| message(response.0, head));
-    if param.0.0.send(response).is_err() {
-        tracing::debug!("a response was set that nobody waits for");
+    let reply = param.0.0;
+    match response.and_then(|response| message(response.0, cx.state.answers_head)) {
+        Ok((head, Some(body))) => body.respond(&cx.state.run, head, reply),
+        Ok((head, None)) => answer(reply, Ok(head.map(|()| empty()))),
+        Err(code) => answer(reply, Err(code)),
     }
     Ok(())
 }
 
-fn message(response: OutgoingResponse, head: bool) -> Result<Response<Body>, ErrorCode> {
+/// Gives an answer to whoever waits for it. Whether anybody does is none of the guest's business.
+pub(super) fn answer(reply: Reply, response: Result<Response<Body>, ErrorCode>) {
+    if reply.send(response).is_err() {
+        tracing::debug!("a response was set that nobody waits for");
+    }
+}
+
+/// The head of a response, and its body if the guest has asked for it.
+fn message(response: OutgoingResponse, head: bool) -> Result<(Response<()>, Option<Reader>), ErrorCode> {
     if response.status.is_informational() {
         return Err(ErrorCode::HttpProtocolError);
     }
-    if response.headers.content_length().is_err() {
-        return Err(ErrorCode::InternalError(Some("the content-length of the response is no length".to_owned())));
-    }
+    let wrong = |message: String| Err(ErrorCode::InternalError(Some(message)));
+    let Ok(announced) = response.headers.content_length() else {
+        return wrong("the content-length of the response is not a valid length".to_owned());
+    };
     let (status, mut headers) = (response.status, response.headers.to_map());
     if status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
     }
-    let mut message = Response::new(match response.into_body() {
-        Some(reader) if head || is_bodiless(status) => {
-            reader.leave_out();
-            empty()
+    if let (Some(length), true) = (announced, headers.contains_key(CONTENT_LENGTH)) {
+        // Once, however often the guest said it (RFC 9110, section 8.6).
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    let has_content = !head && !is_bodiless(status);
+    let body = response.into_body();
+    match (&body, announced) {
+        (None, Some(length @ 1..)) if has_content => {
+            return wrong(format!(
+                "the response announces a content-length of {length}, and the guest did not ask for its body; write \
+                 the body, or leave the field out"
+            ));
         }
-        Some(reader) => reader.sending().boxed_unsync(),
-        None => empty(),
-    });
+        (Some(reader), _) if !has_content => reader.leave_out(),
+        (Some(reader), _) if reader.is_left_out() => {
+            return wrong("the status was changed to one with content after the body was asked for".to_owned());
+        }
+        _ => {}
+    }
+    let mut message = Response::new(());
     *message.status_mut() = status;
     *message.headers_mut() = headers;
-    Ok(message)
+    Ok((message, body))
 }
 
 fn empty() -> Body {
     Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// What a request that no guest can take is answered with: 400 if it names no authority, or several, in its target or in
-/// Host.
+/// What a request that no guest can take is answered with: 400 if it names no authority, several, or one with userinfo,
+/// in its target or in Host. Only HTTP/1.0 may leave it out (RFC 9112, section 3.2).
 pub fn refusal(request: &Request<Body>) -> Option<Response<Body>> {
-    authority(request).is_none().then(bad_request)
+    authority(request).is_err().then(bad_request)
 }
 
 fn bad_request() -> Response<Body> {
@@ -98,13 +122,13 @@ pub(super) fn send_informational(
 }
 
 impl Host {
-    /// Opens the two handles that a guest's handler gets. A request that names no authority, or several, is answered
-    /// with 400 and does not reach the guest: then there are none.
+    /// Opens the two handles that a guest's handler gets. A request that [`refusal`] is for is answered with 400 and does
+    /// not reach the guest: then there are none.
     ///
     /// # Errors
-    /// [`Kind::Limit`] if the guest has too many handles open.
+    /// [`Kind::Limit`] if the guest has too many handles open, or the request is more than it may have.
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
-        let Some(authority) = authority(&request) else {
+        let Ok(authority) = authority(&request) else {
             if reply.send(Ok(bad_request())).is_err() {
                 tracing::debug!("a request without an authority was given up");
             }
@@ -112,7 +136,8 @@ impl Host {
         };
         let mut state = self.lock();
         state.answers_head = request.method() == Method::HEAD;
-        let request = state.table.push(IncomingRequest::new(request, authority), None).map_err(stop)?;
+        let request = IncomingRequest::new(request, authority, &state.budget)?;
+        let request = state.table.push(request, None).map_err(stop)?;
         let outparam = state.table.push(ResponseOutparam(reply), None).map_err(stop)?;
         let Some(handles) = &mut state.handles else { return Ok(Some([request.into(), outparam.into()])) };
         let request = handles.give_to_handler(IncomingRequest::NAME, request).map_err(stop)?;
@@ -130,16 +155,27 @@ impl Host {
     }
 }
 
-/// Whom a request is for: the authority of its target, or else that of its one Host.
-fn authority(request: &Request<Body>) -> Option<String> {
+/// Whom a request is for: the authority of its target, or else that of its one Host. In HTTP/1.0 it may be nobody in
+/// particular.
+fn authority(request: &Request<Body>) -> Result<Option<String>, Unusable> {
+    // RFC 9110, section 4.2.4: userinfo before a host is an error, as it may be there to hide the host.
+    let usable = |authority: &Authority| !authority.as_str().contains('@');
     if let Some(authority) = request.uri().authority() {
-        return Some(authority.as_str().to_owned());
+        return if usable(authority) { Ok(Some(authority.as_str().to_owned())) } else { Err(Unusable) };
     }
     let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next()?.to_str().ok()?;
-    let one = hosts.next().is_none() && host.parse::<Authority>().is_ok();
-    one.then(|| host.to_owned())
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() == Version::HTTP_10 => Ok(None),
+        (Some(host), None) => match Authority::try_from(host.as_bytes()) {
+            Ok(host) if usable(&host) => Ok(Some(host.as_str().to_owned())),
+            _ => Err(Unusable),
+        },
+        _ => Err(Unusable),
+    }
 }
+
+/// A request does not say whom it is for in a way that can be used.
+struct Unusable;
 
 fn stop(fault: Fault) -> Stop {
     match fault {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::options::{self, Options};
 use super::{Host, functions};
 use crate::abi::preview1::WasiConfig;
+use crate::budget::Budget;
 use crate::error::Kind;
 use crate::imports::Stop;
 use crate::run::Run;
@@ -78,7 +79,12 @@ impl Guest {
         // No test waits longer than this, whatever goes wrong.
         run.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
         let fake = Fake { memory: vec![CANARY; MEMORY], next: HEAP, asked: Vec::new(), wrong: None };
-        Guest { host: Host::new(config, None, run, None), fake, options: Options::default(), args: ARGS }
+        Guest {
+            host: Host::new(config, None, run, None, Budget::unlimited()),
+            fake,
+            options: Options::default(),
+            args: ARGS,
+        }
     }
 
     fn try_call(&mut self, name: &str, args: &[u64]) -> Result<u64, Stop> {

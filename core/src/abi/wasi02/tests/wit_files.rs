@@ -9,7 +9,7 @@ use wit_parser::{Resolve, TypeDefKind};
 use crate::abi::wasi02::functions;
 use crate::seam::{FuncType, ValType};
 
-const PACKAGES: [&str; 7] = ["io", "clocks", "random", "filesystem", "sockets", "cli", "http"];
+const PACKAGES: [&str; 8] = ["io", "clocks", "random", "filesystem", "sockets", "cli", "http", "logging"];
 
 /// Interfaces that a guest exports, and none imports.
 const EXPORTED: [&str; 2] = ["wasi:cli/run", "wasi:http/incoming-handler"];

@@ -1,0 +1,23 @@
+//! The command's tests: one binary, since each that links the engines takes long to build.
+
+mod commands;
+mod components;
+mod composed;
+mod composed_mutation;
+mod fetch;
+mod guide;
+mod hello;
+mod input;
+mod kept;
+mod limits;
+mod load;
+#[cfg(feature = "native")]
+mod native;
+mod new;
+mod run;
+mod serve;
+mod serve_reuse;
+mod sockets;
+mod support;
+#[cfg(feature = "wasmedge")]
+mod wasmedge;

@@ -1,0 +1,4 @@
+//! The harness's own tests, with no engine.
+
+mod harness;
+mod report;

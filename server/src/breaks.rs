@@ -1,0 +1,246 @@
+//! How a message that its guest left unfinished breaks off on the wire, so that no client takes it for a whole one.
+//!
+//! A body's error has hyper close the connection, or reset the stream, at once: what it had buffered is lost, the head with
+//! it, and a client that gets nothing at all may ask again. So the error waits until what came before it was written.
+//! What ends with its connection (RFC 9112, section 6.3, rule 8: an answer to HTTP/1.0 of no announced length) looks
+//! whole however it ends, unless the connection is reset. So its socket is set to reset while such a body is under way,
+//! and to close once the body is whole: that holds for a server that is stopped as well.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use rustix::net::sockopt::set_socket_linger;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::client::Socket;
+
+/// What the bodies of a connection and its stream of bytes tell each other.
+#[derive(Clone, Default)]
+pub(crate) struct Wire(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// The connection's task.
+    connection: Option<Waker>,
+    /// How often the connection has read, and how often it has flushed all that it had.
+    reads: u64,
+    flushes: u64,
+    /// How often it had read when it flushed last.
+    reads_flushed: u64,
+    /// Bodies that wait for a flush.
+    waiting: Vec<Waker>,
+    /// Whether the connection is to be reset when it is closed.
+    resets: bool,
+}
+
+impl Wire {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection reads.
+    pub(crate) fn reads(&self, context: &Context<'_>) {
+        let mut state = self.lock();
+        state.reads += 1;
+        if !state.connection.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            state.connection = Some(context.waker().clone());
+        }
+    }
+
+    /// The connection has flushed all that it had.
+    pub(crate) fn flushed(&self) {
+        let mut state = self.lock();
+        state.flushes += 1;
+        state.reads_flushed = state.reads;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether the connection is to be reset when it is closed.
+    pub(crate) fn resets(&self) -> bool {
+        self.lock().resets
+    }
+
+    fn set_resets(&self, resets: bool) {
+        self.lock().resets = resets;
+    }
+
+    /// What is there before a flush that is yet to come.
+    fn mark(&self) -> Mark {
+        let state = self.lock();
+        let mark = Mark { reads: state.reads, flushes: state.flushes };
+        // In HTTP/2 the connection is a task of its own, which may have nothing else to do.
+        if let Some(connection) = &state.connection {
+            connection.wake_by_ref();
+        }
+        mark
+    }
+
+    /// Ready once everything was written that was there at `mark`.
+    fn poll_written(&self, mark: Mark, http2: bool, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        // An HTTP/2 connection reads, collects what its streams have, and flushes that. A flush may belong to a round that
+        // began before the mark, and collected too early.
+        let written = if http2 { state.reads_flushed > mark.reads } else { state.flushes > mark.flushes };
+        if written {
+            return Poll::Ready(());
+        }
+        state.waiting.push(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// A connection's socket, whose bodies are told what was written.
+pub(crate) struct Wired {
+    stream: Socket,
+    wire: Wire,
+    resets: bool,
+}
+
+impl Wired {
+    pub(crate) fn new(stream: Socket, wire: Wire) -> Self {
+        Wired { stream, wire, resets: false }
+    }
+
+    /// Has closing it mean what it is to mean by now.
+    fn settle(&mut self) -> io::Result<()> {
+        let resets = self.wire.resets();
+        if resets != self.resets {
+            set_socket_linger(&self.stream, resets.then_some(Duration::ZERO))?;
+            self.resets = resets;
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Wired {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.wire.reads(context);
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Wired {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.settle()?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.settle()?;
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.wire.flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.settle()?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// A moment in the life of a connection.
+#[derive(Clone, Copy)]
+struct Mark {
+    reads: u64,
+    flushes: u64,
+}
+
+/// A body whose error waits for what came before.
+pub(crate) struct Breaking<B: Body> {
+    body: B,
+    wire: Wire,
+    http2: bool,
+    /// Whether the body ends with its connection.
+    to_the_end: bool,
+    /// What the body broke off with.
+    broken: Option<(B::Error, Mark)>,
+}
+
+impl<B: Body> Breaking<B> {
+    /// The answer to a request of this version.
+    pub(crate) fn answer(response: Response<B>, version: Version, wire: &Wire) -> Response<Self> {
+        response.map(|body| {
+            let to_the_end = version < Version::HTTP_11 && body.size_hint().exact().is_none();
+            wire.set_resets(to_the_end);
+            Breaking { body, wire: wire.clone(), http2: version == Version::HTTP_2, to_the_end, broken: None }
+        })
+    }
+
+    fn is_whole(&self) {
+        if self.to_the_end {
+            self.wire.set_resets(false);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Breaking<B>
+where
+    B::Error: Unpin,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.broken.is_none() {
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(Some(Err(error))) => {
+                    let mark = self.wire.mark();
+                    self.broken = Some((error, mark));
+                }
+                polled => {
+                    if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+                        self.is_whole();
+                    }
+                    return polled;
+                }
+            }
+        }
+        match self.broken.take() {
+            Some((error, mark)) => match self.wire.poll_written(mark, self.http2, context) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(error))),
+                Poll::Pending => {
+                    self.broken = Some((error, mark));
+                    Poll::Pending
+                }
+            },
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let ended = self.broken.is_none() && self.body.is_end_stream();
+        if ended {
+            self.is_whole();
+        }
+        ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
