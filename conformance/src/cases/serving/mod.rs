@@ -2,7 +2,9 @@
 
 mod edge;
 mod exchange;
+mod guests;
 mod http2;
+mod leaving;
 mod reader;
 mod script;
 mod unfinished;
@@ -10,4 +12,4 @@ mod unfinished;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[exchange::CASES, edge::CASES, http2::CASES, unfinished::CASES];
+pub const CASES: &[&[Case]] = &[exchange::CASES, edge::CASES, http2::CASES, leaving::CASES, unfinished::CASES];
