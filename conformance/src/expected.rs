@@ -90,6 +90,13 @@ pub const EXPECTED: &[Expected] = &[
         "core/wit/http.wit: outgoing-request.set-authority",
         r#"setting authority to "host:port": expected 1, saw 0"#,
     ),
+    differs(
+        "wasihttp/outbound/denied-with-a-body",
+        "the WIT text leaves it open: wharf takes the body of a request that is denied, so that programs which write it \
+         first get to the future; wasmtime closes its stream",
+        "core/wit/http.wit: outgoing-handler.handle",
+        "a write to the body of a request that is denied: expected 0, saw 1",
+    ),
     differs("wasihttp/outbound/broken-body", CODE, CODE_LINK, NO_CODE),
     differs(
         "wasihttp/outbound/full-buffer-without-a-request",

@@ -101,6 +101,7 @@ fn strings(context: &Context) -> CaseResult {
             Ok(request) => request,
             Err(stop) => return Ok(Err(stop)),
         };
+        probe.out();
         let [path, len] = probe.bytes(&path)?;
         Ok(call(probe, "[method]outgoing-request.set-path-with-query", &[request, 1, path, len]).map(drop))
     })?;

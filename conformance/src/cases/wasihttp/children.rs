@@ -200,5 +200,5 @@ fn given_away(context: &Context) -> CaseResult {
     let mut probe = self::probe(context)?;
     let request = probe.request("example.com", "/", &[])?;
     probe.case("handle", &[request, 0, 0])?;
-    probe.traps("[method]outgoing-request.method", &[request, RET.into()], "no open handle")
+    probe.traps("[method]outgoing-request.method", &[request, RET.into()], "not `outgoing-request`")
 }

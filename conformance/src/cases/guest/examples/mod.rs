@@ -68,7 +68,7 @@ const GO: Traits = Traits { memory: 24 << 20, ..EXPERIMENTAL };
 
 /// Its `fetch` tells of no causes, and has the headers of browsers. The guest starts with 10 MiB.
 const JAVASCRIPT: Traits = Traits {
-    denied: "An error occurred while using the host API.",
+    denied: "NetworkError when attempting to fetch resource",
     broken: "IO error reading from incoming response body",
     joins: true,
     other_without_upstream: true,
