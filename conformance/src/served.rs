@@ -2,10 +2,11 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wharf_core::{GuestConfig, Result, Run, io};
+use wharf_core::{GuestConfig, HostedGuest, Result, Run, io};
 use wharf_server::{Handler, HandlerOptions, Server, ServerOptions};
 
 use crate::case::{CaseResult, Unmet};
@@ -83,7 +84,15 @@ impl Served {
     /// # Errors
     /// [`Unmet`] if the guest does not load or start, [`Unmet::Harness`] if there is no port.
     pub fn start(context: &Context, text: &str, setup: Setup) -> CaseResult<Self> {
-        let handler = Handler::new(context.hosted(text)?, setup.handler, setup.config)?;
+        Self::guest(context.hosted(text)?, setup)
+    }
+
+    /// The same of a guest that is loaded.
+    ///
+    /// # Errors
+    /// [`Unmet`] if it does not start, [`Unmet::Harness`] if there is no port.
+    pub fn guest(guest: Arc<dyn HostedGuest>, setup: Setup) -> CaseResult<Self> {
+        let handler = Handler::new(guest, setup.handler, setup.config)?;
         let bound = io().spawn(Server::bind(([127, 0, 0, 1], 0).into(), setup.server));
         let server = Run::default().wait(bound)?.map_err(Unmet::harness)?.map_err(Unmet::harness)?;
         let (address, stop) = (server.address(), CancellationToken::new());
