@@ -242,7 +242,7 @@ pub const EXPECTED: &[Expected] = &[
         "the WIT text leaves it open: what a guest writes for a status that has no content is left out by wharf \
          itself, as RFC 9110, section 15.3.5, has it, and with wasmtime by who puts the message on the wire",
         "core/wit/http.wit: outgoing-response.body",
-        "expected (204, 0, true), saw (204, 7, true)",
+        "the guest trapped: wasm trap: wasm `unreachable`",
     ),
     differs(
         "wasihttp/poll/time",

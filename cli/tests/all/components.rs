@@ -56,7 +56,7 @@ fn a_component_in_javascript() {
     serves_the_same_everywhere(&Toolchain {
         component: built(HTTP_JS),
         streams: true,
-        denied: "An error occurred while using the host API",
+        denied: "NetworkError when attempting to fetch resource",
         refused: &["NetworkError when attempting to fetch resource"],
     });
 }

@@ -147,10 +147,10 @@ fn components_whose_imports_nobody_has() {
         ("draft", "wasi:clocks/monotonic-clock@0.2.0-rc-2023-11-10", ["WASI 0.2.0 and later", "rebuild the guest"]),
     ] {
         let file = files.wat(&format!("{name}.wasm"), &importing(interface, "add", ""));
-        refused(&["run", &file], 1, &[&[name, ".wasm"].concat(), says[0], says[1]]);
+        refused(&["run", "-i", "f", &file], 1, &[&[name, ".wasm"].concat(), says[0], says[1]]);
     }
     let near = files.wat("near.wasm", &importing("wasi:clocks/monotonic-clock@0.2.3", "nov", ""));
-    refused(&["run", &near], 1, &["did the guest mean wasi:clocks/monotonic-clock::now"]);
+    refused(&["run", "-i", "f", &near], 1, &["did the guest mean wasi:clocks/monotonic-clock::now"]);
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn inspect_says_which_dialect_each_function_is() {
           (import "wasi_snapshot_preview1" "sock_recv_from" (func (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
           (import "wasi_snapshot_preview1" "fd_close" (func (param i32) (result i32)))
           (import "wasix_32v1" "sock_open" (func (param i32 i32 i32 i32) (result i32)))
-          (memory (export "memory") 1))"#,
+          (memory (export "memory") 1) (func (export "_start")))"#,
     );
     let ended = end(&mut wharf(&["inspect", &guest]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
