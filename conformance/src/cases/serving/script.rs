@@ -29,7 +29,7 @@ pub(super) enum Step {
     Flush(u8),
     /// Writes so many bytes.
     Write(u8),
-    /// Waits for a millisecond.
+    /// Waits so long that it is still to come when it is looked at, however busy the machine.
     Wait,
     Finish,
     Drop,
@@ -100,11 +100,17 @@ pub(super) fn guest() -> String {
                     (local.get $stream) (i32.const 0x600) {argument} (i32.const 0x100))"#
             ),
         ),
-        // A stream that broke has no room, and is not written to.
+        // A stream that broke has no room, and is not written to. One that is full, as none of wharf's own is here, is waited for.
         step(
             'u',
             &format!(
                 r#"(call $"[method]output-stream.check-write" (local.get $stream) (i32.const 0x100))
+                (if (i64.eqz (i64.load (i32.const 0x108))) (then
+                    (if (i32.eqz (i32.load8_u (i32.const 0x100))) (then
+                        (local.set $count (call $"[method]output-stream.subscribe" (local.get $stream)))
+                        (call $"[method]pollable.block" (local.get $count))
+                        (call $"[resource-drop]pollable" (local.get $count))
+                        (call $"[method]output-stream.check-write" (local.get $stream) (i32.const 0x100))))))
                 (if (i32.eqz (i32.load8_u (i32.const 0x100))) (then
                     (call $"[method]output-stream.write"
                         (local.get $stream) (i32.const 0x600) {argument} (i32.const 0x100))))"#
@@ -112,7 +118,7 @@ pub(super) fn guest() -> String {
         ),
         step(
             'p',
-            r#"(local.set $count (call $"subscribe-duration" (i64.const 1000000)))
+            r#"(local.set $count (call $"subscribe-duration" (i64.const 20000000)))
             (call $"[method]pollable.block" (local.get $count))
             (call $"[resource-drop]pollable" (local.get $count))"#,
         ),
