@@ -241,13 +241,12 @@ mod tests {
 
     #[tokio::test]
     async fn requests_pass_unchanged_up_to_the_one_that_is_refused() {
-        let good = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 40\r\n\r\n0123456789\n\n\r\n\r\n34567890123456789012345\
+        let good = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 40\r\n\r\n0123456789\n\n\r\n\r\n678901234567890123456789\
             POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5;a\r\n\n\n\r\n1\r\n0\r\na: b\r\n\r\n\
             GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-        let good = good.replace("\n\n\r\n\r\n34567890123456789012345", "\n\n\r\n\r\n678901234567890123456789");
         for buffer in [1, 7, 64, 4096] {
-            let (all, end, refused) = passed(&good, buffer).await;
-            assert_eq!((&all, end.is_ok(), refused), (&good, true, None));
+            let (all, end, refused) = passed(good, buffer).await;
+            assert_eq!((all.as_str(), end.is_ok(), refused), (good, true, None));
             let (all, end, refused) =
                 passed(&format!("\r\n\r\n{good}\r\nHEAD / HTTP/1.1\na: b\r\n\r\nmore"), buffer).await;
             assert_eq!((all, end.is_ok(), refused), (format!("{good}HEAD * HTTP/1.1\r\n\r\n"), true, Some(3)));
