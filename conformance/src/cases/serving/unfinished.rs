@@ -21,9 +21,9 @@ use crate::served::{End, Served, Setup, read_to_end};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("serving/unfinished/http-1.1", "RFC 9112, section 8", |context| version(context, Version::HTTP_11)),
-    Case::must("serving/unfinished/http-1.0", "RFC 9112, section 8", |context| version(context, Version::HTTP_10)),
-    Case::must("serving/unfinished/http-2", "RFC 9113, section 8.1.1", |context| version(context, Version::HTTP_2)),
+    Case::must("serving/unfinished/http11", "RFC 9112, section 8", |context| version(context, Version::HTTP_11)),
+    Case::must("serving/unfinished/http10", "RFC 9112, section 8", |context| version(context, Version::HTTP_10)),
+    Case::must("serving/unfinished/http2", "RFC 9113, section 8.1.1", |context| version(context, Version::HTTP_2)),
     Case::must("serving/unfinished/random", "RFC 9112, section 8", random),
 ];
 
