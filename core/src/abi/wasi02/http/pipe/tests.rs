@@ -1,0 +1,171 @@
+//! What both ends of a body see of each other.
+
+use http::StatusCode;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::http::Body;
+
+fn context() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+fn frame(reader: &mut (impl HttpBody<Data = Bytes, Error = HttpError> + Unpin)) -> Poll<Option<Result<Bytes, ()>>> {
+    let polled = Pin::new(reader).poll_frame(&mut context());
+    polled.map(|frame| frame.map(|frame| frame.map(|frame| frame.into_data().unwrap()).map_err(drop)))
+}
+
+fn write(writer: &Writer, text: &'static str) -> Result<(), ErrorCode> {
+    writer.write(&Run::default(), Bytes::from_static(text.as_bytes()))
+}
+
+fn ready(text: &'static str) -> Poll<Option<Result<Bytes, ()>>> {
+    Poll::Ready(Some(Ok(Bytes::from_static(text.as_bytes()))))
+}
+
+const BROKEN: Poll<Option<Result<Bytes, ()>>> = Poll::Ready(Some(Err(())));
+const END: Poll<Option<Result<Bytes, ()>>> = Poll::Ready(None);
+
+#[test]
+fn a_finished_body_ends_and_an_unfinished_one_is_an_error() {
+    let (writer, mut reader) = pipe(Message::Request, None);
+    write(&writer, "a").unwrap();
+    assert!(frame(&mut reader).is_pending(), "it was not flushed");
+    writer.flush();
+    assert_eq!(frame(&mut reader), ready("a"));
+    assert!(frame(&mut reader).is_pending());
+    writer.finish(None).unwrap();
+    writer.end(GuestEnd::Returned);
+    assert_eq!(frame(&mut reader), END);
+    for end in [GuestEnd::Dropped, GuestEnd::Returned] {
+        let (writer, mut reader) = pipe(Message::Request, None);
+        write(&writer, "a").unwrap();
+        writer.flush();
+        write(&writer, "b").unwrap();
+        writer.end(end);
+        assert_eq!(frame(&mut reader), ready("a"), "what was flushed");
+        assert_eq!(frame(&mut reader), BROKEN, "and no more");
+    }
+}
+
+#[test]
+fn a_guest_that_waits_flushes() {
+    let (run, (writer, mut reader)) = (Run::default(), pipe(Message::Request, None));
+    writer.write(&run, Bytes::from_static(b"a")).unwrap();
+    let taken = run.wait(std::future::poll_fn(|context| Pin::new(&mut reader).poll_frame(context)));
+    assert_eq!(taken.unwrap().unwrap().unwrap().into_data().unwrap(), "a");
+}
+
+#[test]
+fn the_announced_length_is_kept_and_its_last_byte_kept_back() {
+    let (writer, mut reader) = pipe(Message::Request, Some(3));
+    write(&writer, "ab").unwrap();
+    assert_eq!(writer.finish(None), Err(ErrorCode::HttpRequestBodySize(Some(2))));
+    assert_eq!(frame(&mut reader), BROKEN);
+    let (writer, mut reader) = pipe(Message::Response, Some(3));
+    assert_eq!(write(&writer, "abcd"), Err(ErrorCode::HttpResponseBodySize(Some(4))));
+    assert_eq!(writer.room(), None);
+    assert_eq!(frame(&mut reader), BROKEN);
+    for finished in [true, false] {
+        let (writer, mut reader) = pipe(Message::Response, Some(3));
+        write(&writer, "abc").unwrap();
+        writer.flush();
+        assert_eq!(frame(&mut reader), ready("ab"));
+        assert!(frame(&mut reader).is_pending());
+        assert_eq!(reader.size_hint().exact(), Some(1));
+        if finished {
+            writer.finish(None).unwrap();
+            assert_eq!(frame(&mut reader), ready("c"));
+            assert_eq!((frame(&mut reader), reader.size_hint().exact()), (END, Some(0)));
+        } else {
+            writer.end(GuestEnd::Dropped);
+            assert_eq!((frame(&mut reader), reader.size_hint().exact()), (BROKEN, Some(1)));
+        }
+    }
+}
+
+/// A sender that is told that nothing is left looks no further.
+#[test]
+fn no_broken_body_looks_empty() {
+    for announced in [None, Some(0), Some(1), Some(5)] {
+        let (writer, reader) = pipe(Message::Request, announced);
+        write(&writer, "").unwrap();
+        assert!(reader.size_hint().exact() != Some(0) && !reader.is_end_stream(), "{announced:?}");
+        writer.end(GuestEnd::Dropped);
+        assert!(reader.size_hint().exact() != Some(0) && !reader.is_end_stream(), "{announced:?}");
+    }
+}
+
+type Answers = oneshot::Receiver<Result<Response<Body>, ErrorCode>>;
+
+fn respond(announced: Option<u64>, left_out: bool) -> (Run, Writer, Answers) {
+    let (run, (reply, answers), (writer, reader)) =
+        (Run::default(), oneshot::channel(), pipe(Message::Response, announced));
+    if left_out {
+        reader.leave_out();
+    }
+    reader.respond(&run, Response::new(()), reply);
+    (run, writer, answers)
+}
+
+#[test]
+fn a_head_is_kept_back_until_something_is_flushed_or_waited_for() {
+    for (announced, left_out, leaves) in
+        [(None, false, true), (Some(5), false, true), (Some(0), false, false), (Some(5), true, false)]
+    {
+        for wait in [false, true] {
+            let (run, writer, mut answers) = respond(announced, left_out);
+            assert!(answers.try_recv().is_err(), "nothing was flushed");
+            if wait {
+                run.sleep(std::time::Duration::from_millis(1)).unwrap();
+            } else {
+                writer.flush();
+            }
+            assert_eq!(answers.try_recv().is_ok(), leaves, "{announced:?}, {left_out}, {wait}");
+            if !leaves {
+                writer.finish(None).unwrap();
+                assert_eq!(answers.try_recv().unwrap().unwrap().status(), StatusCode::OK);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_head_that_was_kept_back_never_leaves_an_unfinished_message() {
+    for (announced, left_out) in [(None, false), (Some(5), false), (Some(0), false), (Some(5), true)] {
+        let (_, writer, mut answers) = respond(announced, left_out);
+        writer.end(GuestEnd::Dropped);
+        let code = answers.try_recv().unwrap().unwrap_err();
+        assert_eq!(code.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let (_, writer, mut answers) = respond(announced, left_out);
+        writer.end(GuestEnd::Returned);
+        assert_eq!(answers.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
+    }
+}
+
+#[test]
+fn a_body_that_is_left_out_may_be_written_or_not() {
+    for (part, ends) in [("", true), ("abc", true), ("ab", false)] {
+        let (writer, reader) = pipe(Message::Response, Some(3));
+        reader.leave_out();
+        drop(reader);
+        write(&writer, part).unwrap();
+        assert_eq!(writer.room(), Some(BUFFER as u64), "{part}");
+        assert_eq!(writer.finish(None).is_ok(), ends, "{part}");
+    }
+}
+
+#[test]
+fn the_guest_waits_when_nobody_takes() {
+    let (writer, mut reader) = pipe(Message::Request, None);
+    let room = writer.room().unwrap();
+    assert!(room >= 4096);
+    writer.write(&Run::default(), vec![0; room as usize].into()).unwrap();
+    assert_eq!(writer.room(), Some(0));
+    assert!(writer.poll_room(&mut context()).is_pending());
+    assert!(writer.stuck());
+    assert!(frame(&mut reader).is_ready());
+    assert!(writer.poll_room(&mut context()).is_ready());
+    drop(reader);
+    assert_eq!(writer.room(), None);
+}
