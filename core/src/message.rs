@@ -73,6 +73,22 @@ pub enum Content {
     Open,
 }
 
+impl Content {
+    /// What ends the content of a response of this status, which answers a HEAD or another request and announces a length
+    /// or does not (RFC 9112, section 6.3).
+    pub fn of_response(answers_head: bool, status: StatusCode, announced: Option<u64>) -> Self {
+        if answers_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            return Content::None;
+        }
+        Content::announced(announced)
+    }
+
+    /// What ends the content of a message that has some, and announces its length or does not.
+    pub fn announced(length: Option<u64>) -> Self {
+        length.map_or(Content::Open, Content::Length)
+    }
+}
+
 /// How far a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {

@@ -18,7 +18,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
-use wharf_core::message::{self, GuestEnd};
+use wharf_core::message::{self, Content, GuestEnd};
 use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
 
 use crate::admission::Admission;
@@ -183,7 +183,7 @@ impl Handler {
             tokio::task::spawn_blocking(guest)
         };
         match response.await {
-            Ok(Ok(response)) if head || is_bodiless(response.status()) => {
+            Ok(Ok(response)) if Content::of_response(head, response.status(), None) == Content::None => {
                 // Nobody asks for its body.
                 guard.disarm();
                 response
@@ -214,11 +214,6 @@ impl Handler {
     pub async fn settled(&self) {
         self.0.admission.empty().await;
     }
-}
-
-/// Whether a response has no body, whatever its guest writes (RFC 9110, section 6.4.1).
-fn is_bodiless(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 impl Inner {

@@ -49,6 +49,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Bytes of header fields that a guest may have in one place before it sends them: more than
+    /// [`header_bytes`](Limits::header_bytes), since what is too large for a message is told to whoever sends it, and one
+    /// that keeps far more ends; at least 16 KiB.
+    pub fn kept_header_bytes(&self) -> u64 {
+        self.header_bytes.saturating_mul(2).max(16 << 10)
+    }
+
     /// The four timeouts, as a request takes them.
     pub fn timeouts(&self) -> Timeouts {
         Timeouts {

@@ -77,7 +77,7 @@ impl Edge {
             // RFC 9110, sections 9.1 and 9.3.6.
             return Err(Refusal::new(
                 StatusCode::NOT_IMPLEMENTED,
-                "this server is no proxy: it does not implement CONNECT",
+                "this server is not a proxy: it does not implement CONNECT",
             ));
         }
         let path = path(&parts)?;

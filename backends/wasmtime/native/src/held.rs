@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::Notify;
@@ -15,14 +15,6 @@ use wharf_core::message::{Content, GuestEnd, Progress, Verdict};
 use wharf_core::{Kept, Run, io};
 
 use crate::message;
-
-/// What ends the content of a response to a request of this method, which announces this length.
-pub(crate) fn content(method: &Method, status: StatusCode, announced: Option<u64>) -> Content {
-    if method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Content::None;
-    }
-    announced.map_or(Content::Open, Content::Length)
-}
 
 /// Wakes up whoever keeps a head back, when the guest waits.
 struct Waits(Notify);
@@ -65,7 +57,7 @@ pub(crate) fn respond(run: &Run, response: Response<Body>, content: Content, rep
 
 /// A request's body, whose last byte waits for its end, so that no origin takes what is unfinished for whole.
 pub(crate) fn request_body(body: Body, announced: Option<u64>) -> Body {
-    Vouched::new(body, announced.map_or(Content::Open, Content::Length)).boxed_unsync()
+    Vouched::new(body, Content::announced(announced)).boxed_unsync()
 }
 
 /// A body whose last byte waits for its end, where its length ends it.

@@ -68,7 +68,7 @@ fn content(method: &Method, response: &Response<WasiBody>) -> Result<Content, Er
     let announced = announced(response.headers()).map_err(|()| {
         ErrorCode::InternalError(Some("the content-length of the response is not a valid length".to_owned()))
     })?;
-    Ok(held::content(method, response.status(), announced))
+    Ok(Content::of_response(method == Method::HEAD, response.status(), announced))
 }
 
 /// The length that a message announces.

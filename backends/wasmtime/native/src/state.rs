@@ -19,10 +19,6 @@ use crate::stdio::Writes;
 const HANDLES: u64 = 4096;
 /// How many handles a guest may have open at least.
 const FEW_HANDLES: u64 = 64;
-/// How many times the limit of a message one `fields` may have; as on wharf's own host.
-const HEADROOM: u64 = 2;
-/// How many bytes fields may have however little a message may.
-const LEAST_FIELDS: u64 = 16 << 10;
 /// How much the arguments of one call may take at least and at most, in bytes. A handle may keep one string of each.
 const ARGUMENTS: (u64, u64) = (256 << 10, 16 << 20);
 /// How many times as much memory a guest may have.
@@ -52,9 +48,8 @@ impl State {
     /// Bodies of 0.3 are streams of the guest's, in no table: they are `guarded` instead.
     pub(crate) fn new(wasi: WasiCtx, stderr: Writes, outbound: Option<Outbound>, room: Room, guarded: bool) -> Self {
         let mut table = ResourceTable::new();
-        let header_bytes =
-            outbound.as_ref().map_or(Limits::default().header_bytes, |outbound| outbound.limits().header_bytes);
-        let field_bytes = header_bytes.saturating_mul(HEADROOM).max(LEAST_FIELDS);
+        let default = || Limits::default().kept_header_bytes();
+        let field_bytes = outbound.as_ref().map_or_else(default, |outbound| outbound.limits().kept_header_bytes());
         // Each handle may stand for that much, which Wasmtime's host bounds one by one.
         let handles = room.budget.limit() / field_bytes.max(1);
         table.set_max_capacity(handles.clamp(FEW_HANDLES, HANDLES) as usize);

@@ -120,7 +120,7 @@ pub(crate) struct State {
     /// The handles of each component, where the guest is composed of several; else a handle is an index of the table.
     pub(crate) handles: Option<Handles>,
     outbound: Option<Outbound>,
-    /// How large all header fields of a message may be, in bytes.
+    /// How large the header fields of one `fields` may be, in bytes.
     header_bytes: u64,
     /// Whether the guest is in a post-return function.
     returning: bool,
@@ -266,9 +266,9 @@ impl Host {
     }
 }
 
-/// How large a message's header fields may be. A guest that sends nothing still has those of its answers.
+/// How large header fields may be that a guest has. One that sends nothing still has those of its answers.
 fn header_bytes(outbound: Option<&Outbound>) -> u64 {
-    outbound.map_or(Limits::default().header_bytes, |outbound| outbound.limits().header_bytes)
+    outbound.map_or_else(|| Limits::default().kept_header_bytes(), |outbound| outbound.limits().kept_header_bytes())
 }
 
 /// `[resource-drop]`: what a resource holds goes with it.

@@ -10,13 +10,6 @@ use crate::abi::wasi02::table::Resource;
 use crate::budget::{Budget, Charge, Exceeded, allocation};
 use crate::http::is_forbidden;
 
-/// How many times the limit of a message one `fields` may have: a guest that sends more than it may is told so when it
-/// sends it, and one that keeps far more ends.
-const HEADROOM: u64 = 2;
-
-/// How many bytes fields may have however little a message may: what is too large for one is told to a guest that sends it.
-const LEAST: u64 = 16 << 10;
-
 /// What a field takes on the host beyond its name and its value: its place, as much again for what a growing vector has
 /// room for, and what a value takes once it is shared.
 const ENTRY: u64 = 2 * std::mem::size_of::<(String, Bytes)>() as u64 + allocation(32);
@@ -169,7 +162,7 @@ fn check(name: &str, values: &[Bytes]) -> Result<(), HeaderError> {
 /// Refuses more than `fields` may have, beyond the bytes that are used.
 fn room(cx: &Cx<'_>, used: u64, name: &str, values: &[Bytes]) -> Outcome {
     let more: u64 = values.iter().map(|value| counted(name, value)).sum();
-    let most = cx.state.header_bytes.saturating_mul(HEADROOM).max(LEAST);
+    let most = cx.state.header_bytes;
     if used.saturating_add(more) > most {
         return limit(format!(
             "the guest's fields have more than {most} bytes, far more than a message may have: raise the limit \

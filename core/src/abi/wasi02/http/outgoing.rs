@@ -14,7 +14,7 @@ use crate::abi::wasi02::io::{End, IoError, OutputStream, Sink};
 use crate::abi::wasi02::table::Resource;
 use crate::budget::{Budget, Charge, allocation};
 use crate::http::keep_trailers;
-use crate::message::GuestEnd;
+use crate::message::{Content, GuestEnd};
 use crate::run::Run;
 
 /// The longest method, scheme, authority or path that a guest may set: as long as a URI may be.
@@ -273,11 +273,6 @@ impl OutgoingResponse {
     }
 }
 
-/// Whether a response of this status has no body, whatever its headers say.
-pub(super) fn is_bodiless(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
 type Response = Borrow<OutgoingResponse>;
 
 pub(super) fn new_response(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Handle<OutgoingResponse>> {
@@ -308,7 +303,7 @@ pub(super) fn response_headers(cx: &mut Cx<'_>, this: Response) -> Outcome<Handl
 pub(super) fn response_body(cx: &mut Cx<'_>, this: Response) -> Outcome<Result<Handle<OutgoingBody>, ()>> {
     let head = cx.state.answers_head;
     let response = cx.get(this)?;
-    let bodiless = head || is_bodiless(response.status);
+    let bodiless = Content::of_response(head, response.status, None) == Content::None;
     let body = ask(&mut response.body, &response.headers, Message::Response, bodiless);
     body.map(|body| cx.push(body)).transpose().map(|body| body.ok_or(()))
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::code::ErrorCode;
 use super::fields::Fields;
 use super::incoming::IncomingRequest;
-use super::outgoing::{OutgoingResponse, is_bodiless};
+use super::outgoing::OutgoingResponse;
 use super::pipe::Reader;
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::canon::{Borrow, Cx, Fault, Outcome, Own};
@@ -18,6 +18,7 @@ use crate::abi::wasi02::table::Resource;
 use crate::error::{Error, Kind};
 use crate::http::Body;
 use crate::imports::Stop;
+use crate::message::Content;
 
 /// Where a guest's response goes. It comes once the guest has set it and flushed something of its body, waits, or has
 /// finished it. The guest may go on to write the body, which ends in an error where it leaves that unfinished. Dropped
@@ -70,7 +71,7 @@ fn message(response: OutgoingResponse, head: bool) -> Result<(Response<()>, Opti
         // Once, however often the guest said it (RFC 9110, section 8.6).
         headers.insert(CONTENT_LENGTH, length.into());
     }
-    let has_content = !head && !is_bodiless(status);
+    let has_content = Content::of_response(head, status, None) != Content::None;
     let body = response.into_body();
     match (&body, announced) {
         (None, Some(length @ 1..)) if has_content => {
