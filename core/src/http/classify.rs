@@ -1,4 +1,4 @@
-//! Finds the kind of an error that reqwest reports, from the errors it was caused by.
+//! Finds the kind of an error that hyper, rustls or the system reports, from the errors it was caused by.
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,31 +15,14 @@ pub(super) enum Phase {
 }
 
 /// Says what `error` means for the exchange with `origin`.
-pub(super) fn classify(error: reqwest::Error, body: bool, origin: &Origin) -> HttpError {
-    let phase = if body {
-        Phase::Body
-    } else if error.is_connect() {
-        Phase::Connect
-    } else {
-        Phase::Head
+pub(super) fn classify(error: impl StdError + Send + Sync + 'static, phase: Phase, origin: &Origin) -> HttpError {
+    let kind = match walk(&error, phase) {
+        Found::Own(own) => return own,
+        Found::Kind(kind) => kind,
+        Found::Nothing if phase == Phase::Connect => HttpErrorKind::ConnectionFailed,
+        Found::Nothing => HttpErrorKind::Protocol,
     };
-    let found = walk(&error, phase);
-    match found {
-        Found::Own(own) => own,
-        Found::Kind(kind) => {
-            HttpError::new(kind, format!("{origin} {}", phrase(kind))).with_source(error.without_url())
-        }
-        Found::Nothing => {
-            let kind = match phase {
-                Phase::Connect => HttpErrorKind::ConnectionFailed,
-                _ if error.is_builder() || error.is_request() && error.source().is_none() => {
-                    HttpErrorKind::InvalidRequest
-                }
-                _ => HttpErrorKind::Protocol,
-            };
-            HttpError::new(kind, format!("{origin} {}", phrase(kind))).with_source(error.without_url())
-        }
-    }
+    HttpError::new(kind, format!("{origin} {}", phrase(kind))).with_source(error)
 }
 
 fn phrase(kind: HttpErrorKind) -> &'static str {
@@ -113,6 +96,8 @@ fn hyper_kind(error: &hyper::Error, phase: Phase) -> Option<HttpErrorKind> {
         Some(closed(phase))
     } else if error.is_parse_too_large() {
         Some(HttpErrorKind::ResponseHeadersTooLarge)
+    } else if error.is_user() {
+        Some(HttpErrorKind::InvalidRequest)
     } else if error.is_parse() {
         // hyper has no other way to tell which header it found wrong.
         let coding = error.to_string().contains("transfer-encoding");

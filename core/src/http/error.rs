@@ -20,6 +20,8 @@ pub enum HttpErrorKind {
     AddressProhibited,
     /// The URL does not parse, has no host, or its scheme is neither http nor https.
     InvalidUrl,
+    /// The URL is longer than one may be.
+    UrlTooLong,
     /// The method cannot be sent: CONNECT would make a tunnel.
     InvalidMethod,
     /// The request cannot be sent as it is.
@@ -102,9 +104,12 @@ impl HttpErrorKind {
         use HttpErrorKind as H;
         match self {
             H::Denied | H::RedirectDenied | H::AddressProhibited => Kind::Denied,
-            H::InvalidUrl | H::InvalidMethod | H::InvalidRequest | H::RequestBodyLength(_) | H::RequestBodyAborted => {
-                Kind::Guest
-            }
+            H::InvalidUrl
+            | H::UrlTooLong
+            | H::InvalidMethod
+            | H::InvalidRequest
+            | H::RequestBodyLength(_)
+            | H::RequestBodyAborted => Kind::Guest,
             H::RequestHeadersTooLarge
             | H::RequestTrailersTooLarge
             | H::RequestBodyTooLarge

@@ -1,33 +1,32 @@
-//! One request after another until there is a response for the guest, and then its body.
+//! One request, or one after another where redirects are followed, until there is a response for the guest; and then
+//! its body.
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{CONTENT_LENGTH, HeaderMap, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use percent_encoding::percent_decode_str;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
-use url::Url;
 
-use super::connect::deadline;
 use super::error::{HttpError, HttpErrorKind};
 use super::exchange::Writer;
 use super::headers::{announced_length, check_size, strip};
 use super::limits::{Limits, Timeouts};
 use super::origin::Origin;
-use super::outgoing::{Counted, Outgoing, too_large, whole, wrong_length};
+use super::outgoing::{Counted, Outgoing, peek, too_large, whole, wrong_length};
 use super::policy::{Policy, Redirects};
+use super::progress::deadline;
 use super::redirect;
+use super::target::Target;
+use super::trailers::keep_trailers;
 use super::transport::{Body, Transport};
 
 /// A request that has been checked, ready for the transport.
 pub(super) struct Hop {
     method: Method,
-    url: Url,
+    target: Target,
     headers: HeaderMap,
     body: HopBody,
 }
@@ -35,21 +34,9 @@ pub(super) struct Hop {
 /// What is left of a request's body.
 enum HopBody {
     Whole(Bytes),
-    Once(Body),
+    /// Streamed, with the length that was announced for it.
+    Once(Body, Option<u64>),
     Gone,
-}
-
-impl HopBody {
-    fn take(&mut self) -> Option<Body> {
-        match std::mem::replace(self, HopBody::Gone) {
-            HopBody::Whole(bytes) => {
-                *self = HopBody::Whole(bytes.clone());
-                Some(whole(bytes))
-            }
-            HopBody::Once(body) => Some(body),
-            HopBody::Gone => None,
-        }
-    }
 }
 
 impl Hop {
@@ -58,23 +45,26 @@ impl Hop {
         request: Request<Outgoing>,
         policy: &Arc<Policy>,
         limits: &Limits,
-        check: impl Fn(&Url) -> Result<(), HttpError>,
+        check: impl Fn(&Target) -> Result<(), HttpError>,
     ) -> Result<Hop, HttpError> {
         let (parts, body) = request.into_parts();
-        let mut url = parse(&parts.uri)?;
-        check(&url)?;
+        let target = Target::of(&parts.uri)?;
+        check(&target)?;
         if parts.method == Method::CONNECT {
             let message = "the method CONNECT is not sent: it would make a tunnel past the policy";
             return Err(HttpError::new(HttpErrorKind::InvalidMethod, message));
+        }
+        if target.path_and_query() == "*" && parts.method != Method::OPTIONS {
+            let message = "the path * stands for the server as a whole, which only the method OPTIONS can ask";
+            return Err(HttpError::new(HttpErrorKind::InvalidUrl, message));
         }
         let mut headers = parts.headers;
         let kind = HttpErrorKind::RequestHeadersTooLarge;
         check_size(&headers, limits.header_count, limits.header_bytes, kind, "request headers")?;
         strip(&mut headers, policy);
         let announced = announced_length(&headers).map_err(|value| {
-            HttpError::new(HttpErrorKind::InvalidRequest, format!("the content-length {value} is no length"))
+            HttpError::new(HttpErrorKind::InvalidRequest, format!("the content-length {value} is not a valid length"))
         })?;
-        // The transport frames the message by the size of its body, which is exact where a length was announced.
         headers.remove(CONTENT_LENGTH);
         let body = match body {
             Outgoing::Bytes(bytes) => {
@@ -91,58 +81,42 @@ impl Hop {
                 if announced.is_some_and(|announced| announced > limits.request_body_bytes) {
                     return Err(too_large(limits.request_body_bytes));
                 }
-                HopBody::Once(Counted::new(body, policy.clone(), limits, announced).boxed_unsync())
+                HopBody::Once(Counted::new(body, policy.clone(), limits, announced).boxed_unsync(), announced)
             }
         };
-        move_credentials(&mut url, &mut headers);
-        Ok(Hop { method: parts.method, url, headers, body })
+        Ok(Hop { method: parts.method, target, headers, body })
     }
 
     /// The request for the transport; `None` if its body was sent before.
-    fn request(&mut self) -> Result<Option<Request<Body>>, HttpError> {
-        // RFC 9110, 8.6: a method that gives content a meaning says when there is none, which no transport does by itself.
-        let says_none = matches!(self.method, Method::POST | Method::PUT | Method::PATCH)
-            && matches!(&self.body, HopBody::Whole(bytes) if bytes.is_empty());
-        let Some(body) = self.body.take() else { return Ok(None) };
-        let uri: Uri = self.url.as_str().parse().map_err(|error: http::uri::InvalidUri| {
-            HttpError::new(HttpErrorKind::InvalidUrl, "the url cannot be sent").with_source(error)
-        })?;
+    ///
+    /// How the body is framed is decided here and by one rule, whenever the guest wrote what:
+    /// - a body held whole, or streamed with a length that the guest announced, has that length;
+    /// - one that is streamed without, or with trailers announced, has none, and goes out in chunks over HTTP/1.1;
+    /// - an empty one has the length 0 where the method gives content a meaning (RFC 9110, section 8.6: POST, PUT,
+    ///   PATCH), else no length and no body. Whether a streamed one is empty, its first part or end tells.
+    async fn request(&mut self) -> Result<Option<Request<Body>>, HttpError> {
+        let (body, length) = match std::mem::replace(&mut self.body, HopBody::Gone) {
+            HopBody::Whole(bytes) => {
+                self.body = HopBody::Whole(bytes.clone());
+                let length = bytes.len() as u64;
+                (whole(bytes), Some(length))
+            }
+            HopBody::Once(body, Some(length)) if !self.headers.contains_key(TRAILER) => (body, Some(length)),
+            HopBody::Once(body, _) => match peek(body).await? {
+                Some(body) => (body, None),
+                None => (whole(Bytes::new()), Some(0)),
+            },
+            HopBody::Gone => return Ok(None),
+        };
+        let says_none = matches!(self.method, Method::POST | Method::PUT | Method::PATCH);
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = self.target.uri()?;
         *request.headers_mut() = self.headers.clone();
-        if says_none {
-            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        if let Some(length) = length.filter(|length| *length > 0 || says_none) {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         Ok(Some(request))
-    }
-}
-
-fn parse(uri: &Uri) -> Result<Url, HttpError> {
-    let invalid = |message: &str| HttpError::new(HttpErrorKind::InvalidUrl, message);
-    if uri.scheme().is_none() || uri.authority().is_none() {
-        return Err(invalid("the url is not absolute: it needs a scheme and a host"));
-    }
-    Url::parse(&uri.to_string()).map_err(|error| invalid("the url does not parse").with_source(error))
-}
-
-/// Makes a user name and password in the URL an Authorization, as user agents do: they are no part of a request's
-/// target.
-fn move_credentials(url: &mut Url, headers: &mut HeaderMap) {
-    if url.username().is_empty() && url.password().is_none() {
-        return;
-    }
-    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
-    pair.push(b':');
-    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
-    // A URL with a host has a place for both, so neither call can fail.
-    _ = url.set_username("");
-    _ = url.set_password(None);
-    if !headers.contains_key(AUTHORIZATION)
-        && let Ok(mut value) = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair)))
-    {
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
     }
 }
 
@@ -151,7 +125,7 @@ pub(super) struct Context<'a> {
     pub(super) policy: &'a Policy,
     pub(super) limits: &'a Limits,
     pub(super) transport: &'a dyn Transport,
-    pub(super) check: &'a (dyn Fn(&Url) -> Result<(), HttpError> + Send + Sync),
+    pub(super) report: &'a (dyn Fn(&Origin) + Send + Sync),
     pub(super) timeouts: Timeouts,
     /// What is done about redirects.
     pub(super) redirects: Redirects,
@@ -186,49 +160,48 @@ impl Context<'_> {
     /// Sends one request after another until there is a response for the guest; also says whether it answers a HEAD.
     async fn follow(&self, mut hop: Hop) -> Result<(Response<Body>, bool), HttpError> {
         let mut followed = 0;
-        let mut request = hop.request()?.ok_or_else(|| HttpError::new(HttpErrorKind::Internal, "a body was lost"))?;
         loop {
+            let lost = || HttpError::new(HttpErrorKind::Internal, "a body was lost");
+            let request = hop.request().await?.ok_or_else(lost)?;
             let response = self.transport.send(request, &self.timeouts).await?;
             let response = self.accept(response)?;
-            request = match self.next(&mut hop, &response, followed)? {
-                Some(request) => request,
-                None => return Ok((response, hop.method == Method::HEAD)),
-            };
+            if !self.redirect(&mut hop, &response, followed)? {
+                return Ok((response, hop.method == Method::HEAD));
+            }
+            redirect::pass_over(response.into_body()).await;
             followed += 1;
         }
     }
 
-    /// The request that a redirect asks for; `None` if the response is for the guest.
-    fn next(
-        &self,
-        hop: &mut Hop,
-        response: &Response<Body>,
-        followed: u32,
-    ) -> Result<Option<Request<Body>>, HttpError> {
+    /// Makes `hop` the request that a redirect asks for; false if the response is for the guest.
+    fn redirect(&self, hop: &mut Hop, response: &Response<Body>, followed: u32) -> Result<bool, HttpError> {
         let status = response.status();
-        let Redirects::Follow(limit) = self.redirects else { return Ok(None) };
+        let Redirects::Follow(limit) = self.redirects else { return Ok(false) };
         if !redirect::is_redirect(status) {
-            return Ok(None);
+            return Ok(false);
         }
-        let Some(mut url) = redirect::target(&hop.url, response.headers())? else { return Ok(None) };
+        let Some(target) = redirect::target(&hop.target, response.headers())? else { return Ok(false) };
         let drops_body = redirect::drops_body(status, &hop.method);
         if !drops_body && matches!(hop.body, HopBody::Gone) {
-            return Ok(None);
+            return Ok(false);
         }
         if followed == limit {
             let message = format!("the origin redirects more than {limit} times");
             return Err(HttpError::new(HttpErrorKind::TooManyRedirects, message));
         }
-        (self.check)(&url).map_err(|error| redirect_denied(&hop.url, error))?;
+        let (from, to) = (hop.target.origin(), target.origin());
+        self.policy.check_redirect(from, to).map_err(|error| {
+            (self.report)(to);
+            redirect_denied(from, error)
+        })?;
         hop.method = redirect::method(status, &hop.method);
         if drops_body {
             redirect::strip_body_headers(&mut hop.headers);
             hop.body = HopBody::Whole(Bytes::new());
         }
-        redirect::strip_credentials(&mut hop.headers, &hop.url, &url);
-        move_credentials(&mut url, &mut hop.headers);
-        hop.url = url;
-        hop.request()
+        redirect::strip_credentials(&mut hop.headers, hop.target.origin(), target.origin());
+        hop.target = target;
+        Ok(true)
     }
 
     /// Checks the head of a response and removes what is not for the guest.
@@ -252,6 +225,8 @@ impl Context<'_> {
                 let message = "the response has a transfer coding other than chunked";
                 return Err(HttpError::new(HttpErrorKind::TransferCoding, message));
             }
+            // RFC 9112, section 6.3: the chunks decide, and a length beside them says nothing.
+            response.headers_mut().remove(CONTENT_LENGTH);
         }
         strip(response.headers_mut(), self.policy);
         Ok(response)
@@ -268,7 +243,10 @@ impl Context<'_> {
             return Ok(None);
         }
         let expected = announced_length(headers).map_err(|value| {
-            HttpError::new(HttpErrorKind::Protocol, format!("the response's content-length {value} is no length"))
+            HttpError::new(
+                HttpErrorKind::Protocol,
+                format!("the response's content-length {value} is not a valid length"),
+            )
         })?;
         match expected {
             Some(length) if length > self.limits.response_body_bytes => Err(self.body_too_large()),
@@ -297,6 +275,7 @@ impl Context<'_> {
                         let limits = self.limits;
                         check_size(&trailers, limits.header_count, limits.header_bytes, kind, "response trailers")?;
                         strip(&mut trailers, self.policy);
+                        keep_trailers(&mut trailers);
                         writer.trailers(trailers);
                     }
                 }
@@ -333,11 +312,10 @@ impl Context<'_> {
 }
 
 /// Says of a hop that may not be made where it comes from.
-fn redirect_denied(from: &Url, error: HttpError) -> HttpError {
+fn redirect_denied(from: &Origin, error: HttpError) -> HttpError {
     let kind = match error.kind() {
         HttpErrorKind::Denied => HttpErrorKind::RedirectDenied,
-        _ => HttpErrorKind::InvalidRedirect,
+        kind => kind,
     };
-    let from = Origin::of(from).map_or_else(|_| "the origin".to_owned(), |origin| origin.to_string());
     HttpError::new(kind, format!("{from} redirects to where the guest may not go: {error}"))
 }

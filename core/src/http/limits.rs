@@ -12,7 +12,7 @@ pub struct Limits {
     /// Bytes of all headers of one message: name, value and 4 more for each. Trailers have the same limit of their
     /// own. Default 64 KiB.
     ///
-    /// [`ReqwestTransport`](super::ReqwestTransport) reads at most about 400 KiB of an HTTP/1.1 head, so a higher
+    /// [`PooledTransport`](super::PooledTransport) reads at most about 400 KiB of an HTTP/1.1 head, so a higher
     /// value is no use there.
     pub header_bytes: u64,
     /// Headers of one message, each value counted. Trailers have the same limit of their own. Default 256.

@@ -1,18 +1,20 @@
 //! Outbound HTTP: whether a guest may reach an origin, how much it may use, and the sending itself.
 //!
-//! [`Outbound`] is what the ABIs call. It asks the [`Policy`], keeps the [`Limits`], follows redirects hop by hop and
-//! hands each single request to a [`Transport`]; [`ReqwestTransport`] is the one wharf brings. A response comes back
-//! as an [`Incoming`] body that is read while it arrives, with a small bounded read-ahead.
+//! [`Outbound`] is what the ABIs call. It makes a [`Target`] of what the guest set, once, asks the [`Policy`] about it,
+//! keeps the [`Limits`], follows redirects where its caller wants that, and hands each single request to a
+//! [`Transport`]; [`PooledTransport`] is the one wharf brings. A response comes back as an [`Incoming`] body that is
+//! read while it arrives, with a small bounded read-ahead.
 //!
 //! What this module is not: a general HTTP library. It sends what a guest asked for, as the guest wrote it, and
-//! neither caches, decompresses, stores cookies nor retries.
+//! neither caches, decompresses nor stores cookies.
 //!
 //! Everything here may be called from any thread, inside or outside an async runtime: the work itself runs on
 //! [`crate::io`].
 
 mod address;
 mod classify;
-mod connect;
+mod connection;
+mod connector;
 mod error;
 mod exchange;
 mod headers;
@@ -24,9 +26,12 @@ mod outbound;
 mod outgoing;
 mod pattern;
 mod policy;
+mod pool;
+mod pooled;
+mod progress;
 mod redirect;
-mod reqwest;
 mod resolver;
+mod target;
 mod tls;
 mod trailers;
 mod transport;
@@ -41,7 +46,9 @@ pub use self::outbound::{Outbound, Pending};
 pub use self::outgoing::Outgoing;
 pub use self::pattern::{ALLOW_ALL, PolicyError};
 pub use self::policy::{Policy, PolicyBuilder, Redirects};
-pub use self::reqwest::{ReqwestBuilder, ReqwestTransport};
+pub use self::pooled::{PooledBuilder, PooledTransport};
 pub use self::resolver::{Resolver, SystemResolver};
+pub use self::target::Target;
+pub(crate) use self::target::is_path_and_query;
 pub use self::trailers::{is_forbidden_trailer, keep_trailers};
 pub use self::transport::{Body, Transport};

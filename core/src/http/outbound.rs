@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use http::Request;
 use http::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use url::Url;
 
 use super::error::{HttpError, HttpErrorKind};
 use super::exchange::{Reader, exchange};
@@ -20,7 +19,8 @@ use super::limits::{Limits, Timeouts};
 use super::origin::Origin;
 use super::outgoing::Outgoing;
 use super::policy::{Policy, Redirects};
-use super::reqwest::ReqwestTransport;
+use super::pooled::PooledTransport;
+use super::target::Target;
 use super::transport::Transport;
 use crate::error::Error;
 
@@ -81,15 +81,14 @@ impl Outbound {
         Outbound { shared: Arc::new(Shared { policy, limits, transport, denied: Mutex::default() }), slots }
     }
 
-    /// Sends what `policy` allows, within `limits`, through a [`ReqwestTransport`] of its own.
+    /// Sends what `policy` allows, within `limits`, through a [`PooledTransport`] of its own.
     ///
     /// # Errors
     /// [`Kind::Config`](crate::Kind::Config) if TLS cannot be set up.
     pub fn with_defaults(policy: Policy, limits: Limits) -> Result<Self, Error> {
         let policy = Arc::new(policy);
-        let transport = ReqwestTransport::builder(policy.clone())
-            .header_limits(limits.header_count, limits.header_bytes)
-            .build()?;
+        let transport =
+            PooledTransport::builder(policy.clone()).header_limits(limits.header_count, limits.header_bytes).build()?;
         Ok(Outbound::new(policy, limits, Arc::new(transport)))
     }
 
@@ -114,19 +113,19 @@ impl Outbound {
         &self.shared.transport
     }
 
-    /// [`Policy::check`], with one line to the operator's log for each origin that is denied.
+    /// [`Policy::check_origin`], with one line to the operator's log for each origin that is denied.
     ///
     /// # Errors
-    /// As [`Policy::check`].
-    pub fn check(&self, url: &Url) -> Result<(), HttpError> {
-        self.shared.check(url)
+    /// As [`Policy::check_origin`].
+    pub fn check(&self, target: &Target) -> Result<(), HttpError> {
+        self.shared.check(target)
     }
 
-    /// Sends `request`, within the timeouts of [`limits`](Outbound::limits).
+    /// Sends `request`, within the timeouts of [`limits`](Outbound::limits), and gives the response to it: a redirect too.
     ///
-    /// The URI is absolute; a user name and password in it become a Basic Authorization. Headers that belong to the
-    /// connection, and those the policy forbids, are removed, from the response too. A Content-Length must be that of
-    /// the body. The response is the one to this request, a redirect too: [`follow`](Outbound::follow) follows it.
+    /// The URI is absolute, and sent as it is ([`Target`]). Headers that belong to the connection, and those the policy
+    /// forbids, are removed, from the response too; nothing is added to what the guest set but what the connection
+    /// needs. A Content-Length must be that of the body.
     ///
     /// May be called from any thread, and the future polled from any. Whatever can be refused at once is refused at
     /// once; dropping the future ends the request.
@@ -159,16 +158,16 @@ impl Outbound {
         redirects: Redirects,
     ) -> Result<Waiting, HttpError> {
         let shared = self.shared.clone();
-        let hop = Hop::first(request, &shared.policy, &shared.limits, |url| shared.check(url))?;
+        let hop = Hop::first(request, &shared.policy, &shared.limits, |target| shared.check(target))?;
         let (open, in_flight) = self.slots.take(&shared.limits)?;
         let (writer, reader) = exchange();
         let task = crate::io().spawn(async move {
-            let check = |url: &Url| shared.check(url);
+            let report = |origin: &Origin| shared.report(origin);
             let context = hop::Context {
                 policy: &shared.policy,
                 limits: &shared.limits,
                 transport: &*shared.transport,
-                check: &check,
+                report: &report,
                 timeouts,
                 redirects,
             };
@@ -189,12 +188,11 @@ impl fmt::Debug for Outbound {
 }
 
 impl Shared {
-    fn check(&self, url: &Url) -> Result<(), HttpError> {
-        let origin = Origin::of(url)?;
-        self.policy.check_origin(&origin).inspect_err(|_| self.report(origin))
+    fn check(&self, target: &Target) -> Result<(), HttpError> {
+        self.policy.check_origin(target.origin()).inspect_err(|_| self.report(target.origin()))
     }
 
-    fn report(&self, origin: Origin) {
+    fn report(&self, origin: &Origin) {
         let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
         let first = denied.len() < NAMED_DENIALS && denied.insert(origin.clone());
         drop(denied);

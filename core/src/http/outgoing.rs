@@ -170,16 +170,21 @@ impl HttpBody for Counted {
     }
 }
 
-/// Waits up to `limit` for the first part of a body; `None` if it ends without one.
-pub(super) async fn peek(mut body: Body, limit: Duration) -> Result<Option<Body>, HttpError> {
-    match timeout(limit, body.frame()).await {
-        Err(_) => Ok(Some(body)),
-        Ok(None) => Ok(None),
-        Ok(Some(first)) => Ok(Some(Peeked { first: Some(first?), rest: body }.boxed_unsync())),
-    }
+/// How long a streamed body may keep its request back before it is taken to have a part that is yet to come. A guest may
+/// want to see the response before it writes anything.
+const PEEK: Duration = Duration::from_millis(200);
+
+/// Waits for the first part of a body; `None` if it ends without one. What comes back does not know its length.
+pub(super) async fn peek(mut body: Body) -> Result<Option<Body>, HttpError> {
+    let first = match timeout(PEEK, body.frame()).await {
+        Err(_) => None,
+        Ok(None) => return Ok(None),
+        Ok(Some(first)) => Some(first?),
+    };
+    Ok(Some(Peeked { first, rest: body }.boxed_unsync()))
 }
 
-/// A body whose first part has been taken out.
+/// A body whose first part has been taken out, if it had one by then.
 struct Peeked {
     first: Option<Frame<Bytes>>,
     rest: Body,
@@ -197,10 +202,6 @@ impl HttpBody for Peeked {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
             None => Pin::new(&mut self.rest).poll_frame(context),
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.rest.is_end_stream()
     }
 }
 

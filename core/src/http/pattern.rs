@@ -234,12 +234,11 @@ fn only(origin: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use url::Url;
-
     use super::*;
+    use crate::http::Target;
 
     fn allows(entry: &str, url: &str) -> bool {
-        Pattern::parse(entry).unwrap().matches(&Origin::of(&Url::parse(url).unwrap()).unwrap())
+        Pattern::parse(entry).unwrap().matches(Target::parse(url).unwrap().origin())
     }
 
     #[test]

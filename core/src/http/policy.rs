@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use http::HeaderName;
-use url::Url;
 
 use super::address::AddressClass;
 use super::error::{HttpError, HttpErrorKind};
@@ -33,7 +32,8 @@ pub enum Redirects {
 /// - An entry `localhost`, or one below `.localhost`, allows the loopback addresses.
 /// - `insecure:allow-all` names every origin, so it allows the IP addresses that a guest's URL names, and `localhost`,
 ///   but neither link-local addresses nor the metadata services of clouds, and no other name that resolves to an
-///   address that is not public.
+///   address that is not public. What an origin's redirect names is no word of the guest's: it must be public, unless
+///   the origin is on this machine and the redirect stays there.
 #[derive(Debug, Clone)]
 pub struct Policy {
     allow_all: bool,
@@ -62,19 +62,10 @@ impl Policy {
         }
     }
 
-    /// Whether a request may go to `url`: its origin, not yet the addresses behind it.
+    /// Whether a request may go to `origin`, whatever the addresses behind it.
     ///
     /// # Errors
-    /// [`HttpErrorKind::InvalidUrl`] if `url` has no origin over http or https; [`HttpErrorKind::Denied`] if that is
-    /// not allowed, with a message that names the entry that would allow it.
-    pub fn check(&self, url: &Url) -> Result<(), HttpError> {
-        self.check_origin(&Origin::of(url)?)
-    }
-
-    /// [`check`](Policy::check), for an origin.
-    ///
-    /// # Errors
-    /// [`HttpErrorKind::Denied`].
+    /// [`HttpErrorKind::Denied`], with a message that names the entry that would allow it.
     pub fn check_origin(&self, origin: &Origin) -> Result<(), HttpError> {
         if self.allow_all || self.patterns.iter().any(|pattern| pattern.matches(origin)) {
             return Ok(());
@@ -82,6 +73,32 @@ impl Policy {
         Err(HttpError::new(
             HttpErrorKind::Denied,
             format!("the policy does not allow {origin}; to permit it, add {origin} to the allowed origins"),
+        ))
+    }
+
+    /// Whether a redirect may lead from an allowed origin to `to`.
+    ///
+    /// `insecure:allow-all` lets a guest name an address that is not public, or `localhost`, but not an origin out
+    /// there: what a redirect names is held to what a name may resolve to. From this machine it may lead to this machine.
+    ///
+    /// # Errors
+    /// [`HttpErrorKind::Denied`], [`HttpErrorKind::AddressProhibited`].
+    pub(super) fn check_redirect(&self, from: &Origin, to: &Origin) -> Result<(), HttpError> {
+        self.check_origin(to)?;
+        let inside = |origin: &Origin| match &origin.host {
+            HostName::Ip(ip) => Some(AddressClass::of(*ip)).filter(|class| *class != AddressClass::Public),
+            HostName::Name(_) => origin.host.is_localhost().then_some(AddressClass::Loopback),
+        };
+        let Some(class) = inside(to) else { return Ok(()) };
+        let named = self.private_addresses || self.patterns.iter().any(|pattern| pattern.names(&to.host));
+        let stays =
+            from.host == to.host || class == AddressClass::Loopback && inside(from) == Some(AddressClass::Loopback);
+        if named || stays {
+            return Ok(());
+        }
+        Err(HttpError::new(
+            HttpErrorKind::AddressProhibited,
+            format!("{} is {class}; to let a redirect lead there, name it itself among the allowed origins", to.host),
         ))
     }
 
@@ -246,13 +263,18 @@ impl PolicyBuilder {
 mod tests {
     use super::*;
     use crate::error::{Error, Kind};
+    use crate::http::Target;
+
+    fn origin(url: &str) -> Origin {
+        Target::parse(url).unwrap().origin().clone()
+    }
 
     fn policy(entries: &[&str]) -> Policy {
         entries.iter().fold(Policy::builder(), |builder, entry| builder.allow(entry).unwrap()).build()
     }
 
     fn check(policy: &Policy, url: &str) -> Result<(), HttpErrorKind> {
-        policy.check(&Url::parse(url).unwrap()).map_err(|error| error.kind())
+        Target::parse(url).and_then(|target| policy.check_origin(target.origin())).map_err(|error| error.kind())
     }
 
     fn address(policy: &Policy, host: &str, ip: &str) -> bool {
@@ -261,7 +283,7 @@ mod tests {
 
     #[test]
     fn nothing_is_allowed_by_default_and_the_denial_says_what_would_be() {
-        let error = Policy::deny_all().check(&Url::parse("http://127.0.0.1:8080/secret?x").unwrap()).unwrap_err();
+        let error = Policy::deny_all().check_origin(&origin("http://127.0.0.1:8080/secret?x")).unwrap_err();
         assert_eq!(error.kind(), HttpErrorKind::Denied);
         let text = error.to_string();
         assert!(text.contains("add http://127.0.0.1:8080 to") && !text.contains("secret"), "{text}");
@@ -273,8 +295,8 @@ mod tests {
         for url in
             ["http://127.0.0.1:8080/", "https://[2001:db8::1]:1/", "http://bücher.example/", "https://a.example./"]
         {
-            let url = Url::parse(url).unwrap();
-            assert_eq!(policy(&[&Origin::of(&url).unwrap().to_string()]).check(&url).map_err(|e| e.kind()), Ok(()));
+            let origin = origin(url);
+            assert_eq!(policy(&[&origin.to_string()]).check_origin(&origin).map_err(|e| e.kind()), Ok(()));
         }
     }
 
@@ -322,6 +344,27 @@ mod tests {
         assert!(!address(&policy, "[fd00:ec2::254]", "fd00:ec2::254"));
         assert!(!address(&policy, "rebind.example", "127.0.0.1"));
         assert!(!address(&policy, "rebind.example", "192.168.1.1"));
+    }
+
+    #[test]
+    fn a_redirect_does_not_lead_inside_unless_an_entry_does() {
+        let check = |policy: &Policy, from, to| policy.check_redirect(&origin(from), &origin(to)).is_ok();
+        let all = policy(&[ALLOW_ALL]);
+        for inside in
+            ["http://10.0.0.1/", "http://127.0.0.1/", "http://localhost/", "http://a.localhost/", "http://[::1]/"]
+        {
+            assert!(!check(&all, "https://a.example/", inside), "{inside}");
+            assert!(!check(&all, "http://10.0.0.2/", inside), "{inside}");
+            assert!(
+                check(&policy(&[ALLOW_ALL, &origin(inside).to_string()]), "https://a.example/", inside),
+                "{inside}"
+            );
+        }
+        assert!(check(&all, "https://a.example/", "http://b.example/"));
+        assert!(check(&all, "http://127.0.0.1:1/", "http://localhost:2/"));
+        assert!(check(&all, "http://10.0.0.1:1/", "http://10.0.0.1:2/"));
+        assert!(!check(&all, "http://127.0.0.1/", "http://10.0.0.1/"));
+        assert!(!check(&policy(&["a.example"]), "http://a.example/", "http://b.example/"));
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! Names to addresses: once for each connection, every address checked, and no second look.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
-use super::connect;
 use super::error::{HttpError, HttpErrorKind};
 use super::policy::Policy;
 
@@ -64,35 +62,8 @@ fn is_temporary(error: &io::Error) -> bool {
     error.raw_os_error().is_some() || text.contains("emporary failure") || text.contains("ry again")
 }
 
-/// The hook through which connections get their addresses: only those that the policy allows.
-pub(super) struct Checked {
-    policy: Arc<Policy>,
-    resolver: Arc<dyn Resolver>,
-}
-
-impl Checked {
-    pub(super) fn new(policy: Arc<Policy>, resolver: Arc<dyn Resolver>) -> Self {
-        Checked { policy, resolver }
-    }
-}
-
-impl Resolve for Checked {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (policy, resolver) = (self.policy.clone(), self.resolver.clone());
-        Box::pin(async move {
-            let name = name.as_str();
-            let found = connect::within_deadline(resolver.resolve(name)).await.unwrap_or_else(|| {
-                let message = format!("the name {name} was not resolved within the connect timeout");
-                Err(HttpError::new(HttpErrorKind::DnsTimeout, message))
-            })?;
-            let allowed = allowed(&policy, name, found)?;
-            Ok(Box::new(allowed.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
-        })
-    }
-}
-
 /// Keeps the addresses that may be connected to.
-fn allowed(policy: &Policy, name: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, HttpError> {
+pub(super) fn allowed(policy: &Policy, name: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, HttpError> {
     let mut refused = HttpError::new(HttpErrorKind::NoAddress, format!("the name {name} has no address"));
     let mut allowed = Vec::with_capacity(found.len());
     for ip in found {

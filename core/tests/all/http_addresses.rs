@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::http_support::*;
 use async_trait::async_trait;
-use wharf_core::http::{HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, ReqwestTransport, Resolver};
+use wharf_core::http::{HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, PooledTransport, Resolver};
 
 /// Gives a prepared answer to each question, the last one again and again.
 struct Script {
@@ -33,7 +33,7 @@ impl Resolver for Script {
 
 fn outbound(policy: PolicyBuilder, resolver: Arc<dyn Resolver>, limits: Limits) -> Outbound {
     let policy = Arc::new(policy.build());
-    let transport = ReqwestTransport::builder(policy.clone()).resolver(resolver).build().unwrap();
+    let transport = PooledTransport::builder(policy.clone()).resolver(resolver).build().unwrap();
     Outbound::new(policy, limits, Arc::new(transport))
 }
 
@@ -118,7 +118,8 @@ fn a_redirect_to_a_name_that_leads_inside_is_refused() {
     let origin = Origin::answering(answer("302 Found", &format!("location: {target}/\r\n"), ""));
     let policy = allowing(&[&origin]).allow(&target).unwrap();
     let outbound = outbound(policy, Script::new(&[&["127.0.0.1"]]), Limits::default());
-    assert_eq!(refused(&outbound, get(&origin.url("/"))), HttpErrorKind::AddressProhibited);
+    let error = follow(&outbound, get(&origin.url("/"))).unwrap_err();
+    assert_eq!(error.kind(), HttpErrorKind::AddressProhibited);
     assert_eq!(inside.connections(), 0);
 }
 

@@ -18,7 +18,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
-use wharf_core::http::{HttpError, HttpErrorKind, Limits, Outbound, Outgoing, Policy, ReqwestTransport, Resolver};
+use wharf_core::http::{HttpError, HttpErrorKind, Limits, Outbound, Outgoing, Policy, PooledTransport, Resolver};
 
 /// Every name is this machine.
 struct Here;
@@ -96,7 +96,7 @@ impl Secure {
     fn outbound(&self, root: Option<&[u8]>) -> Outbound {
         let policy = Policy::builder().allow("insecure:allow-all").unwrap().allow_private_addresses(true).build();
         let policy = Arc::new(policy);
-        let mut builder = ReqwestTransport::builder(policy.clone()).resolver(Arc::new(Here));
+        let mut builder = PooledTransport::builder(policy.clone()).resolver(Arc::new(Here));
         if let Some(root) = root {
             builder = builder.root_certificate(root).unwrap();
         }

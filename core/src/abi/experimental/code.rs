@@ -44,7 +44,7 @@ pub(super) fn of(error: &HttpError) -> ErrorCode {
         HttpErrorKind::Denied | HttpErrorKind::AddressProhibited | HttpErrorKind::RedirectDenied => {
             ErrorCode::DestinationNotAllowed
         }
-        HttpErrorKind::InvalidUrl => ErrorCode::InvalidUrl,
+        HttpErrorKind::InvalidUrl | HttpErrorKind::UrlTooLong => ErrorCode::InvalidUrl,
         HttpErrorKind::InvalidMethod => ErrorCode::InvalidMethod,
         HttpErrorKind::TooManyOpen | HttpErrorKind::TooManyInFlight => ErrorCode::TooManySessions,
         HttpErrorKind::Internal => {

@@ -19,7 +19,7 @@ pub use self::code::ErrorCode;
 use self::sessions::Sessions;
 use super::Function;
 use crate::budget::{Budget, Exceeded, allocation};
-use crate::http::{Outbound, Outgoing};
+use crate::http::{Outbound, Outgoing, Target};
 use crate::imports::Stop;
 use crate::memory::{Memory, MemoryError};
 use crate::run::Run;
@@ -187,18 +187,18 @@ fn req(http: &Inner, caller: &mut dyn Caller, slots: &[u64]) -> Result<(), Fault
     http.sessions.check_room()?;
 
     let url = read_str(&memory_view, arg(slots, 0), arg(slots, 1))?;
-    let url = url::Url::parse(url).map_err(|error| {
-        tracing::debug!(url, %error, "the guest's URL does not parse");
+    let target = Target::parse(url).map_err(|error| {
+        tracing::debug!(%error, "the guest's URL cannot be used");
         ErrorCode::InvalidUrl
     })?;
     let outbound = match &http.outbound {
         Some(outbound) => outbound,
         None => {
-            tracing::warn!("denied a request to {}: no origin is allowed", url.origin().ascii_serialization());
+            tracing::warn!("denied a request to {}: no origin is allowed", target.origin());
             return Err(ErrorCode::DestinationNotAllowed.into());
         }
     };
-    outbound.check(&url).map_err(|error| code::of(&error))?;
+    outbound.check(&target).map_err(|error| code::of(&error))?;
 
     let method = read_str(&memory_view, arg(slots, 2), arg(slots, 3))?;
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| ErrorCode::InvalidMethod)?;
@@ -223,7 +223,7 @@ fn req(http: &Inner, caller: &mut dyn Caller, slots: &[u64]) -> Result<(), Fault
 
     let mut request = Request::new(Outgoing::from(Bytes::copy_from_slice(body)));
     *request.method_mut() = method;
-    *request.uri_mut() = url.as_str().parse().map_err(|_| ErrorCode::InvalidUrl)?;
+    *request.uri_mut() = target.uri().map_err(|error| code::of(&error))?;
     *request.headers_mut() = headers;
 
     let response = http.run.wait(outbound.follow(request))?.map_err(|error| code::of(&error))?;

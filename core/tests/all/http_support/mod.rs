@@ -164,7 +164,12 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub(crate) fn send(outbound: &Outbound, request: Request<Outgoing>) -> Result<Response<Incoming>, HttpError> {
-    wait(outbound.follow(request))
+    wait(outbound.send(request))
+}
+
+/// Sends, follows redirects, and reads everything.
+pub(crate) fn follow(outbound: &Outbound, request: Request<Outgoing>) -> Result<Response<String>, HttpError> {
+    whole(wait(outbound.follow(request))?)
 }
 
 /// The kind of the error that a request ends with before its response.
@@ -184,7 +189,11 @@ pub(crate) fn read(body: &mut Incoming) -> Result<Vec<u8>, HttpError> {
 
 /// Sends and reads everything.
 pub(crate) fn fetch(outbound: &Outbound, request: Request<Outgoing>) -> Result<Response<String>, HttpError> {
-    let (head, mut body) = send(outbound, request)?.into_parts();
+    whole(send(outbound, request)?)
+}
+
+fn whole(response: Response<Incoming>) -> Result<Response<String>, HttpError> {
+    let (head, mut body) = response.into_parts();
     let body = String::from_utf8(read(&mut body)?).unwrap();
     Ok(Response::from_parts(head, body))
 }

@@ -112,6 +112,7 @@ impl From<&HttpError> for ErrorCode {
             H::Denied | H::RedirectDenied => ErrorCode::HttpRequestDenied,
             H::AddressProhibited => ErrorCode::DestinationIpProhibited,
             H::InvalidUrl => ErrorCode::HttpRequestUriInvalid,
+            H::UrlTooLong => ErrorCode::HttpRequestUriTooLong,
             H::InvalidMethod => ErrorCode::HttpRequestMethodInvalid,
             H::RequestHeadersTooLarge => ErrorCode::HttpRequestHeaderSectionSize(None),
             H::RequestTrailersTooLarge => ErrorCode::HttpRequestTrailerSectionSize(None),

@@ -11,8 +11,9 @@
 //! - a response to HEAD, and one with status 304, may announce the length of a body that it does not have; of what a
 //!   guest writes for one that has none, nothing is sent;
 //! - over HTTP/1.1 a trailer is sent to a client that says `te: trailers`, if the header Trailer names it, or if the guest
-//!   finishes the body before any of the response was sent, when it is named for it; else it is left out. What RFC 9110,
-//!   section 6.5.1, keeps out of trailers is left out over every protocol, and not shown to guests;
+//!   finishes the body before any of the response was sent, when it is named for it; else it is left out. In a
+//!   request it has to be named by the guest: else the request fails (`docs/outbound.md`). What RFC 9110, section 6.5.1,
+//!   keeps out of trailers is left out over every protocol, and not shown to guests;
 //! - three of the error codes are never this host's own: HTTP-request-length-required, since 411 is an origin's answer
 //!   like any other; HTTP-response-content-coding, since codings are the guest's to undo; and configuration-error, since
 //!   a wrong configuration keeps a guest from starting.

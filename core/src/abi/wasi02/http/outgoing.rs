@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::Authority;
 use http::{Method as HttpMethod, StatusCode};
 
 use super::code::ErrorCode;
@@ -13,12 +13,12 @@ use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own, variant};
 use crate::abi::wasi02::io::{End, IoError, OutputStream, Sink};
 use crate::abi::wasi02::table::Resource;
 use crate::budget::{Budget, Charge, allocation};
-use crate::http::keep_trailers;
+use crate::http::{is_path_and_query, keep_trailers};
 use crate::message::{Content, GuestEnd};
 use crate::run::Run;
 
 /// The longest method, scheme, authority or path that a guest may set: as long as a URI may be.
-pub(super) const MAX_PART: usize = (u16::MAX - 1) as usize;
+const MAX_PART: usize = (u16::MAX - 1) as usize;
 
 variant! {
     /// `wasi:http/types.method`.
@@ -180,11 +180,10 @@ pub(super) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
 
 pub(super) fn set_path(cx: &mut Cx<'_>, this: Request, path: Option<String>) -> Set {
     let request = cx.get(this)?;
-    if let Some(path) = &path {
-        // A fragment is no part of a path with query, and the parser would drop it without a word.
-        if too_long(path) || path.contains('#') || !path.is_empty() && path.parse::<PathAndQuery>().is_err() {
-            return Ok(Err(()));
-        }
+    if let Some(path) = &path
+        && (too_long(path) || !path.is_empty() && !is_path_and_query(path))
+    {
+        return Ok(Err(()));
     }
     request.path = path;
     request.charge().map(Ok)

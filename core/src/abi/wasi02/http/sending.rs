@@ -10,12 +10,12 @@ use http_body_util::BodyExt;
 use super::code::ErrorCode;
 use super::fields::Fields;
 use super::incoming::{Arriving, IncomingResponse, READ_AHEAD};
-use super::outgoing::{MAX_PART, OutgoingRequest, Scheme};
+use super::outgoing::{OutgoingRequest, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{Pollable, unconstrained};
 use crate::abi::wasi02::table::Resource;
 use crate::budget::Charge;
-use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending};
+use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending, Target};
 
 /// `wasi:http/types.request-options`: durations in nanoseconds.
 #[derive(Default)]
@@ -133,6 +133,7 @@ pub(super) fn handle(
     cx.push(FutureIncomingResponse(State::Pending(pending, charge))).map(Ok)
 }
 
+/// The message to send. Its target is what the guest set, and nothing in between is parsed twice.
 fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCode> {
     let method = request.method.name().parse().map_err(|_| ErrorCode::HttpRequestMethodInvalid)?;
     let scheme = match &request.scheme {
@@ -143,17 +144,10 @@ fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCod
         Some(Scheme::Other(_)) => return Err(ErrorCode::HttpProtocolError),
     };
     let authority = request.authority.as_deref().ok_or(ErrorCode::HttpRequestUriInvalid)?;
-    let path = match request.path.as_deref() {
-        None | Some("") => "/".to_owned(),
-        Some(path) if path.starts_with('/') => path.to_owned(),
-        Some(query) if query.starts_with('?') => format!("/{query}"),
-        Some(_) => return Err(ErrorCode::HttpRequestUriInvalid),
-    };
-    let uri = format!("{scheme}://{authority}{path}");
-    if uri.len() > MAX_PART {
-        return Err(ErrorCode::HttpRequestUriTooLong);
-    }
-    let uri: Uri = uri.parse().map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+    let path = request.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    let uri = uri.map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+    Target::of(&uri).map_err(|error| ErrorCode::from(&error))?;
     let headers = request.headers.to_map();
     let body = match request.into_body() {
         Some(reader) => Outgoing::Stream(reader.sending().boxed_unsync()),

@@ -26,8 +26,9 @@
 //! }
 //! ```
 //!
-//! What it is not: a client with cookies, redirects, retries or decompression. The host decides about redirects; the rest is
-//! the guest's.
+//! What it is not: a client with cookies, redirects, retries or decompression. Redirects are as the interface has them: over
+//! `wasi_experimental_http` the host follows them as its operator says (`wharf run --redirects`), over `wasi:http` the
+//! response is the redirect itself. The rest is the guest's.
 //!
 //! Guests written for the crate `wasi-experimental-http` change one line: see [`compat`].
 

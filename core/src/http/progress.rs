@@ -1,33 +1,18 @@
 //! The time of one request until its response begins.
-//!
-//! reqwest has one connect timeout for a whole pool, and nothing that says when a request has its connection. Both are
-//! needed for each request, so they are laid round its connector, which finds the request it works for in a task-local.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout_at};
-use tower_layer::Layer;
-use tower_service::Service;
+use tokio::time::{Instant, sleep_until};
 
 use super::error::{HttpError, HttpErrorKind};
-use super::limits::{Limits, Timeouts};
 use super::transport::Body;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-tokio::task_local! {
-    /// The request for which a connection is wanted.
-    static REQUEST: (Duration, Arc<Progress>);
-    /// When the connection being made must be there.
-    static DEADLINE: Instant;
-}
 
 /// The moment `duration` from now, or one that never comes if there is no such moment.
 pub(super) fn deadline(duration: Duration) -> Instant {
@@ -36,26 +21,26 @@ pub(super) fn deadline(duration: Duration) -> Instant {
     now.checked_add(duration).unwrap_or(now + NEVER)
 }
 
-/// Sends through `send`, within the connect and first-byte timeouts.
+/// Sends through `send`, within the time that a response may take to begin.
 pub(super) async fn timed<T>(
     body: Body,
-    timeouts: &Timeouts,
+    first_byte: Duration,
     send: impl AsyncFnOnce(Watched) -> Result<T, HttpError>,
 ) -> Result<T, HttpError> {
     let progress = Arc::new(Progress::new(body.is_end_stream()));
     let body = SharedBody(Arc::new(Mutex::new(Some(body))));
-    let watched = Watched { body: body.clone(), progress: progress.clone(), waiting: None };
-    let sending = REQUEST.scope((timeouts.connect, progress.clone()), send(watched));
+    let watched = Watched { body: body.clone(), progress: progress.clone(), waiting: None, trailers: None };
+    let sending = send(watched);
     let mut unless_answered = GiveUp(Some(body));
     let result = tokio::select! {
         biased;
         // Over HTTP/2 an error of the request's body reaches the origin but not the response, so it is kept here.
         result = sending => result.map_err(|error| progress.state().body_error.take().unwrap_or(error)),
-        () = progress.stalled(timeouts.first_byte) => Err(if progress.state().body_ended {
-            let message = format!("the response did not begin within {:?}", timeouts.first_byte);
+        () = progress.stalled(first_byte) => Err(if progress.state().body_ended {
+            let message = format!("the response did not begin within {first_byte:?}");
             HttpError::new(HttpErrorKind::FirstByteTimeout, message)
         } else {
-            let message = format!("the origin took nothing more of the request body for {:?}", timeouts.first_byte);
+            let message = format!("the origin took nothing more of the request body for {first_byte:?}");
             HttpError::new(HttpErrorKind::WriteTimeout, message)
         }),
     };
@@ -83,14 +68,6 @@ impl Drop for GiveUp {
     fn drop(&mut self) {
         let body = self.0.take().and_then(|body| body.lock().take());
         drop(body);
-    }
-}
-
-/// Waits for `future` until the deadline of the connection being made.
-pub(super) async fn within_deadline<T>(future: impl Future<Output = T>) -> Option<T> {
-    match DEADLINE.try_with(|deadline| *deadline) {
-        Ok(deadline) => timeout_at(deadline, future).await.ok(),
-        Err(_) => Some(future.await),
     }
 }
 
@@ -149,7 +126,7 @@ impl Progress {
 }
 
 /// While it lives, the first-byte timeout does not count; when it goes, it starts anew.
-struct Pause(Arc<Progress>);
+pub(super) struct Pause(Arc<Progress>);
 
 impl Drop for Pause {
     fn drop(&mut self) {
@@ -166,6 +143,39 @@ pub(super) struct Watched {
     body: SharedBody,
     progress: Arc<Progress>,
     waiting: Option<Pause>,
+    /// The only trailers that can be sent, if not all can.
+    trailers: Option<Vec<HeaderName>>,
+}
+
+impl Watched {
+    /// The same body, to be sent again because none of it was.
+    pub(super) fn again(&self) -> Self {
+        Watched { body: self.body.clone(), progress: self.progress.clone(), waiting: None, trailers: None }
+    }
+
+    /// While the result lives, the first-byte timeout does not count.
+    pub(super) fn pause(&self) -> Pause {
+        self.progress.pause()
+    }
+
+    /// Makes trailers of other names an error, where they would be lost.
+    pub(super) fn allow_trailers(&mut self, names: Option<Vec<HeaderName>>) {
+        self.trailers = names;
+    }
+
+    fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), HttpError> {
+        let Some(allowed) = &self.trailers else { return Ok(()) };
+        match trailers.keys().find(|name| !allowed.contains(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!(
+                    "the trailer {name} cannot be sent over HTTP/1.1, since the request's headers did not announce it; \
+                     name it in a header trailer"
+                );
+                Err(HttpError::new(HttpErrorKind::InvalidRequest, message))
+            }
+        }
+    }
 }
 
 impl HttpBody for Watched {
@@ -187,6 +197,13 @@ impl HttpBody for Watched {
                 (Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Cancelled, message)))), true)
             }
         };
+        let polled = match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let checked = frame.trailers_ref().map_or(Ok(()), |trailers| self.check_trailers(trailers));
+                Poll::Ready(Some(checked.map(|()| frame)))
+            }
+            polled => polled,
+        };
         match &polled {
             Poll::Pending if self.waiting.is_none() => self.waiting = Some(self.progress.pause()),
             Poll::Pending => {}
@@ -204,52 +221,5 @@ impl HttpBody for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.lock().as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
-    }
-}
-
-/// Lays the connect timeout of each request round the connector.
-#[derive(Debug, Clone)]
-pub(super) struct ConnectLayer;
-
-impl<S> Layer<S> for ConnectLayer {
-    type Service = ConnectService<S>;
-
-    fn layer(&self, connector: S) -> ConnectService<S> {
-        ConnectService { connector }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct ConnectService<S> {
-    connector: S,
-}
-
-impl<S, T> Service<T> for ConnectService<S>
-where
-    S: Service<T, Error = BoxError>,
-    S::Response: Send,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(context)
-    }
-
-    fn call(&mut self, target: T) -> Self::Future {
-        let request = REQUEST.try_with(Clone::clone).ok();
-        let limit = request.as_ref().map_or_else(|| Limits::default().connect_timeout, |(limit, _)| *limit);
-        let pause = request.map(|(_, progress)| progress.pause());
-        let deadline = deadline(limit);
-        let connecting = self.connector.call(target);
-        Box::pin(async move {
-            let _not_counted_as_waiting_for_the_response = pause;
-            DEADLINE.scope(deadline, timeout_at(deadline, connecting)).await.unwrap_or_else(|_| {
-                let message = format!("no connection was made within {limit:?}");
-                Err(HttpError::new(HttpErrorKind::ConnectionTimeout, message).into())
-            })
-        })
     }
 }
