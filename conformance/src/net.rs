@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wharf_core::GuestConfig;
 use wharf_core::http::{
-    HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, Redirects, ReqwestTransport, Resolver, Transport,
+    HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, PooledTransport, Redirects, Resolver, Transport,
 };
 
 use crate::case::{CaseResult, Unmet};
@@ -113,7 +113,7 @@ impl Net<'_> {
         let transport = match self.transport {
             Some(transport) => transport,
             None => {
-                let mut builder = ReqwestTransport::builder(policy.clone())
+                let mut builder = PooledTransport::builder(policy.clone())
                     .header_limits(self.limits.header_count, self.limits.header_bytes);
                 let names = self.names.map(|names| -> Arc<dyn Resolver> { Arc::new(Names(names)) });
                 if let Some(resolver) = self.resolver.or(names) {

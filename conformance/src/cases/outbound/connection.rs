@@ -17,13 +17,9 @@ pub(super) const CASES: &[Case] = &[
     Case::must("outbound/connection/close-is-kept-to", "RFC 9112, section 9.6", close),
     Case::must("outbound/connection/unread-body-ends-it", "Incoming: dropping it ends the exchange", unread),
     Case::must("outbound/connection/idle-and-closed-is-replaced", "RFC 9112, section 9.5", replaced),
-    Case::must("outbound/connection/nothing-is-sent-twice", "ReqwestTransport: repeats nothing", not_repeated),
+    Case::must("outbound/connection/sent-again-only-if-idempotent", "RFC 9110, section 9.2.2", repeated),
     Case::must("outbound/connection/bytes-after-a-response", "RFC 9112, section 6.3", smuggled),
-    Case::must(
-        "outbound/connection/is-not-shared-between-policies",
-        "ReqwestTransport: one pool for one policy",
-        apart,
-    ),
+    Case::must("outbound/connection/is-not-shared-between-policies", "PooledTransport: one pool for one policy", apart),
 ];
 
 /// Time for a connection to go back to the pool, or for its end to be noticed.
@@ -110,22 +106,36 @@ fn replaced(context: &Context) -> CaseResult {
 }
 
 /// An origin that has seen a request may have acted on it.
-fn not_repeated(context: &Context) -> CaseResult {
-    let origin = Origin::raw_each(|_| [Step::exchange("200 OK", &[], "first"), vec![Step::ReadRequest]].concat())?;
+/// An origin may close an idle connection just when a request is on its way.
+fn repeated(context: &Context) -> CaseResult {
+    let origin = Origin::raw_each(|_| [Step::exchange("200 OK", &[], "x"), vec![Step::ReadRequest]].concat())?;
     let mut reach = context.reach(&origin)?;
-    for (index, method) in ["POST", "GET"].into_iter().enumerate() {
-        check_eq!(reach.get(&origin.url("/first"))?, b"first", "the body");
+    let url = origin.url("/second");
+    for (req, seen) in [
+        (Req::get(&url).method("POST").body(b"body"), 1),
+        (Req::get(&url).method("POST"), 1),
+        (Req::get(&url).method("PUT").body(b"body"), 1),
+        (Req::get(&url), 2),
+        (Req::get(&url).method("DELETE"), 2),
+    ] {
+        check_eq!(reach.get(&origin.url("/first"))?, b"x", "the body");
         std::thread::sleep(A_MOMENT);
-        reach.fails(&Req::get(&origin.url("/second")).method(method), ErrorCode::RequestFailed)?;
+        let before = origin.requests().len();
+        let what = String::from_utf8_lossy(req.method).into_owned();
+        if seen == 1 {
+            reach.fails(&req, ErrorCode::RequestFailed)?;
+        } else {
+            check_eq!(reach.send(&req)?, (200, b"x".to_vec()), "the answer to a {what}, over another connection");
+        }
         std::thread::sleep(A_MOMENT);
-        let seen = origin.requests().iter().filter(|request| request.target == "/second").count();
-        check_eq!(seen, index + 1, "requests received that were not answered, of which {method} was the last");
+        check_eq!(origin.requests().len() - before, seen, "times that a {what} was received");
     }
-    // Over a connection of its own it is no different.
-    let closing = Origin::raw(vec![Step::ReadRequest])?;
+    // Over a connection of its own it is not repeated.
+    let closing = Origin::raw_each(|_| vec![Step::ReadRequest])?;
     context.reach(&closing)?.fails(&Req::get(&closing.url("/")), ErrorCode::RequestFailed)?;
     std::thread::sleep(A_MOMENT);
-    closing.request().map(drop)
+    check_eq!(closing.requests().len(), 1, "times that a request over its own connection was received");
+    Ok(())
 }
 
 /// Bytes that follow a response belong to no request: they must not become the answer to the next one.

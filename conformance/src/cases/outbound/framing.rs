@@ -150,7 +150,7 @@ fn not_decompressed(context: &Context) -> CaseResult {
 
 /// The guest sees no Transfer-Encoding, so it could not tell that there is something to decode.
 fn other_codings(context: &Context) -> CaseResult {
-    for coding in ["gzip", "gzip, chunked", "identity, chunked", "chunked, gzip"] {
+    for coding in ["gzip", "gzip, chunked", "identity, chunked", "chunked, gzip", "chunked, chunked", "x-chunked"] {
         let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: {coding}\r\n\r\n");
         let answer = format!("{head}4\r\nbody\r\n0\r\n\r\n");
         let origin = Origin::raw(vec![Step::ReadRequest, Step::text(answer)])?;

@@ -11,6 +11,7 @@ mod header;
 mod limit;
 mod policy;
 mod redirect;
+mod target;
 mod timeout;
 mod tls;
 
@@ -36,6 +37,7 @@ pub const CASES: &[&[Case]] = &[
     address::CASES,
     header::CASES,
     redirect::CASES,
+    target::CASES,
     limit::CASES,
     timeout::CASES,
     tls::CASES,

@@ -14,7 +14,7 @@ use crate::{check, check_eq};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("outbound/tls/known-authority", "ReqwestBuilder::root_certificate", known),
+    Case::must("outbound/tls/known-authority", "PooledBuilder::root_certificate", known),
     Case::must("outbound/tls/certificate-for-an-address", "RFC 9110, section 4.3.5", by_address),
     Case::must("outbound/tls/unknown-authority", "RFC 9110, section 4.3.4", unknown),
     Case::must("outbound/tls/wrong-name", "RFC 9110, section 4.3.4", |c| refused(c, Certificate::OtherName)),

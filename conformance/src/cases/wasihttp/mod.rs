@@ -17,6 +17,7 @@ mod probe;
 mod requests;
 mod responses;
 mod rules;
+mod sent;
 mod service;
 pub(crate) mod serving;
 mod stdio;
@@ -33,6 +34,7 @@ pub const CASES: &[&[Case]] = &[
     children::CASES,
     outbound::CASES,
     requests::CASES,
+    sent::CASES,
     streams::CASES,
     faults::CASES,
     codes::CASES,

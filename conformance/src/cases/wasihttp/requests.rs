@@ -27,7 +27,6 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/request/paths", WIT, paths),
     Case::must("wasihttp/request/parts-are-read-back", "wasi:http/types@0.2.12: outgoing-request", parts),
     Case::must("wasihttp/request/trailers", "wasi:http/types@0.2.12: outgoing-body.finish", trailers),
-    Case::must("wasihttp/request/trailers-that-are-not-announced", "RFC 9110, section 6.6.2", unannounced),
     Case::must("wasihttp/request/no-body-says-so", "RFC 9110, section 8.6", no_body),
     Case::must("wasihttp/request/body-of-a-guest-that-ends", "wasi:http/types@0.2.12: outgoing-body", guest_ends),
     Case::must("wasihttp/request/never-sent", WIT, never_sent),
@@ -182,18 +181,6 @@ fn trailers(context: &Context) -> CaseResult {
     arrived.sort();
     let expected = [("x-more", "2"), ("x-more", "3"), ("x-sum", "1")];
     check_eq!(arrived, expected.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())), "the trailers");
-    Ok(())
-}
-
-/// Over HTTP/1.1 the header Trailer tells who reads them; without it they are left out, and the message is whole.
-fn unannounced(context: &Context) -> CaseResult {
-    let origin = Origin::raw(Step::exchange("200 OK", &[], ""))?;
-    let mut probe = reach(context, &origin)?;
-    let (future, body, stream) = posting(&mut probe, &origin, &[])?;
-    check_eq!(probe.write(stream, b"body")?, 0, "the answer of a write");
-    check_eq!(probe.finish_with(body, stream, &[("x-sum", "1")])?, None, "the error of `finish`");
-    check!(probe.response(future)?.is_ok(), "the request failed");
-    check_eq!(origin.request()?.body, b"body", "the body");
     Ok(())
 }
 
