@@ -19,7 +19,7 @@ use crate::inspect::{self, COMMAND_EXPORT, INITIALIZE_EXPORT, Inspection};
 use crate::limits::LoadOptions;
 use crate::link::{self, Binding, Linked, read};
 use crate::prepare::{Export, ExportType, Prepared};
-use crate::run::Run;
+use crate::run::{Run, prepare_threads};
 use crate::seam::{Backend, Capability, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode, ValType};
 use crate::watch::Watch;
 
@@ -70,6 +70,7 @@ impl Guest {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn from_prepared(backend: &dyn Backend, prepared: &Prepared, options: &LoadOptions) -> Result<Self> {
+        prepare_threads()?;
         Inspection::of_prepared(prepared).check()?;
         let info = backend.info();
         if prepared.memories() > 1 && !info.can(Capability::MultiMemory) {
@@ -144,7 +145,7 @@ impl Guest {
         });
         let imports = Arc::new(Imports::bounded(self.imports.clone(), linked.clone(), growth));
         let instance = self.module.instantiate(imports.clone())?;
-        let watch = Some(Watch::start(&run, instance.interrupt()));
+        let watch = Some(Watch::start(&run, instance.interrupt())?);
         let mut session = Session {
             instance,
             imports,
@@ -271,9 +272,11 @@ impl Session {
 
     /// Stops the guest's time and closes what belongs to the HTTP messages it has open, as when it has answered a
     /// request. Its memory, its files and its other handles stay. Returns whether it is fit for more: not if it trapped,
-    /// exited, or was interrupted.
+    /// exited, or was interrupted, nor if it left a request unanswered, gave a message up, or left handles open that belong
+    /// to a request, which would get mixed up with the next one's.
     pub fn rest(&mut self) -> bool {
         self.spent |= self.watch.take().is_some_and(|watch| !watch.end());
+        self.spent |= self.linked.host.is_untidy();
         self.linked.rest(&self.run);
         !self.spent
     }
@@ -297,7 +300,7 @@ impl Session {
         }
         self.run.renew(deadline(config.timeout), config.cancel);
         self.linked.renew(config.wasi, config.outbound.map(|outbound| outbound.for_guest()), &self.run);
-        self.watch = Some(Watch::start(&self.run, self.instance.interrupt()));
+        self.watch = Some(Watch::start(&self.run, self.instance.interrupt())?);
         Ok(())
     }
 

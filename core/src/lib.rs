@@ -37,7 +37,7 @@ pub use limits::LoadOptions;
 pub use link::{Abi, Status};
 pub use memory::{Memory, MemoryError};
 pub use prepare::{Export, ExportType, Prepared};
-pub use run::{Kept, Run, io};
+pub use run::{Kept, Run, io, prepare_threads};
 pub use seam::{
     Backend, BackendInfo, Caller, Capability, FuncType, Instance, Interrupt, Module, START_EXPORT, Trap, TrapCode,
     ValType,

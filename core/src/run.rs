@@ -22,26 +22,45 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result, chain};
 use crate::imports::Stop;
-use crate::worker;
+use crate::{watch, worker};
 
-/// The runtime that drives wharf's own I/O, started at first use. Guests never run on it.
+/// The runtime that drives wharf's own I/O. Guests never run on it. [`prepare_threads`] starts it, and loading a guest
+/// calls that, or else its first use does.
 ///
 /// # Panics
-/// If the process cannot start a thread.
+/// If it is not started yet, and the process has no descriptors or threads left.
 pub fn io() -> Handle {
+    started().unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
+/// Starts the threads that wharf needs for every guest, once, so that a process that runs out of descriptors or threads
+/// later on finds them there.
+///
+/// # Errors
+/// [`Kind::Limit`] if the process has not enough of either.
+pub fn prepare_threads() -> Result<()> {
+    started()?;
+    watch::prepare()
+}
+
+fn started() -> Result<Handle> {
     static IO: OnceLock<Runtime> = OnceLock::new();
-    IO.get_or_init(|| {
-        Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("wharf-io")
-            .enable_all()
-            .build()
-            .expect("the process can start threads")
-    })
-    .handle()
-    .clone()
+    static STARTING: Mutex<()> = Mutex::new(());
+    if let Some(io) = IO.get() {
+        return Ok(io.handle().clone());
+    }
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(io) = IO.get() {
+        return Ok(io.handle().clone());
+    }
+    let built = Builder::new_multi_thread().worker_threads(2).thread_name("wharf-io").enable_all().build();
+    let built = built.map_err(|error| {
+        let message = "wharf's I/O threads cannot be started; let the process have more descriptors and threads";
+        Error::new(Kind::Limit, message).with_source(error)
+    })?;
+    Ok(IO.get_or_init(|| built).handle().clone())
 }
 
 /// One guest's time: its deadline and its cancel token. Clones share both.

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::error::{Error, Kind, Result};
 use crate::run::Run;
 use crate::seam::Interrupt;
 
@@ -64,16 +65,25 @@ struct Due {
 impl Timer {
     /// The one timer, whose thread starts at first use.
     ///
-    /// # Panics
+    /// # Errors
     /// If the process cannot start a thread.
-    fn get() -> &'static Timer {
+    fn get() -> Result<&'static Timer> {
         static TIMER: OnceLock<&'static Timer> = OnceLock::new();
-        TIMER.get_or_init(|| {
-            let timer: &'static Timer = Box::leak(Box::default());
-            let watch = std::thread::Builder::new().name("wharf-watch".to_owned());
-            watch.spawn(|| timer.run()).expect("the process can start threads");
-            timer
-        })
+        static STARTING: Mutex<()> = Mutex::new(());
+        if let Some(timer) = TIMER.get() {
+            return Ok(timer);
+        }
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(timer) = TIMER.get() {
+            return Ok(timer);
+        }
+        let timer: &'static Timer = Box::leak(Box::default());
+        let watch = std::thread::Builder::new().name("wharf-watch".to_owned());
+        watch.spawn(|| timer.run()).map_err(|error| {
+            let message = "the thread that ends guests in time cannot be started; let the process have more threads";
+            Error::new(Kind::Limit, message).with_source(error)
+        })?;
+        Ok(TIMER.get_or_init(|| timer))
     }
 
     fn lock(&self) -> MutexGuard<'_, Due> {
@@ -114,16 +124,27 @@ impl Timer {
     }
 }
 
+/// Starts the thread that looks after deadlines.
+///
+/// # Errors
+/// [`Kind::Limit`] if the process has no thread left.
+pub(crate) fn prepare() -> Result<()> {
+    Timer::get().map(|_| ())
+}
+
 /// Interrupts an instance when its run is over. Stops watching when dropped.
 pub(crate) struct Watch {
     alarm: Arc<Alarm>,
-    deadline: Option<Key>,
+    deadline: Option<(&'static Timer, Key)>,
     _cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Watch {
     /// Watches over a guest whose deadline and token are those of `run`, as they are now.
-    pub(crate) fn start(run: &Run, interrupt: Arc<dyn Interrupt>) -> Self {
+    ///
+    /// # Errors
+    /// As [`prepare`], if there is a deadline.
+    pub(crate) fn start(run: &Run, interrupt: Arc<dyn Interrupt>) -> Result<Self> {
         let cancel = run.cancel_token();
         let alarm = Arc::new(Alarm { cancel: cancel.clone(), interrupt: Mutex::new(Some(interrupt)) });
         let mut cancelled = Box::pin(cancel.cancelled_owned());
@@ -132,8 +153,14 @@ impl Watch {
         if Future::poll(std::pin::pin!(at_once), &mut Context::from_waker(&waker)).is_ready() {
             alarm.ring();
         }
-        let deadline = run.deadline().map(|at| Timer::get().add(at, Arc::clone(&alarm)));
-        Watch { alarm, deadline, _cancelled: cancelled }
+        let deadline = match run.deadline() {
+            Some(at) => {
+                let timer = Timer::get()?;
+                Some((timer, timer.add(at, Arc::clone(&alarm))))
+            }
+            None => None,
+        };
+        Ok(Watch { alarm, deadline, _cancelled: cancelled })
     }
 
     /// Stops watching. Returns whether the guest was not interrupted; it will not be from now on.
@@ -145,8 +172,8 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.end();
-        if let Some(key) = self.deadline {
-            Timer::get().lock().alarms.remove(&key);
+        if let Some((timer, key)) = self.deadline {
+            timer.lock().alarms.remove(&key);
         }
     }
 }
@@ -184,10 +211,10 @@ mod tests {
     #[test]
     fn deadlines_ring_in_their_order_and_not_after_the_end() {
         let (sender, receiver) = channel();
-        let late = Watch::start(&after(60), rings(&sender, 3));
-        let early = Watch::start(&after(20), rings(&sender, 1));
-        let ended = Watch::start(&after(30), rings(&sender, 2));
-        let never = Watch::start(&after(3_600_000), rings(&sender, 4));
+        let late = Watch::start(&after(60), rings(&sender, 3)).unwrap();
+        let early = Watch::start(&after(20), rings(&sender, 1)).unwrap();
+        let ended = Watch::start(&after(30), rings(&sender, 2)).unwrap();
+        let never = Watch::start(&after(3_600_000), rings(&sender, 4)).unwrap();
         assert!(ended.end(), "it had not rung");
         assert_eq!(next(&receiver), 1);
         assert_eq!(next(&receiver), 3);
@@ -201,12 +228,12 @@ mod tests {
         let (sender, receiver) = channel();
         let token = CancellationToken::new();
         let run = Run::new(token.clone());
-        let ended = Watch::start(&run, rings(&sender, 1));
+        let ended = Watch::start(&run, rings(&sender, 1)).unwrap();
         drop(ended);
-        let _watch = Watch::start(&run, rings(&sender, 2));
+        let _watch = Watch::start(&run, rings(&sender, 2)).unwrap();
         token.cancel();
         assert_eq!(receiver.try_recv(), Ok(2), "before `cancel` returned");
-        let _late = Watch::start(&run, rings(&sender, 3));
+        let _late = Watch::start(&run, rings(&sender, 3)).unwrap();
         assert_eq!(receiver.try_recv(), Ok(3), "it was cancelled before");
         assert!(receiver.try_recv().is_err());
     }

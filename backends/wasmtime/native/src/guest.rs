@@ -8,7 +8,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView};
-use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop};
+use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop, prepare_threads};
 
 use crate::engine::engine_error;
 use crate::session::NativeSession;
@@ -45,6 +45,7 @@ pub struct NativeGuest {
 
 impl NativeGuest {
     pub(crate) fn new(component: Component, options: &LoadOptions) -> Result<Self> {
+        prepare_threads()?;
         let engine = component.engine().clone();
         let engine = &engine;
         let linker = linker(engine).map_err(|error| engine_error("wasmtime cannot link its own host", error))?;

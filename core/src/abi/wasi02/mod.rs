@@ -126,6 +126,8 @@ pub(crate) struct State {
     returning: bool,
     /// Whether the request that the guest answers is a HEAD, to which no body is sent.
     answers_head: bool,
+    /// Whether it has left a request unanswered, a message unfinished, or handles of a request open.
+    untidy: bool,
     start: Instant,
     /// What `insecure-seed` gives, once it was asked for.
     seed: Option<(u64, u64)>,
@@ -163,6 +165,7 @@ impl Host {
             outbound,
             returning: false,
             answers_head: false,
+            untidy: false,
             start: Instant::now(),
             seed: None,
             args: config.args.clone(),
@@ -242,6 +245,12 @@ impl Host {
         let mut state = self.lock();
         state.outbound = None;
         state.table.close_family(http::is_resource);
+    }
+
+    /// Whether the guest has left a request unanswered, given a message up, or left handles open that belong to a request:
+    /// the next one would meet what is left of this one.
+    pub(crate) fn is_untidy(&self) -> bool {
+        self.lock().untidy
     }
 
     /// What the guest may have the host keep.

@@ -118,16 +118,30 @@ impl Table {
         closed
     }
 
-    /// Closes every handle of the resources that `family` names, and all their children and children's children.
-    pub(crate) fn close_family(&mut self, family: fn(&str) -> bool) {
-        let belongs = |mut at: usize| loop {
+    /// Whether the handle at `at` is of a resource that `family` names, or a child of such a one, or a child's child.
+    fn belongs(&self, mut at: usize, family: fn(&str) -> bool) -> bool {
+        loop {
             match self.entries.get(at) {
                 Some(Some(entry)) if family(entry.name) => return true,
                 Some(Some(Entry { parent: Some(parent), .. })) => at = *parent as usize,
                 _ => return false,
             }
+        }
+    }
+
+    /// How many handles are open of the resources that `family` names, all their children and children's children
+    /// included, and of those that are called `orphan` and have no parent.
+    pub(crate) fn count(&self, family: fn(&str) -> bool, orphan: &str) -> usize {
+        let orphaned = |at: usize| {
+            let entry = self.entries[at].as_ref();
+            entry.is_some_and(|entry| entry.parent.is_none() && entry.name == orphan)
         };
-        let closed: Vec<usize> = (1..self.entries.len()).filter(|at| belongs(*at)).collect();
+        (1..self.entries.len()).filter(|at| orphaned(*at) || self.belongs(*at, family)).count()
+    }
+
+    /// Closes every handle of the resources that `family` names, and all their children and children's children.
+    pub(crate) fn close_family(&mut self, family: fn(&str) -> bool) {
+        let closed: Vec<usize> = (1..self.entries.len()).filter(|at| self.belongs(*at, family)).collect();
         let entries: Vec<Entry> = closed.iter().filter_map(|at| self.entries[*at].take()).collect();
         self.free.extend(closed.iter().map(|at| *at as u32));
         for parent in entries.iter().filter_map(|entry| entry.parent) {
@@ -201,6 +215,8 @@ mod tests {
         let parent = table.push(A(1), Some(kept)).ok().unwrap();
         let child = table.push(B, Some(parent)).ok().unwrap();
         table.push(B, Some(child)).ok().unwrap();
+        assert_eq!(table.count(|name| name == A::NAME, "c"), 3);
+        assert_eq!(table.count(|name| name == A::NAME, B::NAME), 4, "one more has no parent");
         table.close_family(|name| name == A::NAME);
         assert_eq!(table.len(), 1);
         breaks(table.get::<B>(child), "no open handle");

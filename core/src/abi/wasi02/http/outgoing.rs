@@ -325,7 +325,8 @@ impl Drop for OutgoingBody {
 }
 
 /// `[resource-drop]outgoing-body`: the guest gives the message up.
-pub(super) fn drop_body(_: &mut Cx<'_>, this: Own<OutgoingBody>) -> Outcome {
+pub(super) fn drop_body(cx: &mut Cx<'_>, this: Own<OutgoingBody>) -> Outcome {
+    cx.state.untidy = true;
     this.0.writer.end(GuestEnd::Dropped);
     Ok(())
 }

@@ -10,10 +10,12 @@ use tokio::sync::oneshot;
 use super::code::ErrorCode;
 use super::fields::Fields;
 use super::incoming::IncomingRequest;
+use super::is_resource;
 use super::outgoing::OutgoingResponse;
 use super::pipe::Reader;
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::canon::{Borrow, Cx, Fault, Outcome, Own};
+use crate::abi::wasi02::io::Pollable;
 use crate::abi::wasi02::table::Resource;
 use crate::error::{Error, Kind};
 use crate::http::Body;
@@ -146,10 +148,15 @@ impl Host {
         Ok(Some([request.into(), outparam.into()]))
     }
 
-    /// Ends the wait for a response that the guest did not set.
+    /// Ends the wait for a response that the guest did not set, and looks at what it leaves behind.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         let closed = state.table.close_all::<ResponseOutparam>();
+        let left = state.table.count(is_resource, Pollable::NAME);
+        if !closed.is_empty() || left > 0 {
+            tracing::debug!("the guest has set {} responses too few, and left {left} handles open", closed.len());
+            state.untidy = true;
+        }
         if let Some(handles) = &mut state.handles {
             closed.into_iter().for_each(|index| handles.forget(ResponseOutparam::NAME, index));
         }
