@@ -182,7 +182,7 @@ impl Client {
             }
             socket.reset().await;
         });
-        Ok(response.map(|body| Attended { body, left: Some(left), frames }))
+        Ok(response.map(|body| Attended { attended: Some((body, left)), frames }))
     }
 
     /// Waits until the client has left before its response has begun.
@@ -262,12 +262,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Asked<S> {
 
 /// A response's body that breaks off when the client leaves while the guest has nothing to send.
 pub(crate) struct Attended<B> {
-    body: B,
-    /// Ends when the client has left.
-    left: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// The body, and what ends when the client has left; `None` once it has.
+    attended: Option<(B, Leaving)>,
     /// How many frames were given on.
     frames: Arc<AtomicU64>,
 }
+
+type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<B: Body<Data = Bytes, Error = HttpError> + Unpin> Body for Attended<B> {
     type Data = Bytes;
@@ -277,22 +278,23 @@ impl<B: Body<Data = Bytes, Error = HttpError> + Unpin> Body for Attended<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+        let Some((body, left)) = &mut self.attended else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
             self.frames.fetch_add(1, Ordering::Relaxed);
             return Poll::Ready(frame);
         }
-        let Some(left) = &mut self.left else { return Poll::Pending };
         ready!(left.as_mut().poll(context));
-        self.left = None;
+        // The guest goes now, whenever it is that whoever sends the body does.
+        self.attended = None;
         let message = "the client left before its answer was complete";
         Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::ConnectionClosed, message))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.attended.as_ref().is_some_and(|(body, _)| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.attended.as_ref().map_or_else(SizeHint::default, |(body, _)| body.size_hint())
     }
 }

@@ -118,6 +118,11 @@ impl Bound {
         bind().map_err(|error| ServerError::Bind(address, error))
     }
 
+    /// The address that is taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Listens: from here on clients can connect, and wait until [`Server::run`] accepts them.
     ///
     /// # Errors
