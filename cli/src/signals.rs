@@ -1,11 +1,12 @@
-//! SIGINT and SIGTERM end the guest; a second one ends the process.
+//! SIGINT, SIGTERM and SIGHUP end the guest; a second one ends the process. SIGHUP does not where whoever started the
+//! process had it ignored, as nohup(1) does.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{self, signal_name};
 use tokio_util::sync::CancellationToken;
 
@@ -47,8 +48,8 @@ impl Signals {
     /// Starts to listen. Until [`guest_starts`](Self::guest_starts), one signal ends the process.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let state = Arc::new(State::default());
-        let mut signals =
-            signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
+        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(*signal));
+        let mut signals = signal_hook::iterator::Signals::new(wanted).context("cannot listen for signals")?;
         let listener = Arc::clone(&state);
         std::thread::Builder::new()
             .name("wharf-signals".to_owned())
@@ -78,4 +79,12 @@ impl Signals {
             signal => Some(Stopped(signal)),
         }
     }
+}
+
+/// Whether the process ignores a signal; where the system does not say, it does not.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal - 1) & 1 == 1
 }

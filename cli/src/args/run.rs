@@ -97,19 +97,19 @@ pub(crate) struct LimitArgs {
     pub(crate) concurrency: u64,
 
     /// How long the guest may run, from its start to its end [default: no limit]
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::period)]
     pub(crate) timeout: Option<Duration>,
 
     /// How long connecting may take, with name resolution and TLS
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "10s")]
     pub(crate) connect_timeout: Duration,
 
     /// How long an origin may take to begin its response
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "30s")]
+    #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "30s")]
     pub(crate) first_byte_timeout: Duration,
 
     /// How long a response body may pause
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "30s")]
+    #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "30s")]
     pub(crate) between_bytes_timeout: Duration,
 
     /// How large a request body may be
@@ -141,14 +141,14 @@ pub(crate) struct LoadArgs {
     pub(crate) max_function_size: ByteSize,
 
     /// How long compiling the guest may take
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "5m")]
+    #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "5m")]
     pub(crate) compile_timeout: Duration,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Guest")]
 pub(crate) struct GuestArgs {
-    /// Set an environment variable of the guest, or pass on wharf's own; may be repeated
+    /// Set an environment variable of the guest, or pass on wharf's own if it is set; may be repeated
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = values::env_entry)]
     pub(crate) env: Vec<EnvEntry>,
 

@@ -17,8 +17,9 @@ Examples:
   wharf serve --backend wasmer --addr 127.0.0.1:0 --timeout 10s -a https://api.example.com app.wasm
 
 Each request gets an instance of its own, unless --max-instance-reuse-count says otherwise. --timeout is for each
-request, its body included, and 30 s unless it is given. SIGINT and SIGTERM let the requests under way
-finish; a second one ends wharf at once.";
+request, its body included, and 30 s unless it is given; a client that leaves ends its guest before. SIGINT,
+SIGTERM and SIGHUP (unless it is ignored, as by nohup) let the requests under way finish; a second one ends
+wharf at once. The exit code is 0 if all of them did, and 1 if --drain was over before.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -53,7 +54,7 @@ pub(crate) struct ServingArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) addr: SocketAddr,
 
-    /// Stop when something connects here
+    /// Stop when something connects here; port 0 takes one that is free
     #[arg(long, value_name = "ADDR")]
     pub(crate) shutdown_addr: Option<SocketAddr>,
 
@@ -92,11 +93,23 @@ pub(crate) struct ServingArgs {
     pub(crate) trusted_proxy: bool,
 
     /// How many connections there may be
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = values::count)]
     pub(crate) max_connections: usize,
 
+    /// How long a client may take to begin: with TLS, with the head of a request, and over HTTP/1.1 with the next one's
+    #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "10s")]
+    pub(crate) header_timeout: Duration,
+
+    /// How long a client may take none of a response
+    #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "30s")]
+    pub(crate) stall_timeout: Duration,
+
+    /// How long a client of HTTP/2 may have no request under way
+    #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "1m")]
+    pub(crate) idle_timeout: Duration,
+
     /// How many requests are worked on at a time
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = values::count)]
     pub(crate) max_concurrent: usize,
 
     /// How many more may wait for their turn; all others are answered with 503

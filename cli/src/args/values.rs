@@ -46,6 +46,22 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected seconds, or a number with a unit, for example 2s, 100ms or 1m".to_owned())
 }
 
+/// A time within which something has to happen, which nothing does in none.
+pub(super) fn period(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("expected more than no time at all, for example 2s, 100ms or 1m".to_owned()),
+        period => Ok(period),
+    }
+}
+
+/// How many there may be of something that at least one is needed of.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1; with 0, nothing would be answered".to_owned()),
+        count => count.map_err(|_| format!("expected a number from 1 to {}", usize::MAX)),
+    }
+}
+
 pub(super) fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "expected bytes, or a number with a unit, for example 512KiB, 64MiB or 1GiB".to_owned())
 }
@@ -196,6 +212,17 @@ mod tests {
         assert_eq!(redirects("0"), Ok(Redirects::Follow(0)));
         assert_eq!(redirects("manual"), Ok(Redirects::Manual));
         assert!(redirects("-1").is_err() && redirects("none").is_err());
+    }
+
+    #[test]
+    fn what_nothing_would_be_answered_with_is_refused() {
+        assert_eq!((period("1ms"), count("1")), (Ok(Duration::from_millis(1)), Ok(1)));
+        for zero in ["0", "0s", "0ms"] {
+            assert!(period(zero).is_err(), "{zero}");
+        }
+        for wrong in ["0", "-1", "many", "99999999999999999999"] {
+            assert!(count(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From the options to what a guest is granted: the same for a guest that runs and one that serves.
 
+use std::env::VarError;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -17,9 +18,14 @@ pub(crate) fn wasi(args: &GuestArgs, module: &Path, guest_args: Vec<String>) -> 
     let program = module.file_name().unwrap_or_default().to_string_lossy();
     let mut wasi = WasiConfig::new().arg(program)?.args(guest_args)?;
     for EnvEntry { name, value } in &args.env {
-        let value = match value {
-            Some(value) => value.clone(),
-            None => std::env::var(name).map_err(|error| Usage(format!("--env {name}: {error}; write {name}=VALUE")))?,
+        let value = match (value, std::env::var(name)) {
+            (Some(value), _) => value.clone(),
+            (None, Ok(value)) => value,
+            (None, Err(VarError::NotPresent)) => {
+                tracing::debug!("--env {name}: wharf has no such variable, and neither has the guest");
+                continue;
+            }
+            (None, Err(error)) => return Err(Usage(format!("--env {name}: {error}; write {name}=VALUE")).into()),
         };
         wasi = wasi.env(name, value)?;
     }

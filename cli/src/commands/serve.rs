@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 use wharf::core::abi::preview1::{Lines, Output};
 use wharf::core::{GuestConfig, TotalMemory};
-use wharf_server::{Access, Handler, HandlerOptions, Server, ServerOptions, tls_from_pem};
+use wharf_server::{Access, Bound, Handler, HandlerOptions, ServerOptions, tls_from_pem};
 
 use crate::args::ServeArgs;
 use crate::commands::grants;
@@ -27,6 +28,8 @@ const QUEUE: usize = 1024;
 const GATHER: Duration = Duration::from_millis(1);
 /// How long a request may take unless --timeout says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it takes until a connection to the shutdown address is accepted again, after one could not be.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long guests that are still running get to notice that they are cancelled.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -50,19 +53,18 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     server_options.max_target_bytes = usize::try_from(args.serving.max_target_bytes.as_u64()).unwrap_or(usize::MAX);
     server_options.trusted_proxy = args.serving.trusted_proxy;
     server_options.max_connections = args.serving.max_connections;
+    server_options.header_timeout = args.serving.header_timeout;
+    server_options.stall_timeout = args.serving.stall_timeout;
+    server_options.idle_timeout = args.serving.idle_timeout;
     let tls = match (&args.serving.tls_cert, &args.serving.tls_key) {
         (Some(certificate), Some(key)) => Some(tls_from_pem(certificate, key).context("--tls-cert, --tls-key")?),
         _ => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let mut server = runtime.block_on(Server::bind(args.serving.addr, server_options))?;
-    if let Some(tls) = tls {
-        server = server.tls(tls);
-    }
+    // Nobody can connect yet, and so nobody takes a guest that is being compiled for one that answers.
+    let bound = Bound::new(args.serving.addr)?;
     let shutdown = match args.serving.shutdown_addr {
-        Some(address) => {
-            Some(runtime.block_on(TcpListener::bind(address)).with_context(|| format!("--shutdown-addr {address}"))?)
-        }
+        Some(address) => Some(Shutdown::listen(address, &runtime)?),
         None => None,
     };
 
@@ -81,14 +83,6 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let (timeout, abandoned) = (args.limits.timeout.unwrap_or(TIMEOUT), CancellationToken::new());
     let printer = Printer::start()?;
     let (cancel, queue) = (abandoned.clone(), printer.queue.clone());
-    if args.serving.access_log {
-        let queue = printer.queue.clone();
-        server = server.access_log(move |access| {
-            if queue.try_send(access_line(access)).is_err() {
-                tracing::debug!("a line of the access log found no room");
-            }
-        });
-    }
     let handler = Handler::new(guest, options, move |number| {
         let stream = |name| Printer::output(&queue, name, number);
         Ok(GuestConfig {
@@ -99,28 +93,69 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
         })
     })?;
 
-    eprintln!("serving on {scheme}://{}", server.address());
-    let stop = signals.guest_starts();
-    if let Some(listener) = shutdown {
-        runtime.spawn(stop_on_connection(listener, stop.clone()));
+    let within = runtime.enter();
+    let mut server = bound.listen(server_options)?;
+    drop(within);
+    if let Some(tls) = tls {
+        server = server.tls(tls);
     }
+    if args.serving.access_log {
+        let queue = printer.queue.clone();
+        server = server.access_log(move |access| {
+            if queue.try_send(access_line(access)).is_err() {
+                tracing::debug!("a line of the access log found no room");
+            }
+        });
+    }
+    let stop = signals.guest_starts();
+    if let Some(shutdown) = shutdown {
+        eprintln!("stopping when something connects to {}", shutdown.address);
+        runtime.spawn(shutdown.wait(stop.clone()));
+    }
+    eprintln!("serving on {scheme}://{}", server.address());
     let drained = runtime.block_on(server.run(handler, stop));
     abandoned.cancel();
     runtime.shutdown_timeout(LAST);
     printer.end();
     if !drained {
-        tracing::warn!("requests that took longer than {:?} to finish were cut off", args.serving.drain);
+        bail!(
+            "requests that took longer than {:?} to finish were cut off; give them longer with --drain",
+            args.serving.drain
+        );
     }
     Ok(exit::SUCCESS)
 }
 
-async fn stop_on_connection(listener: TcpListener, stop: CancellationToken) {
-    let address: Option<SocketAddr> = match listener.accept().await {
-        Ok((_, peer)) => Some(peer),
-        Err(_) => None,
-    };
-    tracing::info!("told to stop by {address:?}");
-    stop.cancel();
+/// Where something connects to stop the server.
+struct Shutdown {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Shutdown {
+    fn listen(address: SocketAddr, runtime: &Runtime) -> anyhow::Result<Self> {
+        let listener = runtime.block_on(TcpListener::bind(address));
+        let listener = listener.with_context(|| format!("--shutdown-addr {address}: cannot listen"))?;
+        let address = listener.local_addr().with_context(|| format!("--shutdown-addr {address}"))?;
+        Ok(Shutdown { listener, address })
+    }
+
+    async fn wait(self, stop: CancellationToken) {
+        loop {
+            match self.listener.accept().await {
+                Ok((_, peer)) => {
+                    tracing::info!("told to stop by {peer}");
+                    stop.cancel();
+                    return;
+                }
+                // Nobody has connected; for example, there are no descriptors left.
+                Err(error) => {
+                    tracing::warn!("a connection to the shutdown address cannot be accepted: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
 }
 
 /// Writes lines to standard error, on a thread of its own: whoever puts them into the queue waits only while it is full.

@@ -168,6 +168,87 @@ fn a_connection_to_the_shutdown_address_stops_it() {
     assert_eq!(served.child.wait().unwrap().code(), Some(0));
 }
 
+/// Sends a signal to it.
+fn signal(served: &Served, name: &str) {
+    let id = served.child.id().to_string();
+    assert!(std::process::Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+}
+
+/// A request for `path` that is under way.
+fn asking(served: &Served, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(served.base.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    stream
+}
+
+#[test]
+fn a_hangup_lets_requests_finish() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    let mut served = Served::start(&["--timeout", "1s", &guest]);
+    let mut stream = asking(&served, "/spin");
+    signal(&served, "HUP");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer:?}");
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn requests_that_are_cut_off_show_in_the_exit_code() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    let served = Served::start(&["--timeout", "1m", "--drain", "100ms", &guest]);
+    let stream = asking(&served, "/spin");
+    let (code, printed) = served.stop();
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("cut off") && printed.contains("--drain"), "{printed}");
+    drop(stream);
+}
+
+#[test]
+fn requests_that_are_turned_away_are_counted() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    let served = Served::start(&["--max-concurrent", "1", "--max-waiting", "0", "--timeout", "1m", &guest]);
+    let spinning = asking(&served, "/spin");
+    let turned_away = (0..20).filter(|_| served.get("/").unwrap().0 == 503).count();
+    assert_eq!(turned_away, 20);
+    std::thread::sleep(Duration::from_millis(1500));
+    drop(spinning);
+    let (code, printed) = served.stop();
+    assert_eq!(code, Some(0), "{printed}");
+    let counts =
+        printed.lines().filter_map(|line| line.split(" requests were turned away").next()?.split(' ').next_back());
+    let counts: Vec<usize> = counts.filter_map(|count| count.parse().ok()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 20, "{printed}");
+    assert!(counts.len() < 20, "{printed}");
+}
+
+#[test]
+fn what_would_answer_nothing_is_refused() {
+    let files = Files::new();
+    let guest = files.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap());
+    let options = ["--max-concurrent", "--max-connections", "--timeout", "--header-timeout", "--stall-timeout"];
+    for option in options.into_iter().chain(["--idle-timeout", "--max-instance-reuse-count", "--first-byte-timeout"]) {
+        let ended = end(&mut wharf(&["serve", "--addr", "127.0.0.1:0", option, "0", &guest]));
+        assert_eq!(ended.code, Some(2), "{option}: {ended:?}");
+        assert!(ended.err.contains(option), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_shutdown_address_with_any_port_is_told() {
+    let files = Files::new();
+    let guest = files.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap());
+    let mut served = Served::start(&["--shutdown-addr", "127.0.0.1:0", &guest]);
+    let address = served.printed.lines().find_map(|line| line.strip_prefix("stopping when something connects to "));
+    TcpStream::connect(address.unwrap_or_else(|| panic!("{}", served.printed))).unwrap();
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn what_cannot_be_served_is_said_in_one_line() {
     let files = Files::new();

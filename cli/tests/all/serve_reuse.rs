@@ -11,10 +11,12 @@ const COUNTER: &str = r#"(module
         (func $status (param i32 i32) (result i32)))
     (import "wasi:http/types@0.2.0" "[static]response-outparam.set"
         (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+    (import "wasi:http/types@0.2.0" "[resource-drop]incoming-request" (func $drop (param i32)))
     (memory (export "memory") 1)
     (global $count (mut i32) (i32.const 0))
     (func (export "wasi:http/incoming-handler@0.2.0#handle") (param $request i32) (param $out i32)
         (local $made i32)
+        (call $drop (local.get $request))
         (global.set $count (i32.add (global.get $count) (i32.const 1)))
         (if (i32.eq (global.get $count) (i32.const 3)) (then unreachable))
         (local.set $made (call $response (call $fields)))

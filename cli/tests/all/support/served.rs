@@ -27,7 +27,7 @@ pub(crate) struct Served {
     pub(crate) child: Child,
     err: BufReader<ChildStderr>,
     /// What it printed before it served.
-    printed: String,
+    pub(crate) printed: String,
     pub(crate) base: String,
 }
 
