@@ -31,9 +31,30 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/error/http-response-header-size", WIT, response_header),
     Case::must("wasihttp/error/http-response-trailer-section-size", WIT, response_trailers),
     Case::must("wasihttp/error/http-response-trailer-size", WIT, response_trailer),
+    Case::must("wasihttp/limit/fields-follow-the-limit-on-headers", "Limits::kept_header_bytes", kept_fields),
     Case::must("wasihttp/error/every-failure-has-a-code", WIT, every_failure),
     Case::must("wasihttp/error/every-code-of-a-guest", "wasi:http/types@0.2.12: response-outparam.set", every_code),
 ];
+
+/// What a guest may keep in one place is twice what it may send, and no fixed amount.
+fn kept_fields(context: &Context) -> CaseResult {
+    let kept = |header_bytes: u64, pieces: usize| -> CaseResult<bool> {
+        let mut probe = context.net().limits(|limits| limits.header_bytes = header_bytes).wasi02(context)?;
+        let fields = probe.fields(&[])?;
+        let value = "v".repeat(8000);
+        for _ in 0..pieces {
+            let ([name, name_len], [value, len]) = (probe.bytes("a")?, probe.bytes(&value)?);
+            let arguments = [fields, name, name_len, value, len, probe.out()];
+            if probe.probe.try_call("[method]fields.append", &arguments).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    check!(kept(1 << 20, 50)?, "400 KB were too many, with a limit of 1 MiB");
+    check!(!kept(16 << 10, 5)?, "40 KB were kept, with a limit of 16 KiB");
+    Ok(())
+}
 
 /// A limit on headers that two of these reach and one does not.
 const LIMIT: u64 = 100;
