@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod load;
 mod measure;
 mod native;
@@ -110,6 +111,7 @@ fn main() -> anyhow::Result<()> {
         for (what, measure) in measured {
             report.measure(what, &format!("wharf {backend}"), || measure(&wharf, backend, &guests))?;
         }
+        bounds::measure(&wharf, backend, &guests, &mut report)?;
     }
     if let Some(wasmtime) = serving::on_path("wasmtime") {
         report.measure("cold start from cache, ms", "wasmtime serve", || {

@@ -128,6 +128,32 @@ impl Served {
     }
 }
 
+/// What its process holds in memory.
+impl Served {
+    /// Now, in bytes.
+    pub(crate) fn resident(&self) -> anyhow::Result<f64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most since [`forget_peak`](Self::forget_peak), in bytes.
+    pub(crate) fn resident_peak(&self) -> anyhow::Result<f64> {
+        self.status("VmHWM:")
+    }
+
+    /// Counts the peak from now on.
+    pub(crate) fn forget_peak(&self) -> anyhow::Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(&path, "5").with_context(|| format!("cannot write {path}"))
+    }
+
+    fn status(&self, name: &str) -> anyhow::Result<f64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok());
+        Ok(value.with_context(|| format!("{path} has no {name}"))? * 1024.0)
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         // It may have ended by itself.
