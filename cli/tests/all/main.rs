@@ -1,5 +1,7 @@
 //! The command's tests: one binary, since each that links the engines takes long to build.
 
+#[cfg(feature = "native")]
+mod after;
 mod commands;
 mod components;
 mod composed;

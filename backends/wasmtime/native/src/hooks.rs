@@ -1,11 +1,11 @@
 //! Where Wasmtime's host asks wharf: a guest's requests go through [`Outbound`], and through nothing else.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use wharf_core::http::{Outbound, Outgoing};
 
@@ -23,13 +23,22 @@ const CHUNK: usize = 16 << 10;
 /// One guest's way out.
 pub(crate) struct Hooks {
     outbound: Option<Outbound>,
-    ended: Option<Arc<AtomicBool>>,
+    ended: Option<CancellationToken>,
+    /// Given to each request body that may be one that was received, and closed once all of them have gone.
+    passing: (mpsc::Sender<()>, mpsc::Receiver<()>),
 }
 
 impl Hooks {
-    /// Sends through `outbound`; request bodies that are unfinished when `ended` is set break off.
-    pub(crate) fn new(outbound: Option<Outbound>, ended: Option<Arc<AtomicBool>>) -> Self {
-        Hooks { outbound, ended }
+    /// Sends through `outbound`; request bodies that are unfinished when `ended` is cancelled break off.
+    pub(crate) fn new(outbound: Option<Outbound>, ended: Option<CancellationToken>) -> Self {
+        Hooks { outbound, ended, passing: mpsc::channel(1) }
+    }
+
+    /// Nothing comes from it: it closes once no request body is under way that was received and handed on.
+    pub(crate) fn passing(&mut self) -> mpsc::Receiver<()> {
+        let (sender, receiver) = std::mem::replace(&mut self.passing, mpsc::channel(1));
+        drop(sender);
+        receiver
     }
 }
 
@@ -62,15 +71,15 @@ impl WasiHttpHooks for Hooks {
             timeouts.first_byte = options.first_byte_timeout.unwrap_or(timeouts.first_byte);
             timeouts.between_bytes = options.between_bytes_timeout.unwrap_or(timeouts.between_bytes);
         }
-        let ended = self.ended.clone();
+        let guard = self.ended.clone().map(|ended| (ended, self.passing.0.clone()));
         // A length that is not valid is refused where the request is sent.
         let announced = message::announced(request.headers()).unwrap_or_default();
         let request = request.map(|body| {
             if body.is_end_stream() {
                 return Outgoing::empty();
             }
-            let body = match ended {
-                Some(ended) => Guarded::new(body, ended).map_err(codes::broken_off).boxed_unsync(),
+            let body = match guard {
+                Some((ended, passing)) => Guarded::new(body, ended, passing).map_err(codes::broken_off).boxed_unsync(),
                 None => body.map_err(codes::broken_off).boxed_unsync(),
             };
             Outgoing::Stream(held::request_body(body, announced))
@@ -78,9 +87,7 @@ impl WasiHttpHooks for Hooks {
         let pending = outbound.send_with(request, timeouts);
         Box::new(async move {
             let response = pending.await.map_err(|error| codes::for_guest(&error))?;
-            let response = response
-                .map(|body| body.map_frame(message::kept).map_err(|error| codes::for_guest(&error)).boxed_unsync());
-            Ok((response, Box::new(async { Ok(()) }) as Task<()>))
+            Ok((response.map(message::received), Box::new(async { Ok(()) }) as Task<()>))
         })
     }
 }

@@ -1,8 +1,7 @@
 //! Bodies on their way between the guest and whoever it talks to.
 
+use std::cell::Cell;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,7 +10,8 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wasmtime_wasi_http::{Error, WasiBody};
 use wharf_core::Run;
 use wharf_core::abi::wasi02::http::{ErrorCode, Reply};
@@ -23,11 +23,17 @@ use crate::held;
 
 /// A request as Wasmtime takes it: a broken body is an error code.
 pub(crate) fn incoming(request: http::Request<Body>) -> http::Request<WasiBody> {
-    request.map(|body| body.map_frame(kept).map_err(|error: HttpError| codes::for_guest(&error)).boxed_unsync())
+    request.map(received)
+}
+
+/// A body that was received, as a guest may see it.
+pub(crate) fn received(body: impl HttpBody<Data = Bytes, Error = HttpError> + Send + 'static) -> WasiBody {
+    let body = body.map_frame(kept).map_err(|error: HttpError| codes::for_guest(&error)).boxed_unsync();
+    Received(body).boxed_unsync()
 }
 
 /// A part of a body as a guest may see it.
-pub(crate) fn kept(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+fn kept(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
         keep_trailers(trailers);
     }
@@ -88,15 +94,48 @@ pub(crate) fn announced(headers: &HeaderMap) -> Result<Option<u64>, ()> {
     Ok(announced)
 }
 
-/// A body that the guest must finish before it ends: an end that comes after is none.
+thread_local! {
+    /// Whether a body that was received was polled on this thread. Wasmtime's host tells nobody whose a body is; what is
+    /// polled within the poll of another is what that is made of.
+    static POLLED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A body that was received, which Wasmtime's host sends on as it is if the guest hands it on.
+struct Received(WasiBody);
+
+impl HttpBody for Received {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        POLLED.set(true);
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// A body that has to be finished before the guest has ended: an end that comes after is none.
 pub(crate) struct Guarded {
     body: WasiBody,
-    ended: Arc<AtomicBool>,
+    ended: CancellationToken,
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Held while this may be a body that was received, which is not the guest's to finish.
+    passing: Option<mpsc::Sender<()>>,
 }
 
 impl Guarded {
-    pub(crate) fn new(body: WasiBody, ended: Arc<AtomicBool>) -> Self {
-        Guarded { body, ended }
+    /// The body of a guest that `ended` is cancelled for. `passing` is given back once it is known to be of the guest's own
+    /// making, or else once it has gone.
+    pub(crate) fn new(body: WasiBody, ended: CancellationToken, passing: mpsc::Sender<()>) -> Self {
+        let over = Box::pin(ended.clone().cancelled_owned());
+        Guarded { body, ended, over, passing: Some(passing) }
     }
 }
 
@@ -109,8 +148,15 @@ impl HttpBody for Guarded {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(None) if self.ended.load(Ordering::SeqCst) => Poll::Ready(Some(Err(unfinished()))),
+        POLLED.set(false);
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if !POLLED.get() {
+            self.passing = None;
+        }
+        match polled {
+            Poll::Ready(None) if self.ended.is_cancelled() => Poll::Ready(Some(Err(unfinished()))),
+            // What was received may have no end.
+            Poll::Pending => self.over.as_mut().poll(context).map(|()| Some(Err(unfinished()))),
             polled => polled,
         }
     }

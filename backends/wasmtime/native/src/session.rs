@@ -87,7 +87,12 @@ impl NativeSession {
             }
             Command::Three(indices) => {
                 let command = indices.load(&mut *store, instance)?;
-                store.run_concurrent(async |accessor| command.wasi_cli_run().call_run(accessor).await).await?
+                let run = async |accessor: &Accessor<State>| {
+                    let succeeded = command.wasi_cli_run().call_run(accessor).await?;
+                    Self::handed_on(accessor).await;
+                    Ok(succeeded)
+                };
+                store.run_concurrent(run).await?
             }
         })?;
         Ok(succeeded.is_ok())
@@ -184,9 +189,17 @@ impl NativeSession {
                 }
             }
             std::future::poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
+            Self::handed_on(accessor).await;
             Ok(())
         };
         store.run_concurrent(serve).await?
+    }
+
+    /// Waits for the request bodies that were received and handed on as they are: their end is not the guest's to write.
+    async fn handed_on(accessor: &Accessor<State>) {
+        let mut passing = accessor.with(|mut store| store.data_mut().passing());
+        // Nothing is sent: it ends with the last of them.
+        _ = passing.recv().await;
     }
 
     /// The function's parameters and results, if all of them are integers.

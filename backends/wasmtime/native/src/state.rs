@@ -1,8 +1,7 @@
 //! What a store holds for one guest, and the limits on what it holds.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -41,7 +40,7 @@ pub(crate) struct State {
     http: WasiHttpCtx,
     hooks: Hooks,
     pub(crate) room: Room,
-    ended: Arc<AtomicBool>,
+    ended: CancellationToken,
 }
 
 impl State {
@@ -55,7 +54,7 @@ impl State {
         table.set_max_capacity(handles.clamp(FEW_HANDLES, HANDLES) as usize);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(usize::try_from(field_bytes).unwrap_or(usize::MAX));
-        let ended = Arc::new(AtomicBool::new(false));
+        let ended = CancellationToken::new();
         let hooks = Hooks::new(outbound, guarded.then(|| ended.clone()));
         State { table, wasi, stderr, http, hooks, room, ended }
     }
@@ -63,6 +62,11 @@ impl State {
     /// How many handles the guest has open.
     pub(crate) fn handles(&mut self) -> usize {
         self.table.iter_mut().count()
+    }
+
+    /// As [`Hooks::passing`].
+    pub(crate) fn passing(&mut self) -> mpsc::Receiver<()> {
+        self.hooks.passing()
     }
 
     /// Ends the wait for a response that the guest did not set.
@@ -76,7 +80,7 @@ impl State {
 
     /// Lets every body that the guest has not finished break off. Without this Wasmtime would end them like whole ones.
     pub(crate) fn break_off(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
+        self.ended.cancel();
         for entry in self.table.iter_mut() {
             if let Some(body) = entry.downcast_mut::<HostOutgoingBody>() {
                 let (nothing, _) = HostOutgoingBody::new(StreamContext::Response, None, 1, 1);

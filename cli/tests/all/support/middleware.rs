@@ -73,3 +73,65 @@ pub(crate) fn middleware(authority: Option<&str>) -> Vec<u8> {
     );
     wat::parse_str(text).expect("the text assembles")
 }
+
+/// A handler that has its answer from the next one, of this authority, and then works on for so many milliseconds, and logs
+/// that it has.
+pub(crate) fn lingering(authority: &str, milliseconds: u64) -> Vec<u8> {
+    let length = authority.len();
+    let text = format!(
+        r#"(component
+        (import "wasi:http/types@0.3.0" (instance $types
+            (export "request" (type $request (sub resource)))
+            (export "response" (type $response (sub resource)))
+            {CODES}
+            (export "[method]request.set-authority"
+                (func (param "self" (borrow $request)) (param "authority" (option string)) (result (result))))))
+        (import "wasi:clocks/monotonic-clock@0.3.0" (instance $clock
+            (export "wait-for" (func async (param "how-long" u64)))))
+        (import "wasi:logging/logging" (instance $logging
+            (type $level' (enum "trace" "debug" "info" "warn" "error" "critical"))
+            (export "level" (type $level (eq $level')))
+            (export "log" (func (param "level" $level) (param "context" string) (param "message" string)))))
+        (alias export $types "request" (type $request))
+        (alias export $types "response" (type $response))
+        (alias export $types "error-code" (type $code))
+        (type $answer (result (own $response) (error $code)))
+        (type $handle (func async (param "request" (own $request)) (result $answer)))
+        (import "wasi:http/handler@0.3.0" (instance $next (export "handle" (func (type $handle)))))
+        (core module $libc {LIBC} (data (i32.const 64) "{authority}") (data (i32.const 512) "worked on"))
+        (core instance $libc (instantiate $libc))
+        (core func $address (canon lower (func $types "[method]request.set-authority")
+            (memory (core memory $libc "memory"))))
+        (core func $next (canon lower (func $next "handle")
+            (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+        (core func $wait (canon lower (func $clock "wait-for")))
+        (core func $log (canon lower (func $logging "log") (memory (core memory $libc "memory"))))
+        (core func $return (canon task.return (result $answer) (memory (core memory $libc "memory"))))
+        (core module $m
+            (import "libc" "memory" (memory 1))
+            (import "" "address" (func $address (param i32 i32 i32 i32) (result i32)))
+            (import "" "next" (func $next (param i32 i32)))
+            (import "" "wait" (func $wait (param i64)))
+            (import "" "log" (func $log (param i32 i32 i32 i32 i32)))
+            (import "" "return" (func $return (param i32 i32 i32 i64 i32 i32 i32 i32)))
+            (func (export "handle") (param $request i32) (result i32)
+                (if (call $address (local.get $request) (i32.const 1) (i32.const 64) (i32.const {length}))
+                    (then (unreachable)))
+                (call $next (local.get $request) (i32.const 1024))
+                (if (i32.load8_u (i32.const 1024)) (then (unreachable)))
+                (call $return (i32.const 0) (i32.load (i32.const 1032)) (i32.const 0) (i64.const 0)
+                    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+                (call $wait (i64.const {milliseconds}000000))
+                (call $log (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 512) (i32.const 9))
+                (i32.const 0))
+            (func (export "callback") (param i32 i32 i32) (result i32) (unreachable)))
+        (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "" (instance
+            (export "address" (func $address)) (export "next" (func $next)) (export "wait" (func $wait))
+            (export "log" (func $log)) (export "return" (func $return))))))
+        (func $handle (type $handle) (canon lift (core func $i "handle")
+            async (callback (core func $i "callback")) (memory (core memory $libc "memory"))))
+        (instance $out (export "handle" (func $handle)))
+        (export "wasi:http/handler@0.3.0" (instance $out)))"#
+    );
+    wat::parse_str(text).expect("the text assembles")
+}
