@@ -32,9 +32,21 @@ const SHAPES: [(&str, &str, &str); 7] = [
     ("its memory", "(br_if $end (i32.eq (memory.grow (i32.const 16)) (i32.const -1)))", FILL),
     ("its tables", "(br_if $end (i32.eq (table.grow (ref.null func) (i32.const 4096)) (i32.const -1)))", ""),
     ("pollables", "(drop (call $wait (i64.const 1000000000000)))", ""),
-    ("small fields", "(call $append (call $fields) (i32.const 64) (i32.const 1) (i32.const 64) (i32.const 0) (i32.const 16))", ""),
-    ("long fields", "(call $append (call $fields) (i32.const 64) (i32.const 1) (i32.const 64) (i32.const 8192) (i32.const 16))", ""),
-    ("requests with long paths", "(drop (call $path (call $request (call $fields)) (i32.const 1) (i32.const 64) (i32.const 12288)))", ""),
+    (
+        "small fields",
+        "(call $append (call $fields) (i32.const 64) (i32.const 1) (i32.const 64) (i32.const 0) (i32.const 16))",
+        "",
+    ),
+    (
+        "long fields",
+        "(call $append (call $fields) (i32.const 64) (i32.const 1) (i32.const 64) (i32.const 8192) (i32.const 16))",
+        "",
+    ),
+    (
+        "requests with long paths",
+        "(drop (call $path (call $request (call $fields)) (i32.const 1) (i32.const 64) (i32.const 12288)))",
+        "",
+    ),
     (
         "filled bodies",
         "(call $body (call $request (call $fields)) (i32.const 16))
@@ -99,12 +111,12 @@ pub(crate) fn measure(wharf: &Path, backend: &str, guests: &Guests, report: &mut
         })?;
         report.measure(&format!("{shape}: growth a second later, of --max-memory"), &name, || Ok(left))?;
     }
-    for (what, forever) in [("waits", "(call $block (call $wait (i64.const 1000000000000)))"), ("computes", "")] {
+    for (what, forever) in [("wait", "(call $block (call $wait (i64.const 1000000000000)))"), ("compute", "")] {
         let text = guest(forever, "");
-        report.measure(&format!("client left while its guest {what}: until its place is free, ms"), &name, || {
+        report.measure(&format!("a place is free after a client left, guests that {what}, ms"), &name, || {
             place(wharf, backend, guests, &text)
         })?;
-        report.measure(&format!("{MANY} clients left while their guests {what}: the next answer, ms"), &name, || {
+        report.measure(&format!("the next answer after {MANY} clients left, guests that {what}, ms"), &name, || {
             many(wharf, backend, guests, &text)
         })?;
     }
@@ -155,9 +167,13 @@ fn place(wharf: &Path, backend: &str, guests: &Guests, text: &str) -> anyhow::Re
     for _ in 0..TIMES {
         let mut stream = TcpStream::connect(served.address)?;
         stream.write_all(OWN)?;
+        // Its guest begins before any other.
+        thread::sleep(Duration::from_millis(20));
         until(&served, 503)?;
         drop(stream);
         longest = longest.max(until(&served, 200)?);
+        // The guest that answered last gives its place back.
+        thread::sleep(Duration::from_millis(20));
     }
     Ok(longest)
 }
@@ -165,15 +181,15 @@ fn place(wharf: &Path, backend: &str, guests: &Guests, text: &str) -> anyhow::Re
 /// How long an answer takes once those who had every place have left, in milliseconds.
 fn many(wharf: &Path, backend: &str, guests: &Guests, text: &str) -> anyhow::Result<f64> {
     let places = MANY.to_string();
-    let served = serve(wharf, backend, guests, text, &["--max-concurrent", &places, "--max-waiting", "1"])?;
+    let served = serve(wharf, backend, guests, text, &["--max-concurrent", &places, "--max-waiting", "0"])?;
     let mut clients = Vec::new();
-    for _ in 0..MANY {
+    // Some are turned away while others are asked whether every place is taken.
+    for _ in 0..MANY + 16 {
         let mut stream = TcpStream::connect(served.address)?;
         stream.write_all(OWN)?;
         clients.push(stream);
     }
-    // Guests that compute leave their server little of the machine, so that the last of them takes a while to begin.
-    thread::sleep(Duration::from_secs(1));
+    until(&served, 503)?;
     drop(clients);
     until(&served, 200)
 }
