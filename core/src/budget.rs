@@ -177,12 +177,13 @@ pub struct TotalMemory(Arc<Totals>);
 struct Totals {
     limit: u64,
     used: AtomicU64,
+    given_back: AtomicU64,
 }
 
 impl TotalMemory {
     /// A total of `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        TotalMemory(Arc::new(Totals { limit, used: AtomicU64::new(0) }))
+        TotalMemory(Arc::new(Totals { limit, used: AtomicU64::new(0), given_back: AtomicU64::new(0) }))
     }
 
     /// How many bytes the instances have taken. Each takes in steps, so that it has a little more than it uses.
@@ -196,8 +197,14 @@ impl TotalMemory {
         taken.map(drop).map_err(|_| Exceeded { limit: self.0.limit, option: TOTAL })
     }
 
+    /// How many bytes instances have given back until now: what an allocator may hold on to.
+    pub fn given_back(&self) -> u64 {
+        self.0.given_back.load(Ordering::Relaxed)
+    }
+
     fn give_back(&self, bytes: u64) {
         self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.given_back.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

@@ -30,7 +30,7 @@ pub use cache::{CacheKey, CodeCache};
 pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};
 pub use guest::{Guest, GuestConfig, Session};
-pub use hosted::{HostedGuest, HostedSession};
+pub use hosted::{HostedGuest, HostedSession, no_handler};
 pub use imports::{Calls, Exit, Halt, Import, Imports, Stop};
 pub use inspect::{COMMAND_EXPORT, Inspection};
 pub use limits::LoadOptions;
@@ -43,4 +43,4 @@ pub use seam::{
     ValType,
 };
 pub use slots::with_buffer;
-pub use worker::{breathe, on_worker};
+pub use worker::{breathe, off_worker, on_worker};

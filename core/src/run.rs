@@ -63,6 +63,9 @@ fn started() -> Result<Handle> {
     Ok(IO.get_or_init(|| built).handle().clone())
 }
 
+/// After how long it is looked again at whether a guest's output is still under way.
+const BUSY: Duration = Duration::from_millis(1);
+
 /// One guest's time: its deadline and its cancel token. Clones share both.
 #[derive(Debug, Clone, Default)]
 pub struct Run(Arc<Mutex<Time>>);
@@ -152,11 +155,29 @@ impl Run {
         self.wait_until(future, None).map(|value| value.expect("without a limit of its own a wait ends with a value"))
     }
 
+    /// The same for a future that drives a guest. While `busy`, it may wait for its own output, and lets go of nothing.
+    ///
+    /// # Errors
+    /// The [`Stop`] that ends the guest.
+    pub fn drive<T>(&self, future: impl Future<Output = T>, busy: impl Fn() -> bool) -> Result<T, Stop> {
+        let driven = self.wait_unless(future, None, busy)?;
+        Ok(driven.expect("without a limit of its own a wait ends with a value"))
+    }
+
     /// Waits for `future` for at most `limit`; `None` means that `limit` passed first.
     ///
     /// # Errors
     /// The [`Stop`] that ends the guest.
     pub fn wait_until<T>(&self, future: impl Future<Output = T>, limit: Option<Instant>) -> Result<Option<T>, Stop> {
+        self.wait_unless(future, limit, || false)
+    }
+
+    fn wait_unless<T>(
+        &self,
+        future: impl Future<Output = T>,
+        limit: Option<Instant>,
+        busy: impl Fn() -> bool,
+    ) -> Result<Option<T>, Stop> {
         let unpark = Arc::new(Unpark { thread: std::thread::current(), woken: AtomicBool::new(false) });
         let waker = Waker::from(unpark.clone());
         let mut context = Context::from_waker(&waker);
@@ -176,10 +197,15 @@ impl Run {
             if limit.is_some_and(|limit| limit <= now) {
                 return Ok(None);
             }
+            let mut again = None;
             if !unpark.woken.swap(false, Ordering::AcqRel) {
-                self.let_go();
+                if busy() {
+                    again = now.checked_add(BUSY);
+                } else {
+                    self.let_go();
+                }
             }
-            let end = [limit, self.deadline()].into_iter().flatten().min();
+            let end = [limit, self.deadline(), again].into_iter().flatten().min();
             worker::leave(|| match end {
                 Some(end) => std::thread::park_timeout(end.saturating_duration_since(now)),
                 None => std::thread::park(),
