@@ -177,3 +177,10 @@ impl HostedSession for Session {
         Session::budget(self).clone()
     }
 }
+
+/// The error of a guest that is to answer requests and cannot.
+pub fn no_handler() -> Error {
+    let message = "the guest exports no `wasi:http/incoming-handler@0.2`, so it cannot serve; `wharf run` is for guests \
+                   that are started as a command";
+    Error::new(Kind::Guest, message)
+}

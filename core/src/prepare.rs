@@ -147,6 +147,14 @@ impl Prepared {
         crate::guest::to_run(&self.exports, invoke).map(drop)
     }
 
+    /// Whether the guest could answer requests: to be asked before a long compilation.
+    ///
+    /// # Errors
+    /// [`no_handler`](crate::no_handler).
+    pub fn check_serve(&self) -> Result<()> {
+        crate::inspect::handler(&self.exports).map(drop).ok_or_else(crate::no_handler)
+    }
+
     /// Whether it exports [`START_EXPORT`].
     pub fn has_start(&self) -> bool {
         self.has_start
