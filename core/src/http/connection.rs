@@ -40,6 +40,14 @@ pub(super) struct Unanswered {
     pub(super) error: HttpError,
     /// Whether nothing of the request has left.
     pub(super) unsent: bool,
+    /// Whether the origin says that it has not looked at the request (RFC 9113, sections 6.8 and 8.7).
+    pub(super) refused: bool,
+}
+
+impl Unanswered {
+    fn invalid(error: HttpError) -> Self {
+        Unanswered { error, unsent: false, refused: false }
+    }
 }
 
 impl Connection {
@@ -53,14 +61,12 @@ impl Connection {
     ) -> Result<Response<Body>, Unanswered> {
         match self {
             Connection::Http1(mut sender) => {
-                let request =
-                    http1_request(target, parts, body).map_err(|error| Unanswered { error, unsent: false })?;
+                let request = http1_request(target, parts, body).map_err(Unanswered::invalid)?;
                 let response = sender.try_send_request(request).await.map_err(|error| unanswered(error, target))?;
                 Ok(returning(response, sender, target.origin(), pool))
             }
             Connection::Http2(mut sender) => {
-                let request =
-                    http2_request(target, parts, body).map_err(|error| Unanswered { error, unsent: false })?;
+                let request = http2_request(target, parts, body).map_err(Unanswered::invalid)?;
                 let response = sender.try_send_request(request).await.map_err(|error| unanswered(error, target))?;
                 let origin = target.origin().clone();
                 Ok(response.map(|body| body.map_err(move |error| broken(error, &origin)).boxed_unsync()))
@@ -71,7 +77,15 @@ impl Connection {
 
 fn unanswered(mut error: hyper::client::conn::TrySendError<Request<Watched>>, target: &Target) -> Unanswered {
     let unsent = error.take_message().is_some();
-    Unanswered { error: classify(error.into_error(), Phase::Head, target.origin()), unsent }
+    let error = error.into_error();
+    let refused = std::error::Error::source(&error).and_then(|source| source.downcast_ref()).is_some_and(refuses);
+    Unanswered { error: classify(error, Phase::Head, target.origin()), unsent, refused }
+}
+
+/// Whether a stream ended because the origin did not take it on, or began to close the connection before it did.
+fn refuses(error: &h2::Error) -> bool {
+    let reason = if error.is_go_away() { h2::Reason::NO_ERROR } else { h2::Reason::REFUSED_STREAM };
+    error.is_remote() && error.reason() == Some(reason)
 }
 
 fn broken(error: hyper::Error, origin: &Origin) -> HttpError {

@@ -1,5 +1,6 @@
 //! The headers that belong to a connection and not to a guest, and the size of all of them together.
 
+use http::HeaderValue;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
@@ -36,6 +37,19 @@ pub(super) fn strip(headers: &mut HeaderMap, policy: &Policy) {
     // TE speaks of the next hop too, but "trailers" is the guest's own word to the far end, and gRPC needs it.
     if headers.get_all(TE).iter().any(|value| value != "trailers") {
         headers.remove(TE);
+    }
+}
+
+/// Removes whitespace around values, which is no part of them (RFC 9110, section 5.5): HTTP/1.1 cannot carry it, and
+/// HTTP/2 must not (RFC 9113, section 8.2.1).
+pub fn trim_values(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let trimmed = value.as_bytes().trim_ascii();
+        if trimmed.len() < value.len()
+            && let Ok(trimmed) = HeaderValue::from_bytes(trimmed)
+        {
+            *value = trimmed;
+        }
     }
 }
 
@@ -148,5 +162,12 @@ mod tests {
             assert!(announced_length(&map(&[("content-length", bad)])).is_err(), "{bad}");
         }
         assert!(announced_length(&map(&[("content-length", "7"), ("content-length", "8")])).is_err());
+    }
+
+    #[test]
+    fn values_lose_what_is_around_them() {
+        let mut headers = map(&[("a", " 1\t"), ("a", "2"), ("b", " \t "), ("c", "x y")]);
+        trim_values(&mut headers);
+        assert_eq!(headers, map(&[("a", "1"), ("a", "2"), ("b", ""), ("c", "x y")]));
     }
 }

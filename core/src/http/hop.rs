@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::{HttpError, HttpErrorKind};
 use super::exchange::Writer;
-use super::headers::{announced_length, check_size, strip};
+use super::headers::{announced_length, check_size, strip, trim_values};
 use super::limits::{Limits, Timeouts};
 use super::origin::Origin;
 use super::outgoing::{Counted, Outgoing, peek, too_large, whole, wrong_length};
@@ -59,6 +59,7 @@ impl Hop {
             return Err(HttpError::new(HttpErrorKind::InvalidUrl, message));
         }
         let mut headers = parts.headers;
+        trim_values(&mut headers);
         let kind = HttpErrorKind::RequestHeadersTooLarge;
         check_size(&headers, limits.header_count, limits.header_bytes, kind, "request headers")?;
         strip(&mut headers, policy);
@@ -229,6 +230,7 @@ impl Context<'_> {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
         strip(response.headers_mut(), self.policy);
+        trim_values(response.headers_mut());
         Ok(response)
     }
 

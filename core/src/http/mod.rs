@@ -39,6 +39,7 @@ mod transport;
 pub use self::address::AddressClass;
 pub use self::error::{FieldSize, HttpError, HttpErrorKind};
 pub(crate) use self::headers::is_forbidden;
+pub use self::headers::trim_values;
 pub use self::incoming::Incoming;
 pub use self::limits::{Limits, Timeouts};
 pub use self::origin::{Origin, Scheme};

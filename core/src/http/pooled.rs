@@ -16,6 +16,7 @@ use super::connection::Connection;
 use super::connector::Connector;
 use super::error::{HttpError, HttpErrorKind};
 use super::limits::{Limits, Timeouts};
+use super::origin::Origin;
 use super::policy::Policy;
 use super::pool::Pool;
 use super::progress::{self, Watched};
@@ -41,7 +42,8 @@ const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 ///
 /// An origin may close an idle connection just when a request is sent on it. Where nothing of the request has left, it
 /// goes out again on another connection. Where something has, it does once, if its method is idempotent (RFC 9110,
-/// section 9.2.2) and it has no body. Any other request is given only a connection that was used within the last 4
+/// section 9.2.2) and it has no body. One without a body also does where an origin says that it has not looked at it (RFC
+/// 9113, sections 6.8 and 8.7). Any other request is given only a connection that was used within the last 4
 /// seconds, since the servers that are quickest to close one wait for 5; what an origin says in `keep-alive: timeout=`
 /// is heeded.
 ///
@@ -129,6 +131,9 @@ impl PooledBuilder {
     }
 }
 
+/// How often a request goes out again that the origin says it has not looked at.
+const REFUSALS: u32 = 1;
+
 /// As many headers as [`http::HeaderMap`] can hold.
 const MAX_HEADERS: usize = 1 << 15;
 
@@ -141,30 +146,42 @@ impl PooledTransport {
         timeouts: &Timeouts,
     ) -> Result<Response<Body>, HttpError> {
         let origin = target.origin();
-        let repeatable = parts.method.is_idempotent() && body.is_end_stream();
-        while let Some(connection) = self.pool.take(origin, repeatable) {
+        let is_empty = body.is_end_stream();
+        let repeatable = parts.method.is_idempotent() && is_empty;
+        let (mut pooled, mut refusals) = (true, 0);
+        loop {
+            let taken = if pooled { self.pool.take(origin, repeatable) } else { None };
+            let is_fresh = taken.is_none();
+            let connection = match taken {
+                Some(connection) => connection,
+                None => self.connect(origin, &body, timeouts).await?,
+            };
             let again = body.again();
             let failed = match connection.send(target, parts, body, &self.pool).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
             body = again;
-            if failed.unsent {
-                continue;
+            if failed.refused && is_empty && refusals < REFUSALS {
+                refusals += 1;
+            } else if is_fresh || failed.refused {
+                return Err(failed.error);
+            } else if !failed.unsent {
+                if !(repeatable && is_closed(failed.error.kind())) {
+                    return Err(failed.error);
+                }
+                pooled = false;
             }
-            if repeatable && is_closed(failed.error.kind()) {
-                break;
-            }
-            return Err(failed.error);
         }
-        let connection = {
-            let _not_counted_as_waiting_for_the_response = body.pause();
-            self.connector.connect(origin, timeouts.connect).await?
-        };
+    }
+
+    async fn connect(&self, origin: &Origin, body: &Watched, timeouts: &Timeouts) -> Result<Connection, HttpError> {
+        let _not_counted_as_waiting_for_the_response = body.pause();
+        let connection = self.connector.connect(origin, timeouts.connect).await?;
         if let Connection::Http2(sender) = &connection {
             self.pool.share(origin, sender);
         }
-        connection.send(target, parts, body, &self.pool).await.map_err(|failed| failed.error)
+        Ok(connection)
     }
 }
 

@@ -34,10 +34,20 @@ struct Secure {
     address: SocketAddr,
     authority: CertifiedIssuer<'static, KeyPair>,
     connections: Arc<AtomicUsize>,
+    /// How many requests came.
+    asked: Arc<AtomicUsize>,
 }
 
-/// Answers with the version it was asked in and the body it got, and a trailer.
-async fn echo(request: Request<hyper::body::Incoming>) -> Result<Response<BoxBody>, Infallible> {
+/// Answers with the version it was asked in and the body it got, and a trailer. Refuses to look at a request for `/busy`
+/// the first time, and at one for `/closed` always.
+async fn echo(
+    request: Request<hyper::body::Incoming>,
+    asked: Arc<AtomicUsize>,
+) -> Result<Response<BoxBody>, h2::Error> {
+    let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+    if request.uri().path() == "/closed" || request.uri().path() == "/busy" && first {
+        return Err(h2::Reason::REFUSED_STREAM.into());
+    }
     let version = format!("{:?}", request.version());
     let body = request.into_body().collect().await.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
     let mut trailers = HeaderMap::new();
@@ -74,19 +84,23 @@ impl Secure {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = connections.clone();
+        let asked: Arc<AtomicUsize> = Arc::default();
+        let asking = asked.clone();
         wharf_core::io().spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
                 counter.fetch_add(1, Ordering::SeqCst);
-                let acceptor = acceptor.clone();
+                let (acceptor, asked) = (acceptor.clone(), asking.clone());
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let server = auto::Builder::new(TokioExecutor::new());
-                    _ = server.serve_connection(TokioIo::new(stream), service_fn(echo)).await;
+                    _ = server
+                        .serve_connection(TokioIo::new(stream), service_fn(|request| echo(request, asked.clone())))
+                        .await;
                 });
             }
         });
-        Secure { address, authority, connections }
+        Secure { address, authority, connections, asked }
     }
 
     fn url(&self, host: &str) -> String {
@@ -171,4 +185,23 @@ fn a_body_that_breaks_off_over_http2_is_an_error() {
     let body = Outgoing::Stream(StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync());
     let request = Request::post(origin.url("secure.example")).body(body).unwrap();
     assert_eq!(refused(&outbound, request), HttpErrorKind::RequestBodyAborted);
+}
+
+/// RFC 9113, section 8.7: the origin has not looked at it, so it may be sent again, whatever its method, as long as its
+/// body was not spent.
+#[test]
+fn a_request_that_an_http2_origin_did_not_look_at_is_sent_once_more() {
+    let request = |path: &str, method: &str, body: &'static str| {
+        let origin = Secure::new(&["h2"]);
+        let outbound = origin.outbound(Some(origin.authority.der()));
+        let uri = format!("{}{path}", origin.url("secure.example"));
+        let sent = Request::builder().method(method).uri(uri).body(Outgoing::from(body)).unwrap();
+        let status = send(&outbound, sent).map(|response| response.status().as_u16()).map_err(|error| error.kind());
+        (status, origin.asked.load(Ordering::SeqCst))
+    };
+    for method in ["GET", "POST"] {
+        assert_eq!(request("busy", method, ""), (Ok(200), 2), "{method}");
+        assert_eq!(request("closed", method, ""), (Err(HttpErrorKind::ConnectionReset), 2), "{method}");
+    }
+    assert_eq!(request("busy", "POST", "body"), (Err(HttpErrorKind::ConnectionReset), 1));
 }
