@@ -13,7 +13,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, Version};
+use http::header::CONNECTION;
+use http::{HeaderValue, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -180,9 +181,14 @@ pub(crate) struct Breaking<B: Body> {
 
 impl<B: Body> Breaking<B> {
     /// The answer to a request of this version.
-    pub(crate) fn answer(response: Response<B>, version: Version, wire: &Wire) -> Response<Self> {
+    pub(crate) fn answer(mut response: Response<B>, version: Version, wire: &Wire) -> Response<Self> {
+        let to_the_end = version < Version::HTTP_11 && response.body().size_hint().exact().is_none();
+        if to_the_end {
+            // Of another version, hyper would have it say that the connection is kept.
+            *response.version_mut() = Version::HTTP_10;
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response.map(|body| {
-            let to_the_end = version < Version::HTTP_11 && body.size_hint().exact().is_none();
             wire.set_resets(to_the_end);
             Breaking { body, wire: wire.clone(), http2: version == Version::HTTP_2, to_the_end, broken: None }
         })

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::message::{self, Content, GuestEnd};
-use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, on_worker};
+use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, no_handler, on_worker};
 
 use crate::admission::Admission;
 use crate::guarded::Guarded;
@@ -107,9 +107,7 @@ impl Handler {
         config: impl Fn(Option<u64>) -> Result<GuestConfig> + Send + Sync + 'static,
     ) -> Result<Self> {
         if !guest.is_handler() {
-            let message = "the guest exports no `wasi:http/incoming-handler@0.2`, so it cannot serve; `wharf run` is for \
-                           guests that are started as a command";
-            return Err(Error::new(Kind::Guest, message));
+            return Err(no_handler());
         }
         let admission = Admission::new(options.max_concurrent, options.max_waiting, options.max_wait);
         let pool = Pool::new(guest, &options, Box::new(config))?;
@@ -144,7 +142,8 @@ impl Handler {
         let Some(place) = self.0.admission.enter().await else {
             let working = self.0.options.max_concurrent;
             self.0.turned_away.add(move |count| {
-                tracing::warn!("{count} requests were turned away within a second: {working} are being worked on");
+                let requests = if count == 1 { "request was" } else { "requests were" };
+                tracing::warn!("{count} {requests} turned away within a second: {working} are being worked on");
             });
             return unavailable();
         };

@@ -29,6 +29,7 @@
 
 mod access;
 mod admission;
+mod answer;
 mod breaks;
 mod client;
 mod edge;

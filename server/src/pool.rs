@@ -72,6 +72,9 @@ impl Pool {
         let slow = before.elapsed() > SLOW;
         // A host whose instances serve one request each, the one that they were made for, has none to keep.
         let kept = first.is_some();
+        if !kept && options.max_reuse > 1 {
+            tracing::warn!("no instance is used again: on this host, each answers one request");
+        }
         pool.warm = options.pre_warm.filter(|_| kept).unwrap_or_else(|| {
             let cores = thread::available_parallelism().map_or(1, usize::from);
             if slow && kept { (4 * cores).min(options.max_idle) } else { 0 }

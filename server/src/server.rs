@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Entry, Log};
+use crate::answer::Asker;
 use crate::breaks::{Breaking, Wire, Wired};
 use crate::client::{Client, Left, Socket};
 use crate::edge::Edge;
@@ -373,8 +374,9 @@ impl Shared {
     /// Answers a request with the guest, if it may reach it.
     async fn answer(&self, edge: &Edge, request: Request<Incoming>) -> Response<ResponseBody> {
         let version = request.version();
+        let (request, asker) = Asker::of(request);
         match edge.admit(request) {
-            Ok(request) => self.handler.handle(request).await,
+            Ok(request) => asker.answer(self.handler.handle(request).await),
             Err(refusal) => refusal.response(version),
         }
     }

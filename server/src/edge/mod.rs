@@ -147,6 +147,8 @@ const INVALID_HOST: Refusal = Refusal::bad(
 fn path(parts: &Parts) -> Result<PathAndQuery, Refusal> {
     let Some(path) = parts.uri.path_and_query() else { return Err(INVALID_TARGET) };
     match path.as_str() {
+        // The type takes UTF-8; a URI has none (RFC 3986, section 2).
+        text if !text.is_ascii() => Err(INVALID_TARGET),
         "*" if parts.method == Method::OPTIONS => Ok(path.clone()),
         text if text.starts_with('/') => Ok(path.clone()),
         // RFC 9110, section 4.2.3: an empty path is `/`.
