@@ -14,7 +14,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3::{self, bindings::ServiceIndices};
 use wharf_core::abi::wasi02::http::{Reply, refusal};
 use wharf_core::http::Body;
-use wharf_core::{Budget, Error, GuestConfig, HostedSession, Kind, Run, Stop, io};
+use wharf_core::{Budget, Error, GuestConfig, HostedSession, Kind, Run, Stop, io, off_worker};
 
 use crate::codes;
 use crate::ends;
@@ -107,11 +107,13 @@ impl NativeSession {
         let Some(live) = &mut self.live else {
             return Err(Error::new(Kind::Internal, "the instance has ended and cannot be called again").into());
         };
-        let _io = io().enter();
-        let result = match self.run.wait(work(live)) {
-            Ok(ended) => ended.map_err(|error| ends::stop(&error)),
-            Err(stop) => Err(stop),
-        };
+        let (run, outputs) = (&self.run, &self.outputs);
+        // Wasmtime's host has no place for a guest that computes to stand aside.
+        let waited = off_worker(|| {
+            let _io = io().enter();
+            run.drive(work(live), || outputs.iter().any(Writes::is_busy))
+        });
+        let result = waited.and_then(|ended| ended.map_err(|error| ends::stop(&error)));
         if result.is_err() {
             self.end();
         }

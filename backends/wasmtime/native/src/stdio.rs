@@ -193,6 +193,11 @@ impl Writes {
         self.done().await
     }
 
+    /// Whether something is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.lock().task.as_ref().is_some_and(|task| !task.is_finished())
+    }
+
     /// Waits until everything is written.
     pub(crate) async fn done(&self) -> io::Result<()> {
         std::future::poll_fn(|context| self.poll_done(context)).await
