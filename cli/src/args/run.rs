@@ -120,8 +120,8 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) max_response_body: Option<ByteSize>,
 
-    /// How large all headers of a request or a response may be together
-    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "64KiB")]
+    /// How large all headers of a request or a response may be together; clients of a server always have 8KiB
+    #[arg(long, value_name = "SIZE", value_parser = values::room, default_value = "64KiB")]
     pub(crate) max_header_bytes: ByteSize,
 
     #[command(flatten)]

@@ -84,7 +84,7 @@ pub(crate) struct ServingArgs {
     pub(crate) max_header_fields: u16,
 
     /// How long a request target may be; a longer one is answered with 414
-    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "32KiB")]
+    #[arg(long, value_name = "SIZE", value_parser = values::room, default_value = "32KiB")]
     pub(crate) max_target_bytes: ByteSize,
 
     /// All connections come from a proxy whose word on the scheme holds: `proto` in the last element of Forwarded, or

@@ -62,6 +62,14 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A size that something has to fit into.
+pub(super) fn room(text: &str) -> Result<ByteSize, String> {
+    match size(text)? {
+        ByteSize(0) => Err("expected more than nothing, for example 512KiB, 64MiB or 1GiB".to_owned()),
+        size => Ok(size),
+    }
+}
+
 pub(super) fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "expected bytes, or a number with a unit, for example 512KiB, 64MiB or 1GiB".to_owned())
 }
@@ -220,6 +228,7 @@ mod tests {
         for zero in ["0", "0s", "0ms"] {
             assert!(period(zero).is_err(), "{zero}");
         }
+        assert!(room("0").is_err() && room("1B").is_ok());
         for wrong in ["0", "-1", "many", "99999999999999999999"] {
             assert!(count(wrong).is_err(), "{wrong}");
         }

@@ -21,6 +21,8 @@ use crate::{exit, output};
 pub(crate) enum Purpose<'a> {
     /// To be run, by this function if one is named.
     Run(Option<&'a str>),
+    /// To answer requests.
+    Serve,
     /// Anything else.
     Other,
 }
@@ -66,8 +68,10 @@ impl<'a> Loading<'a> {
                 return Ok(load_native(&wasm, &options)?);
             }
             let prepared = prepare(backend, &wasm, &options)?;
-            if let Purpose::Run(invoke) = self.purpose {
-                prepared.check_run(invoke)?;
+            match self.purpose {
+                Purpose::Run(invoke) => prepared.check_run(invoke)?,
+                Purpose::Serve => prepared.check_serve()?,
+                Purpose::Other => {}
             }
             let _compiling = self.compiling(backend, path, console)?;
             Ok(Arc::new(Guest::from_prepared(backend, &prepared, &options)?))

@@ -16,7 +16,7 @@ use wharf_server::{Access, Bound, Handler, HandlerOptions, ServerOptions, tls_fr
 
 use crate::args::ServeArgs;
 use crate::commands::grants;
-use crate::commands::load::Loading;
+use crate::commands::load::{Loading, Purpose};
 use crate::console::Console;
 use crate::output::printable;
 use crate::signals::Signals;
@@ -71,7 +71,11 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let backend = backend::make(&args.backend)?;
     let total = args.serving.max_total_memory.map_or_else(memory::three_quarters, |size| Some(size.as_u64()));
     let loading = Loading::new(&args.host, &args.limits.load, &args.cache);
-    let loading = Loading { total_memory: total.map(TotalMemory::new), ..loading };
+    let total = total.map(TotalMemory::new);
+    if let Some(total) = &total {
+        runtime.spawn(memory::release(total.clone()));
+    }
+    let loading = Loading { purpose: Purpose::Serve, total_memory: total, ..loading };
     let guest = loading.guest(&*backend, &args.module, console)?;
     let mut options = HandlerOptions::default();
     options.max_concurrent = args.serving.max_concurrent;
