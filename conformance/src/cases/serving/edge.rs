@@ -124,6 +124,8 @@ fn targets(context: &Context) -> CaseResult {
             (get!("GET http://u@o/x HTTP/1.1"), Err(400)),
             (get!("GET /a#b HTTP/1.1"), Err(400)),
             (get!("GET /a b HTTP/1.1"), Err(400)),
+            (get!("GET /\u{e4} HTTP/1.1"), Err(400)),
+            (get!("GET /?\u{e4} HTTP/1.1"), Err(400)),
             (get!("GET  / HTTP/1.1"), Err(400)),
             (get!("GET / HTTP/1.1 "), Err(400)),
             (get!("GET /"), Err(400)),

@@ -59,6 +59,7 @@ pub(super) fn fetch(origin: SocketAddr) -> String {
 pub(super) fn serve(context: &Context, text: &str, origin: Option<&Origin>, places: usize) -> CaseResult<Served> {
     let mut setup = Setup::default();
     setup.handler.max_concurrent = places;
+    setup.handler.on_workers = true;
     setup.handler.max_waiting = 2;
     setup.handler.max_wait = Duration::from_millis(500);
     let mut net = context.net();

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use wharf_core::io;
+use wharf_core::{Run, io};
 
 use super::guests::{OWN, SHORT, SPIN, fetch, guest, serve};
 use crate::case::{Case, CaseResult, Unmet};
@@ -19,6 +19,7 @@ use crate::{check, check_eq};
 pub(super) const CASES: &[Case] = &[
     Case::must("serving/leaving/while-an-origin-is-waited-for", "RFC 9112, section 9.5", waiting),
     Case::must("serving/leaving/while-the-guest-computes", "RFC 9112, section 9.5", computing),
+    Case::must("serving/leaving/others-are-served-beside-guests-that-compute", "RFC 9112, section 9.5", beside),
     Case::must("serving/leaving/in-the-body", "RFC 9112, section 9.5", streaming),
     Case::must("serving/leaving/many-at-once", "RFC 9112, section 9.5", many),
     Case::must("serving/leaving/half-closed", "RFC 9112, section 9.6", half_closed),
@@ -127,6 +128,21 @@ fn computing(context: &Context) -> CaseResult {
         leave(stream)?;
         check!(is_free(&served)?, "a client that {way} keeps its place");
     }
+    Ok(())
+}
+
+/// More guests compute than the server has workers. It serves others all the same, and ends these when their clients leave.
+fn beside(context: &Context) -> CaseResult {
+    const SPINNING: usize = 4;
+    let served = serve(context, &guest(&[SPIN]), None, SPINNING + 1)?;
+    let streams = (0..SPINNING).map(|_| sent(&served, OWN)).collect::<CaseResult<Vec<_>>>()?;
+    sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    check_eq!(served.exchange(SHORT)?.status(), Some(200), "the status of a request beside them");
+    check!(start.elapsed() < LIMIT, "a request beside them took {:?}", start.elapsed());
+    drop(streams);
+    let settled = Run::default().wait_until(served.handler().settled(), Instant::now().checked_add(LIMIT))?;
+    check!(settled.is_some(), "guests of clients that have left go on");
     Ok(())
 }
 
