@@ -77,7 +77,9 @@ impl Content {
     /// What ends the content of a response of this status, which answers a HEAD or another request and announces a length
     /// or does not (RFC 9112, section 6.3).
     pub fn of_response(answers_head: bool, status: StatusCode, announced: Option<u64>) -> Self {
-        if answers_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if answers_head
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+        {
             return Content::None;
         }
         Content::announced(announced)

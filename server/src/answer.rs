@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT, HeaderMap, HeaderName, TE, TRAILER};
-use http::{HeaderValue, Request, Response, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, TE, TRAILER};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use wharf_core::http::trim_values;
@@ -38,6 +38,10 @@ impl Asker {
     /// The guest's answer as it goes to this client.
     pub(crate) fn answer(&self, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
         trim_values(response.headers_mut());
+        if response.status() == StatusCode::RESET_CONTENT {
+            // It has no content, and says so (RFC 9110, section 15.3.6).
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         if self.awaited.as_ref().is_some_and(|awaited| !awaited.load(Ordering::Acquire)) {
             // The client may send its body or leave it out: what comes next could be either.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -142,10 +142,15 @@ impl Context<'_> {
     ) -> Result<(), HttpError> {
         let exchange = async {
             let (response, is_head) = self.follow(hop).await?;
-            let (head, body) = response.into_parts();
+            let (mut head, body) = response.into_parts();
             let expected = self.expected_length(&head.headers, head.status, is_head)?;
             // Given back first: who has the response may send the next request.
             drop(in_flight);
+            if expected.is_some() && head.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+                // The same, said more than once: for the guest it is one length (RFC 9110, section 8.6).
+                let length = head.headers[CONTENT_LENGTH].clone();
+                head.headers.insert(CONTENT_LENGTH, length);
+            }
             writer.head(Response::from_parts(head, ()));
             self.pump(body, expected, writer).await
         };

@@ -43,9 +43,7 @@ fn kept_fields(context: &Context) -> CaseResult {
         let fields = probe.fields(&[])?;
         let value = "v".repeat(8000);
         for _ in 0..pieces {
-            let ([name, name_len], [value, len]) = (probe.bytes("a")?, probe.bytes(&value)?);
-            let arguments = [fields, name, name_len, value, len, probe.out()];
-            if probe.probe.try_call("[method]fields.append", &arguments).is_err() {
+            if !matches!(probe.append(fields, "a", &value), Ok(None)) {
                 return Ok(false);
             }
         }

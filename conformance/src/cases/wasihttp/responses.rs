@@ -181,7 +181,7 @@ fn wire_head(context: &Context) -> CaseResult {
 }
 
 fn bodiless(context: &Context) -> CaseResult {
-    for (status, length) in [(204, None), (304, None), (304, Some(1))] {
+    for (status, length) in [(204, None), (205, None), (304, None), (304, Some(1))] {
         for write in ["", SEVEN] {
             let text = handler(&[&respond(status, length), write, FINISH, FINISHED]);
             let answer = serve_with(context, &text, request(""), GuestConfig::default())?.answer()?;
@@ -189,6 +189,7 @@ fn bodiless(context: &Context) -> CaseResult {
             let wire = over_the_wire(context, &text, "GET / HTTP/1.1")?;
             let text = String::from_utf8_lossy(&wire).into_owned();
             check!(text.ends_with("\r\n\r\n") && !text.contains("hello"), "{status} over the wire: {text:?}");
+            check!(status != 205 || text.contains("content-length: 0\r\n"), "205 over the wire: {text:?}");
             check!(status != 204 || !text.contains("content-length"), "204 over the wire: {text:?}");
         }
     }

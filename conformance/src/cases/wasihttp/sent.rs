@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasihttp/sent/body-without-a-length", "RFC 9112, section 6.3", without_length),
     Case::must("wasihttp/sent/trailers-that-are-announced", "RFC 9110, section 6.6.2", announced),
     Case::must("wasihttp/sent/trailers-that-are-not-announced", "RFC 9110, section 6.6.2", unannounced),
+    Case::must("wasihttp/sent/length-that-is-said-twice", "RFC 9110, section 8.6", length_twice),
     Case::must("wasihttp/sent/length-beside-chunks", "RFC 9112, section 6.3", length_beside_chunks),
 ];
 
@@ -161,6 +162,20 @@ fn unannounced(context: &Context) -> CaseResult {
     check_eq!(probe.finish_with(body, stream, &[("x-sum", "7")])?, None, "the error of `finish`");
     check_eq!(probe.fails_later(future)?.code, INTERNAL_ERROR, "the error code");
     check_eq!(origin.requests().len(), 0, "the requests that arrived whole");
+    Ok(())
+}
+
+/// For the guest it is one length.
+fn length_twice(context: &Context) -> CaseResult {
+    let origin = sending("HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nbody")?;
+    let mut probe = reach(context, &origin)?;
+    let request = probe.request(&origin.authority(), "/", &[])?;
+    let response = probe.exchange(request)?;
+    let headers = probe.call("[method]incoming-response.headers", &[response])?;
+    let lengths = probe.entries(headers)?.into_iter().filter(|(name, _)| name == "content-length").count();
+    check_eq!(lengths, 1, "how many lengths the guest sees");
+    let (_, stream) = probe.consume(response)?;
+    check_eq!(probe.read_all(stream)?, (b"body".to_vec(), true), "the body");
     Ok(())
 }
 
