@@ -206,7 +206,7 @@ impl Run {
                 }
             }
             let end = [limit, self.deadline(), again].into_iter().flatten().min();
-            worker::leave(|| match end {
+            worker::off_worker(|| match end {
                 Some(end) => std::thread::park_timeout(end.saturating_duration_since(now)),
                 None => std::thread::park(),
             });
@@ -271,7 +271,7 @@ impl Run {
             self.let_go();
             // A time beyond what the system takes is as good as none.
             let timeout = end.and_then(|end| Timespec::try_from(end.saturating_duration_since(now)).ok());
-            match worker::leave(|| poll(fds, timeout.as_ref())) {
+            match worker::off_worker(|| poll(fds, timeout.as_ref())) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => break Ok(Err(error.into())),
             }

@@ -8,12 +8,12 @@
 //! that compute would leave whoever accepts connections, and sees that clients have left, a hundredth of the machine.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use std::sync::LazyLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::block_in_place;
 
 /// How long a guest may keep a worker's other tasks waiting, about.
@@ -29,73 +29,13 @@ thread_local! {
 }
 
 thread_local! {
-    /// Whether this thread's guest has one of the [`TURNS`].
-    static TURN: Cell<bool> = const { Cell::new(false) };
+    /// This thread's turn, if its guest has one.
+    static TURN: Cell<Option<SemaphorePermit<'static>>> = const { Cell::new(None) };
 }
 
-/// Who of the guests that run for long may run now.
-static TURNS: LazyLock<Turns> = LazyLock::new(|| Turns::new(thread::available_parallelism().map_or(1, usize::from)));
-
-struct Turns(Mutex<Queue>);
-
-struct Queue {
-    free: usize,
-    waiting: VecDeque<Arc<Waiting>>,
-}
-
-/// A thread that waits for its turn.
-struct Waiting {
-    thread: Thread,
-    is_next: AtomicBool,
-}
-
-impl Turns {
-    fn new(count: usize) -> Self {
-        Turns(Mutex::new(Queue { free: count, waiting: VecDeque::new() }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a turn once there is one; the next of those who give one up is for who waits longest.
-    fn take(&self) {
-        let mut queue = self.lock();
-        if queue.free > 0 {
-            queue.free -= 1;
-            return;
-        }
-        let waiting = Arc::new(Waiting { thread: thread::current(), is_next: AtomicBool::new(false) });
-        queue.waiting.push_back(Arc::clone(&waiting));
-        drop(queue);
-        while !waiting.is_next.load(Ordering::Acquire) {
-            thread::park();
-        }
-    }
-
-    fn give(&self) {
-        let mut queue = self.lock();
-        let Some(next) = queue.waiting.pop_front() else {
-            queue.free += 1;
-            return;
-        };
-        drop(queue);
-        next.is_next.store(true, Ordering::Release);
-        next.thread.unpark();
-    }
-
-    /// Whether somebody waits.
-    fn are_wanted(&self) -> bool {
-        !self.lock().waiting.is_empty()
-    }
-}
-
-/// Gives this thread's turn up, if it has one.
-fn give_up() {
-    if TURN.replace(false) {
-        TURNS.give();
-    }
-}
+/// Who of the guests that run for long may run now; the next turn is for who waits longest.
+static TURNS: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(thread::available_parallelism().map_or(1, usize::from)));
 
 /// Ends with the guest, also by a panic.
 struct Entered;
@@ -103,7 +43,7 @@ struct Entered;
 impl Drop for Entered {
     fn drop(&mut self) {
         SINCE.set(None);
-        give_up();
+        TURN.set(None);
     }
 }
 
@@ -118,21 +58,16 @@ pub fn on_worker<T>(guest: impl FnOnce() -> T) -> T {
     guest()
 }
 
-/// Blocks this thread with `wait`. If it is a worker, another thread takes over its other tasks.
-pub(crate) fn leave<T>(wait: impl FnOnce() -> T) -> T {
+/// Blocks this thread, or runs a guest that nothing interrupts now and then. If the thread is a worker, another one takes
+/// over its other tasks first.
+pub fn off_worker<T>(blocks: impl FnOnce() -> T) -> T {
     if SINCE.get().is_none() {
-        return wait();
+        return blocks();
     }
-    give_up();
-    let waited = block_in_place(wait);
+    TURN.set(None);
+    let result = block_in_place(blocks);
     SINCE.set(Some(Instant::now()));
-    waited
-}
-
-/// Runs a guest that nothing interrupts now and then. If this thread is a worker, another one takes over its other tasks
-/// first.
-pub fn off_worker<T>(guest: impl FnOnce() -> T) -> T {
-    leave(guest)
+    result
 }
 
 /// Called now and then by whatever has a guest's attention while it runs: an engine's epoch, the meter's check.
@@ -144,11 +79,9 @@ pub fn breathe() {
         return;
     }
     block_in_place(|| {
-        if !TURN.get() || TURNS.are_wanted() {
-            give_up();
-            TURNS.take();
-            TURN.set(true);
-        }
+        // Given up first: it is for who waits longest, which may be nobody.
+        TURN.set(None);
+        TURN.set(Handle::current().block_on(TURNS.acquire()).ok());
         thread::sleep(ASIDE);
     });
     SINCE.set(Some(Instant::now()));
@@ -157,7 +90,7 @@ pub fn breathe() {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
     use crate::run::Run;
@@ -207,36 +140,34 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_taken_in_order() {
-        let turns = Arc::new(Turns::new(1));
-        turns.take();
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let threads: Vec<_> = (0..3)
-            .map(|number| {
-                let (queued, taking, order) = (Arc::clone(&turns), Arc::clone(&turns), Arc::clone(&order));
-                let thread = thread::spawn(move || {
-                    taking.take();
-                    order.lock().unwrap().push(number);
-                    taking.give();
-                });
-                while queued.lock().waiting.len() <= number {
-                    thread::yield_now();
-                }
-                thread
+    fn no_more_guests_run_for_long_than_there_are_processors() {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let runtime = runtime();
+        let guests: Vec<_> = (0..3 * processors)
+            .map(|_| {
+                let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+                runtime.spawn(async move {
+                    on_worker(|| {
+                        SINCE.set(Instant::now().checked_sub(PATIENCE));
+                        breathe();
+                        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        thread::sleep(Duration::from_millis(5));
+                        running.fetch_sub(1, Ordering::SeqCst);
+                    });
+                })
             })
             .collect();
-        assert!(turns.are_wanted());
-        turns.give();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
-        assert!(!turns.are_wanted());
-        turns.take();
+        for guest in guests {
+            runtime.block_on(guest).unwrap();
+        }
+        assert!((1..=processors).contains(&most.load(Ordering::SeqCst)), "{most:?} of {processors}");
     }
 
     #[test]
     fn elsewhere_nothing_is_left() {
         breathe();
-        assert_eq!(leave(|| 1), 1);
+        assert_eq!(off_worker(|| 1), 1);
         assert_eq!(on_worker(|| 2), 2);
         assert_eq!(SINCE.get(), None);
     }
