@@ -93,12 +93,7 @@ impl Connector {
     {
         let handshake = self.http1.handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| classify(error, Phase::Connect, origin))?;
-        tokio::spawn(async move {
-            // The request that it broke off under has the reason.
-            if let Err(error) = connection.await {
-                tracing::trace!(%error, "an HTTP/1.1 connection broke off");
-            }
-        });
+        drive(connection);
         Ok(Connection::Http1(sender))
     }
 
@@ -108,13 +103,19 @@ impl Connector {
     {
         let handshake = self.http2.handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| classify(error, Phase::Connect, origin))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::trace!(%error, "an HTTP/2 connection broke off");
-            }
-        });
+        drive(connection);
         Ok(Connection::Http2(sender))
     }
+}
+
+/// Moves what goes over a connection, for as long as it lasts.
+fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        // The request that it broke off under has the reason.
+        if let Err(error) = connection.await {
+            tracing::trace!(%error, "a connection broke off");
+        }
+    });
 }
 
 /// Connects to the first of `addresses` that answers, as RFC 8305 tries them.
