@@ -122,7 +122,7 @@ fn a_reference_to_an_import_is_one_to_what_calls_it() {
 #[test]
 fn functions_keep_their_names_and_other_custom_sections_go() {
     let wat = r#"(module (import "m" "f" (func $host)) (func $guest (call $host))
-        (@custom "wasmedge" "native code"))"#;
+        (@custom "precompiled" "native code"))"#;
     let wasm = rewritten(wat, Frames::Native);
     let mut names = Vec::new();
     for payload in Parser::new(0).parse_all(&wasm) {

@@ -52,7 +52,7 @@ struct State {
     trailers: Option<HeaderMap>,
     /// Whether the guest had finished the body when its head left. Only then does its length go out if the guest announces
     /// none: else it would be by chance whether the sender still learns it.
-    short: bool,
+    finished_first: bool,
     /// Set once: how the body ended. Comes after everything that may be sent.
     end: Option<Result<(), HttpError>>,
     /// The response, while its head is kept back.
@@ -116,7 +116,7 @@ pub(super) fn pipe(message: Message, announced: Option<u64>) -> (Writer, Reader)
         flushed: 0,
         taken: 0,
         trailers: None,
-        short: message == Message::Request,
+        finished_first: message == Message::Request,
         end: None,
         held: None,
         wanted: false,
@@ -288,7 +288,7 @@ impl State {
             announce(held.response.headers_mut(), trailers);
         }
         self.progress.head_sent = true;
-        self.short = finished;
+        self.finished_first = finished;
         Some(held)
     }
 
@@ -433,18 +433,19 @@ impl HttpBody for Reader {
 
     fn is_end_stream(&self) -> bool {
         let state = self.pipe.lock();
-        let open = state.progress.content == Content::Open && !state.short && state.taken == 0;
+        let open = state.progress.content == Content::Open && !state.finished_first && state.taken == 0;
         matches!(state.end, Some(Ok(()))) && state.chunks.is_empty() && state.trailers.is_none() && !open
     }
 
-    /// Exact where a length is announced, or the body was finished before its head left; and zero only if the body is whole: a sender that is told zero looks no further.
+    /// Exact where a length is announced, or the body was finished before its head left; and zero only if the body is
+    /// whole: a sender that is told zero looks no further.
     fn size_hint(&self) -> SizeHint {
         let state = self.pipe.lock();
         let finished = matches!(state.end, Some(Ok(())));
         match state.progress.content {
             Content::None => SizeHint::with_exact(0),
             Content::Length(length) if finished || length > 0 => SizeHint::with_exact(length - state.taken),
-            Content::Open if finished && state.short && state.trailers.is_none() => {
+            Content::Open if finished && state.finished_first && state.trailers.is_none() => {
                 SizeHint::with_exact(state.progress.written - state.taken)
             }
             Content::Length(_) | Content::Open => SizeHint::default(),
