@@ -220,7 +220,10 @@ fn requests_that_are_turned_away_are_counted() {
     drop(spinning);
     let (code, printed) = served.stop();
     assert_eq!(code, Some(0), "{printed}");
-    let counts = printed.lines().filter_map(|line| line.split(" request").next()?.split(' ').next_back());
+    let counts = printed
+        .lines()
+        .filter(|line| line.contains(" turned away "))
+        .filter_map(|line| line.split(" request").next()?.split(' ').next_back());
     let counts: Vec<usize> = counts.filter_map(|count| count.parse().ok()).collect();
     assert_eq!(counts.iter().sum::<usize>(), 20, "{printed}");
     assert!(counts.len() < 20, "{printed}");

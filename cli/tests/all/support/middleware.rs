@@ -28,18 +28,11 @@ const CODES: &str = r#"
         (case "loop-detected") (case "configuration-error") (case "internal-error" (option string))))
     (export "error-code" (type $code (eq $code')))"#;
 
-/// A component that hands every request on to the next handler, and its answer back. The request goes where it was sent, or
-/// to `authority`.
-pub(crate) fn middleware(authority: Option<&str>) -> Vec<u8> {
-    let length = authority.unwrap_or_default().len();
-    let set = if authority.is_some() {
-        format!("(call $address (local.get $request) (i32.const 1) (i32.const 64) (i32.const {length}))")
-    } else {
-        "(i32.const 0)".to_owned()
-    };
-    let authority = authority.unwrap_or_default();
-    let text = format!(
-        r#"(component
+/// What both handlers begin with: the next handler, the function that gives a request another authority, and a memory that
+/// holds `authority` at 64 and `message` at 512.
+fn before(authority: &str, message: &str) -> String {
+    format!(
+        r#"
         (import "wasi:http/types@0.3.0" (instance $types
             (export "request" (type $request (sub resource)))
             (export "response" (type $response (sub resource)))
@@ -49,14 +42,31 @@ pub(crate) fn middleware(authority: Option<&str>) -> Vec<u8> {
         (alias export $types "request" (type $request))
         (alias export $types "response" (type $response))
         (alias export $types "error-code" (type $code))
-        (type $handle (func async (param "request" (own $request)) (result (result (own $response) (error $code)))))
+        (type $answer (result (own $response) (error $code)))
+        (type $handle (func async (param "request" (own $request)) (result $answer)))
         (import "wasi:http/handler@0.3.0" (instance $next (export "handle" (func (type $handle)))))
-        (core module $libc {LIBC} (data (i32.const 64) "{authority}"))
+        (core module $libc {LIBC} (data (i32.const 64) "{authority}") (data (i32.const 512) "{message}"))
         (core instance $libc (instantiate $libc))
         (core func $address (canon lower (func $types "[method]request.set-authority")
             (memory (core memory $libc "memory"))))
         (core func $next (canon lower (func $next "handle")
-            (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+            (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))"#
+    )
+}
+
+/// A component that hands every request on to the next handler, and its answer back. The request goes where it was sent, or
+/// to `authority`.
+pub(crate) fn middleware(authority: Option<&str>) -> Vec<u8> {
+    let length = authority.unwrap_or_default().len();
+    let set = if authority.is_some() {
+        format!("(call $address (local.get $request) (i32.const 1) (i32.const 64) (i32.const {length}))")
+    } else {
+        "(i32.const 0)".to_owned()
+    };
+    let before = before(authority.unwrap_or_default(), "");
+    let text = format!(
+        r#"(component
+        {before}
         (core module $m
             (import "libc" "memory" (memory 1))
             (import "" "address" (func $address (param i32 i32 i32 i32) (result i32)))
@@ -78,32 +88,16 @@ pub(crate) fn middleware(authority: Option<&str>) -> Vec<u8> {
 /// that it has.
 pub(crate) fn lingering(authority: &str, milliseconds: u64) -> Vec<u8> {
     let length = authority.len();
+    let before = before(authority, "worked on");
     let text = format!(
         r#"(component
-        (import "wasi:http/types@0.3.0" (instance $types
-            (export "request" (type $request (sub resource)))
-            (export "response" (type $response (sub resource)))
-            {CODES}
-            (export "[method]request.set-authority"
-                (func (param "self" (borrow $request)) (param "authority" (option string)) (result (result))))))
+        {before}
         (import "wasi:clocks/monotonic-clock@0.3.0" (instance $clock
             (export "wait-for" (func async (param "how-long" u64)))))
         (import "wasi:logging/logging" (instance $logging
             (type $level' (enum "trace" "debug" "info" "warn" "error" "critical"))
             (export "level" (type $level (eq $level')))
             (export "log" (func (param "level" $level) (param "context" string) (param "message" string)))))
-        (alias export $types "request" (type $request))
-        (alias export $types "response" (type $response))
-        (alias export $types "error-code" (type $code))
-        (type $answer (result (own $response) (error $code)))
-        (type $handle (func async (param "request" (own $request)) (result $answer)))
-        (import "wasi:http/handler@0.3.0" (instance $next (export "handle" (func (type $handle)))))
-        (core module $libc {LIBC} (data (i32.const 64) "{authority}") (data (i32.const 512) "worked on"))
-        (core instance $libc (instantiate $libc))
-        (core func $address (canon lower (func $types "[method]request.set-authority")
-            (memory (core memory $libc "memory"))))
-        (core func $next (canon lower (func $next "handle")
-            (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
         (core func $wait (canon lower (func $clock "wait-for")))
         (core func $log (canon lower (func $logging "log") (memory (core memory $libc "memory"))))
         (core func $return (canon task.return (result $answer) (memory (core memory $libc "memory"))))

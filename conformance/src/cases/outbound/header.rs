@@ -103,7 +103,7 @@ fn accept(context: &Context) -> CaseResult {
 fn te_trailers(context: &Context) -> CaseResult {
     let request = arrived(context, Req::get("").headers("te:trailers\n"))?;
     check_eq!(request.all("te"), [b"trailers"], "the guest's TE");
-    check_eq!(request.all("connection"), [b"te"], "the Connection that says for whom it is");
+    check_eq!(request.all("connection"), [b"te"], "the values of Connection");
     Ok(())
 }
 
