@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Version};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
@@ -24,15 +24,11 @@ use wharf_wasmtime::Wasmtime;
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn handler() -> Handler {
-    handler_with(HandlerOptions::default())
-}
-
-fn handler_with(options: HandlerOptions) -> Handler {
     let backend = Wasmtime::new().unwrap();
     let wasm = wharf_guests::HELLO_HTTP.wasm().unwrap();
     let guest = Guest::load(&backend, &wasm, &LoadOptions::default()).unwrap();
     let config = |_| Ok(GuestConfig { timeout: Some(LIMIT), ..GuestConfig::default() });
-    Handler::new(Arc::new(guest), options, config).unwrap()
+    Handler::new(Arc::new(guest), HandlerOptions::default(), config).unwrap()
 }
 
 /// A server that runs, until its guard is dropped.
@@ -40,17 +36,9 @@ async fn serve(
     options: ServerOptions,
     with: impl FnOnce(Server) -> Server,
 ) -> (SocketAddr, tokio_util::sync::DropGuard, tokio::task::JoinHandle<bool>) {
-    serve_by(handler(), options, with).await
-}
-
-async fn serve_by(
-    handler: Handler,
-    options: ServerOptions,
-    with: impl FnOnce(Server) -> Server,
-) -> (SocketAddr, tokio_util::sync::DropGuard, tokio::task::JoinHandle<bool>) {
     let server = with(Server::bind(([127, 0, 0, 1], 0).into(), options).await.unwrap());
     let (address, stop) = (server.address(), CancellationToken::new());
-    let running = tokio::spawn(server.run(handler, stop.clone()));
+    let running = tokio::spawn(server.run(handler(), stop.clone()));
     (address, stop.drop_guard(), running)
 }
 
@@ -156,24 +144,6 @@ async fn both_versions_are_negotiated_with_tls() {
     }
 }
 
-/// A client that does not go on is let go, wherever it stopped.
-#[tokio::test]
-async fn slow_clients_are_let_go() {
-    let mut options = ServerOptions::default();
-    options.header_timeout = Duration::from_millis(100);
-    let (address, _guard, _running) = serve(options, |server| server).await;
-    let whole = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    for said in ["", "PRI * HT", "GET / HTTP/1.1\r\nhost: loc", whole] {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(said.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        // It may be told that it took too long, or not.
-        let ended = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await;
-        assert!(ended.is_ok(), "{said:?}: the connection is still open");
-        assert_eq!(answer.starts_with(b"HTTP/1.1 200"), said == whole, "{said:?}");
-    }
-}
-
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_let_go() {
     let mut options = ServerOptions::default();
@@ -221,107 +191,8 @@ async fn an_address_is_taken_before_it_is_listened_on() {
     assert!(matches!(&taken, ServerError::Bind(wrong, _) if *wrong == address), "{taken:?}");
 }
 
-/// Speaks HTTP/2, and answers pings.
-async fn http2<B>(address: SocketAddr) -> (http2::SendRequest<B>, tokio::task::JoinHandle<hyper::Result<()>>)
-where
-    B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
-{
-    let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-    (sender, tokio::spawn(connection))
-}
-
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.unwrap_or_else(|_| panic!("{what}"))
-}
-
-/// As many connections as there may be ask nothing, before a request and behind one; somebody else is served all the same.
-#[tokio::test]
-async fn connections_of_http2_without_streams_are_let_go() {
-    let mut options = ServerOptions::default();
-    options.idle_timeout = Duration::from_millis(200);
-    options.max_connections = 64;
-    let (address, _guard, _running) = serve(options, |server| server).await;
-    let mut idle = Vec::new();
-    for number in 0..options.max_connections {
-        let (mut sender, connection) = http2::<Empty<Bytes>>(address).await;
-        if number % 2 == 0 {
-            let response = sender.send_request(request("http://localhost/two")).await.unwrap();
-            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello from /two\n");
-        }
-        idle.push((sender, connection));
-    }
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (version, greeting) = within("nobody else is served", get(stream, Version::HTTP_11, "http")).await;
-    assert_eq!((version, greeting.as_str()), (Version::HTTP_11, "hello from /one\n"));
-    for (sender, connection) in idle {
-        // It is told, and ends in good order.
-        within("a connection stays", connection).await.unwrap().unwrap();
-        drop(sender);
-    }
-}
-
-/// One stream whose client takes nothing is reset; another of the same connection goes on.
-#[tokio::test]
-async fn a_stream_that_nobody_takes_is_reset() {
-    let mut options = ServerOptions::default();
-    options.stall_timeout = Duration::from_millis(200);
-    let (address, _guard, _running) = serve(options, |server| server).await;
-    let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(1 << 16).initial_connection_window_size(1 << 20);
-    let (mut sender, connection) = builder.handshake(io).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let echo = |size: usize| {
-        let body = Full::new(Bytes::from(vec![7; size]));
-        Request::post("http://localhost/echo").body(body).unwrap()
-    };
-    let mut stalled = sender.send_request(echo(4 << 20)).await.unwrap().into_body();
-    let taken = within("a short body does not come back", async {
-        sender.send_request(echo(100)).await.unwrap().into_body().collect().await.unwrap().to_bytes().len()
-    });
-    assert_eq!(taken.await, 100);
-    tokio::time::sleep(4 * options.stall_timeout).await;
-    let mut got = 0;
-    let end = within("the stream goes on for ever", async {
-        loop {
-            match stalled.frame().await {
-                Some(Ok(frame)) => got += frame.data_ref().map_or(0, Bytes::len),
-                other => return other,
-            }
-        }
-    });
-    assert!(matches!(end.await, Some(Err(_))), "{got} bytes came, and then a good end");
-    assert!(got < 4 << 20, "all of it came");
-    // The connection is none the worse.
-    assert_eq!(sender.send_request(echo(10)).await.unwrap().into_body().collect().await.unwrap().to_bytes().len(), 10);
-    connection.abort();
-}
-
-/// A stream that is reset, or whose connection ends, frees the place of its request while the guest runs on.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_of_http2_that_leave_free_their_places() {
-    for how in ["reset", "closed"] {
-        let mut handler = HandlerOptions::default();
-        handler.max_concurrent = 1;
-        handler.max_waiting = 1;
-        handler.max_wait = Duration::from_millis(50);
-        let (address, _guard, _running) =
-            serve_by(handler_with(handler), ServerOptions::default(), |server| server).await;
-        let (mut sender, connection) = http2::<Empty<Bytes>>(address).await;
-        let spinning = tokio::spawn(sender.send_request(request("http://localhost/spin")));
-        let status = || async {
-            let (mut sender, _connection) = http2::<Empty<Bytes>>(address).await;
-            sender.send_request(request("http://localhost/")).await.unwrap().status().as_u16()
-        };
-        within("its guest does not run", async { while status().await != 503 {} }).await;
-        if how == "reset" {
-            spinning.abort();
-        } else {
-            connection.abort();
-        }
-        within(&format!("{how}: it keeps its place"), async { while status().await != 200 {} }).await;
-    }
 }
 
 /// Nothing was sent to a client that left before.

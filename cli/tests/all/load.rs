@@ -4,12 +4,11 @@
 //! shows what they cost.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::server::{GO, HYPER, Hello, PATIENCE, POLL, Server, WASMEDGE};
-use crate::support::{Files, backends};
+use crate::support::{Files, backends, limited};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
@@ -132,8 +131,6 @@ fn more_connections_than_the_soft_limit_of_descriptors() {
     let files = Files::new();
     let file = POLL.file(&files);
     let command = POLL.command(&file, &POLL.option());
-    let mut limited = Command::new("sh");
-    limited.args(["-c", r#"ulimit -S -n 256 && exec "$0" "$@""#]).arg(command.get_program()).args(command.get_args());
-    let server = POLL.start_as(limited);
+    let server = POLL.start_as(limited("-S -n 256", &command));
     load(&server, 300, 300);
 }

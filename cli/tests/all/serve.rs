@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::served::{Served, client, component};
@@ -158,14 +159,23 @@ fn what_is_too_much_is_turned_away() {
     }
 }
 
+/// The address it is stopped by, whatever port was asked for.
 #[test]
 fn a_connection_to_the_shutdown_address_stops_it() {
     let files = Files::new();
     let guest = files.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap());
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut served = Served::start(&["--shutdown-addr", &address.to_string(), &guest]);
-    TcpStream::connect(address).unwrap();
-    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+    for backend in backends() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        for asked in [free.as_str(), "127.0.0.1:0"] {
+            let mut served = Served::start(&["--backend", backend, "--shutdown-addr", asked, &guest]);
+            let told =
+                served.printed.lines().find_map(|line| line.strip_prefix("stopping when something connects to "));
+            let told = told.unwrap_or_else(|| panic!("{backend} {asked}: {}", served.printed));
+            assert!(told == asked || asked.ends_with(":0"), "{backend}: {told}");
+            TcpStream::connect(told).unwrap();
+            assert_eq!(served.child.wait().unwrap().code(), Some(0), "{backend} {asked}");
+        }
+    }
 }
 
 /// Sends a signal to it.
@@ -187,46 +197,99 @@ fn asking(served: &Served, path: &str) -> TcpStream {
 fn a_hangup_lets_requests_finish() {
     let files = Files::new();
     let guest = files.write("component.wasm", component());
-    let mut served = Served::start(&["--timeout", "1s", &guest]);
-    let mut stream = asking(&served, "/spin");
-    signal(&served, "HUP");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer:?}");
-    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+    for backend in backends() {
+        let mut served = Served::start(&["--backend", backend, "--timeout", "1s", &guest]);
+        let mut stream = asking(&served, "/spin");
+        signal(&served, "HUP");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{backend}: {answer:?}");
+        assert_eq!(served.child.wait().unwrap().code(), Some(0), "{backend}");
+    }
 }
 
 #[test]
 fn requests_that_are_cut_off_show_in_the_exit_code() {
     let files = Files::new();
     let guest = files.write("component.wasm", component());
-    let served = Served::start(&["--timeout", "1m", "--drain", "100ms", &guest]);
-    let stream = asking(&served, "/spin");
-    let (code, printed) = served.stop();
-    assert_eq!(code, Some(1), "{printed}");
-    assert!(printed.contains("cut off") && printed.contains("--drain"), "{printed}");
-    drop(stream);
+    for backend in backends() {
+        let served = Served::start(&["--backend", backend, "--timeout", "1m", "--drain", "100ms", &guest]);
+        let stream = asking(&served, "/spin");
+        let (code, printed) = served.stop();
+        assert_eq!(code, Some(1), "{backend}: {printed}");
+        assert!(printed.contains("cut off") && printed.contains("--drain"), "{backend}: {printed}");
+        drop(stream);
+    }
 }
 
 #[test]
 fn requests_that_are_turned_away_are_counted() {
     let files = Files::new();
     let guest = files.write("component.wasm", component());
-    let served = Served::start(&["--max-concurrent", "1", "--max-waiting", "0", "--timeout", "1m", &guest]);
-    let spinning = asking(&served, "/spin");
-    let turned_away = (0..20).filter(|_| served.get("/").unwrap().0 == 503).count();
-    assert_eq!(turned_away, 20);
-    std::thread::sleep(Duration::from_millis(1500));
-    drop(spinning);
-    let (code, printed) = served.stop();
-    assert_eq!(code, Some(0), "{printed}");
-    let counts = printed
-        .lines()
-        .filter(|line| line.contains(" turned away "))
-        .filter_map(|line| line.split(" request").next()?.split(' ').next_back());
-    let counts: Vec<usize> = counts.filter_map(|count| count.parse().ok()).collect();
-    assert_eq!(counts.iter().sum::<usize>(), 20, "{printed}");
-    assert!(counts.len() < 20, "{printed}");
+    for backend in backends() {
+        let one = ["--backend", backend, "--max-concurrent", "1", "--max-waiting", "0", "--timeout", "1m", &guest];
+        let served = Served::start(&one);
+        let spinning = asking(&served, "/spin");
+        let turned_away = (0..20).filter(|_| served.get("/").unwrap().0 == 503).count();
+        assert_eq!(turned_away, 20, "{backend}");
+        std::thread::sleep(Duration::from_millis(1500));
+        drop(spinning);
+        let (code, printed) = served.stop();
+        assert_eq!(code, Some(0), "{backend}: {printed}");
+        let counts = printed
+            .lines()
+            .filter(|line| line.contains(" turned away "))
+            .filter_map(|line| line.split(" request").next()?.split(' ').next_back());
+        let counts: Vec<usize> = counts.filter_map(|count| count.parse().ok()).collect();
+        assert_eq!(counts.iter().sum::<usize>(), 20, "{backend}: {printed}");
+        assert!(counts.len() < 20, "{backend}: {printed}");
+    }
+}
+
+/// While there are no descriptors left, nobody is served; nothing panics, and what comes later is answered.
+#[test]
+fn descriptors_that_run_out_harm_no_later_request() {
+    let files = Files::new();
+    let guest = files.write("component.wasm", component());
+    for backend in backends() {
+        let served = Served::start_with_descriptors(48, &["--backend", backend, &guest]);
+        let connect = || TcpStream::connect(served.base.strip_prefix("http://").unwrap());
+        let held: Vec<_> = (0..64).filter_map(|_| connect().ok()).collect();
+        assert!(held.len() > 48, "{backend}: {} connections", held.len());
+        let mut first = &held[0];
+        write!(first, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        drop(held);
+        let answered = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            served.get("/").is_ok_and(|(status, _)| status == 200)
+        });
+        let (code, printed) = served.stop();
+        assert!(answered && code == Some(0), "{backend}: {code:?} {printed}");
+        assert!(!printed.contains("panicked"), "{backend}: {printed}");
+    }
+}
+
+/// A guest that takes long to compile, and never is: nobody gets a connection that nobody serves.
+#[test]
+fn nothing_is_listened_to_before_the_guest_is_compiled() {
+    let files = Files::new();
+    let long = format!("(func (param i32) (result i32) (local.get 0) {})", "(i32.add (i32.const 1))".repeat(2000));
+    let handle = r#"(func (export "wasi:http/incoming-handler@0.2.3#handle") (param i32 i32))"#;
+    let guest = files.wat("long.wasm", &format!("(module {handle} {})", long.repeat(60)));
+    for backend in backends() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let limits = ["--no-cache", "--compile-timeout", "1ms", "--addr", &address.to_string()];
+        let mut command = wharf(&[&["serve", "--backend", backend], &limits[..], &[&guest]].concat());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let code = loop {
+            assert!(TcpStream::connect(address).is_err(), "{backend}: it listens");
+            if let Some(status) = child.try_wait().unwrap() {
+                break status.code();
+            }
+        };
+        assert_eq!(code, Some(124), "{backend}");
+    }
 }
 
 #[test]
@@ -235,20 +298,13 @@ fn what_would_answer_nothing_is_refused() {
     let guest = files.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap());
     let options = ["--max-concurrent", "--max-connections", "--timeout", "--header-timeout", "--stall-timeout"];
     for option in options.into_iter().chain(["--idle-timeout", "--max-instance-reuse-count", "--first-byte-timeout"]) {
-        let ended = end(&mut wharf(&["serve", "--addr", "127.0.0.1:0", option, "0", &guest]));
-        assert_eq!(ended.code, Some(2), "{option}: {ended:?}");
-        assert!(ended.err.contains(option), "{ended:?}");
+        for backend in backends() {
+            let args = ["serve", "--backend", backend, "--addr", "127.0.0.1:0", option, "0", &guest];
+            let ended = end(&mut wharf(&args));
+            assert_eq!(ended.code, Some(2), "{backend} {option}: {ended:?}");
+            assert!(ended.err.contains(option), "{backend}: {ended:?}");
+        }
     }
-}
-
-#[test]
-fn a_shutdown_address_with_any_port_is_told() {
-    let files = Files::new();
-    let guest = files.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap());
-    let mut served = Served::start(&["--shutdown-addr", "127.0.0.1:0", &guest]);
-    let address = served.printed.lines().find_map(|line| line.strip_prefix("stopping when something connects to "));
-    TcpStream::connect(address.unwrap_or_else(|| panic!("{}", served.printed))).unwrap();
-    assert_eq!(served.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

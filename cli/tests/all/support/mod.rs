@@ -17,11 +17,26 @@ pub(crate) fn backends() -> Vec<&'static str> {
     wharf::backends().collect()
 }
 
-/// `wharf` with these arguments, without the caller's settings.
+/// `wharf` with these arguments, without the caller's settings: the one that was built, or the one that `WHARF_BIN` names.
 pub(crate) fn wharf(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+    let built = env!("CARGO_BIN_EXE_wharf").into();
+    let mut command = Command::new(std::env::var_os("WHARF_BIN").unwrap_or(built));
     command.args(args).env_remove("WHARF_BACKEND").env("NO_COLOR", "1");
     command
+}
+
+/// The same command under a limit, as the shell's `ulimit` takes it.
+pub(crate) fn limited(limit: &str, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!(r#"ulimit {limit} && exec "$0" "$@""#)]);
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
 }
 
 /// What a command printed and how it ended.

@@ -34,10 +34,20 @@ pub(crate) struct Served {
 impl Served {
     /// Starts it on a port of its own and waits until it serves.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = super::wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
+        Self::start_as(super::wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat()))
+    }
+
+    /// The same with so few descriptors.
+    pub(crate) fn start_with_descriptors(count: u32, args: &[&str]) -> Self {
+        let limited = super::limited(
+            &format!("-n {count}"),
+            &super::wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat()),
+        );
+        Self::start_as(limited)
+    }
+
+    fn start_as(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the command starts");
         let err = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut served = Served { child, err, printed: String::new(), base: String::new() };
         while served.base.is_empty() {

@@ -1,5 +1,6 @@
 //! `serving/...`: a guest behind wharf's server, as clients see it: bytes on the wire.
 
+mod deadlines;
 mod edge;
 mod exchange;
 mod guests;
@@ -12,4 +13,5 @@ mod unfinished;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[exchange::CASES, edge::CASES, http2::CASES, leaving::CASES, unfinished::CASES];
+pub const CASES: &[&[Case]] =
+    &[exchange::CASES, edge::CASES, http2::CASES, deadlines::CASES, leaving::CASES, unfinished::CASES];
