@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::{BodyExt, Empty};
 use wharf_core::http::{Body, HttpError, Timeouts, Transport};
 use wharf_core::{
-    Backend, BackendInfo, Caller, Calls, Error, Imports, Instance, Interrupt, Kind, Memory, Module, Result, Stop, Trap,
-    TrapCode,
+    Backend, BackendInfo, Caller, Calls, Error, Imports, Instance, Interrupt, Kind, Memory, Module, Prepared, Result,
+    Stop, Trap, TrapCode, TrustedCode,
 };
 
 use crate::runner::Subject;
@@ -142,12 +142,12 @@ impl Backend for BadBackend {
         self.inner.info()
     }
 
-    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>> {
-        self.inner.compile(wasm).map(|module| self.module(module))
+    fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn Module>> {
+        self.inner.compile(prepared).map(|module| self.module(module))
     }
 
-    fn load(&self, wasm: &[u8], code: &[u8]) -> Result<Arc<dyn Module>> {
-        self.inner.load(wasm, code).map(|module| self.module(module))
+    fn load(&self, prepared: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn Module>> {
+        self.inner.load(prepared, code).map(|module| self.module(module))
     }
 }
 
@@ -157,7 +157,7 @@ struct BadModule {
 }
 
 impl Module for BadModule {
-    fn serialize(&self) -> Result<Option<Vec<u8>>> {
+    fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
         self.inner.serialize()
     }
 

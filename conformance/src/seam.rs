@@ -150,7 +150,7 @@ impl Context {
     /// As [`compile`](Self::compile).
     pub fn compile_with(&self, wat: &str, options: &LoadOptions) -> CaseResult<Compiled> {
         let prepared = prepare(wat, options)?;
-        Ok(Compiled::new(self.backend().compile(prepared.wasm())?, &prepared))
+        Ok(Compiled::new(self.backend().compile(&prepared)?, &prepared))
     }
 
     /// Makes an instance of WAT text that imports nothing.

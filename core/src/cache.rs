@@ -16,11 +16,16 @@ use crate::error::{Error, Kind, Result, chain};
 use crate::meter;
 use crate::prepare::Prepared;
 use crate::seam::{Backend, Module};
+use crate::trusted::TrustedCode;
 
 const DIGEST: usize = 32;
 
 /// The most bytes an entry may have, whoever wrote it.
 const MAX_ENTRY: u64 = 2 << 30;
+
+/// What every digest begins with, so that what anybody may keep is never taken for what an engine executes.
+const DATA: &[u8] = b"data";
+const CODE: &[u8] = b"code";
 
 /// A SHA-256.
 type Sha = [u8; DIGEST];
@@ -44,8 +49,12 @@ impl CacheKey {
     ///
     /// Files begin with the kind, which is a plain word.
     pub fn new(kind: &str, parts: &[&[u8]]) -> Self {
+        Self::of(DATA, kind, parts)
+    }
+
+    fn of(sort: &[u8], kind: &str, parts: &[&[u8]]) -> Self {
         let mut digest = Sha256::new();
-        for part in [&[kind.as_bytes()], parts].concat() {
+        for part in [&[sort, kind.as_bytes()], parts].concat() {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
@@ -53,8 +62,19 @@ impl CacheKey {
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         CacheKey { file: format!("{kind}-{hex}.bin"), digest }
     }
+}
 
-    fn of_code(backend: &dyn Backend, prepared: &Prepared) -> Self {
+/// The same of compiled code: neither sort of key finds an entry of the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeKey(CacheKey);
+
+impl CodeKey {
+    /// Names the code that `engine` made of `parts`, as [`CacheKey::new`] has it.
+    pub fn new(engine: &str, parts: &[&[u8]]) -> Self {
+        CodeKey(CacheKey::of(CODE, engine, parts))
+    }
+
+    fn of(backend: &dyn Backend, prepared: &Prepared) -> Self {
         let info = backend.info();
         let (version, meter) = (info.engine_version.as_bytes(), meter::VERSION.to_le_bytes());
         Self::new(info.name, &[version, info.code_key.as_bytes(), &meter, prepared.wasm()])
@@ -121,6 +141,26 @@ impl CodeCache {
         })
     }
 
+    /// The code that is kept under `key`, trusted as far as the directory is; otherwise as [`get`](Self::get).
+    #[expect(unsafe_code, reason = "the promise is that of whoever had the code kept")]
+    pub fn code(&self, key: &CodeKey) -> Option<TrustedCode<'static>> {
+        // SAFETY: an entry of this sort is written by `compile` and `fill`, of what the engine that the key names
+        // made of what it names, and by `put_code`, whose caller promises the same; its digest says that it is unchanged.
+        self.get(&key.0).map(|code| unsafe { TrustedCode::new(code) })
+    }
+
+    /// Keeps code under `key`, as [`put`](Self::put) does.
+    ///
+    /// # Errors
+    /// As `put`.
+    ///
+    /// # Safety
+    /// The engine of `key` made the code of what `key` names.
+    #[expect(unsafe_code, reason = "which engine made the code, and of what, cannot be checked, only promised")]
+    pub unsafe fn put_code(&self, key: &CodeKey, code: &TrustedCode<'_>) -> Result<()> {
+        self.put(&key.0, code.bytes())
+    }
+
     /// Loads the module's code from the cache, or compiles it and stores the code.
     ///
     /// A cache that cannot be written is logged and costs a compilation, nothing more.
@@ -128,17 +168,17 @@ impl CodeCache {
     /// # Errors
     /// What [`Backend::compile`] reports.
     pub(crate) fn compile(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<Arc<dyn Module>> {
-        let key = CacheKey::of_code(backend, prepared);
-        if let Some(code) = self.get(&key) {
-            match backend.load(prepared.wasm(), &code) {
+        let key = CodeKey::of(backend, prepared);
+        if let Some(code) = self.code(&key) {
+            match backend.load(prepared, code) {
                 Ok(module) => return Ok(module),
                 Err(error) => tracing::warn!(%error, "cached code was refused; compiling anew"),
             }
         }
-        let module = backend.compile(prepared.wasm())?;
+        let module = backend.compile(prepared)?;
         match module.serialize() {
             Ok(Some(code)) => {
-                if let Err(error) = self.put(&key, &code) {
+                if let Err(error) = self.put(&key.0, code.bytes()) {
                     tracing::warn!("compiled code is not kept: {}", chain(&error));
                 }
             }
@@ -155,15 +195,16 @@ impl CodeCache {
     /// module to give.
     pub fn fill(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<()> {
         let name = backend.info().name;
-        let key = CacheKey::of_code(backend, prepared);
-        if self.get(&key).is_some() {
+        let key = CodeKey::of(backend, prepared);
+        if self.code(&key).is_some() {
             return Ok(());
         }
-        let Some(code) = backend.compile(prepared.wasm())?.serialize()? else {
+        let module = backend.compile(prepared)?;
+        let Some(code) = module.serialize()? else {
             let message = format!("the backend {name} has no compiled code of this module: there is nothing to keep");
             return Err(Error::new(Kind::Unsupported, message));
         };
-        self.put(&key, &code)
+        self.put(&key.0, code.bytes())
     }
 
     fn path(&self, key: &CacheKey) -> PathBuf {

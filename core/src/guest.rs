@@ -92,7 +92,7 @@ impl Guest {
         check_reallocs(&bindings, prepared.exports())?;
         let module = match &options.cache {
             Some(cache) => cache.compile(backend, prepared)?,
-            None => backend.compile(prepared.wasm())?,
+            None => backend.compile(prepared)?,
         };
         Ok(Guest {
             module,

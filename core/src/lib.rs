@@ -1,6 +1,6 @@
 //! HTTP for WebAssembly guests, the same on every engine: the engine-neutral core.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod abi;
 mod budget;
@@ -22,11 +22,12 @@ mod prepare;
 mod run;
 mod seam;
 mod slots;
+mod trusted;
 mod watch;
 mod worker;
 
 pub use budget::{Budget, Charge, Exceeded, TotalMemory};
-pub use cache::{CacheKey, CodeCache};
+pub use cache::{CacheKey, CodeCache, CodeKey};
 pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};
 pub use guest::{Guest, GuestConfig, Session};
@@ -43,4 +44,5 @@ pub use seam::{
     ValType,
 };
 pub use slots::with_buffer;
+pub use trusted::TrustedCode;
 pub use worker::{breathe, off_worker, on_worker};

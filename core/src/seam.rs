@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::imports::Imports;
+use crate::prepare::Prepared;
+use crate::trusted::TrustedCode;
 
 /// The export that a module's start function becomes, so that it runs under the same deadline as everything else.
 pub const START_EXPORT: &str = "$start";
@@ -110,20 +112,19 @@ pub trait Backend: Send + Sync {
     /// Name, engine version, capabilities.
     fn info(&self) -> &BackendInfo;
 
-    /// Compiles a prepared module.
+    /// Compiles a module.
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::Kind::Engine) if the engine refuses what core found valid.
-    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>>;
+    fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn Module>>;
 
     /// Loads what [`Module::serialize`] wrote, on the same engine version and [`BackendInfo::code_key`].
     ///
-    /// `wasm` is the prepared module the code was compiled from, for engines whose code needs it.
-    /// Core only passes bytes that its own cache stored and whose digest it has checked.
+    /// `prepared` is the module the code was compiled from, for engines whose code needs it.
     ///
     /// # Errors
     /// Any error makes core compile anew.
-    fn load(&self, wasm: &[u8], code: &[u8]) -> Result<Arc<dyn Module>>;
+    fn load(&self, prepared: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn Module>>;
 }
 
 /// A compiled module; shared between threads and instantiated any number of times.
@@ -132,7 +133,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// [`Kind::Engine`](crate::Kind::Engine); core then goes on without a cache.
-    fn serialize(&self) -> Result<Option<Vec<u8>>>;
+    fn serialize(&self) -> Result<Option<TrustedCode<'_>>>;
 
     /// Makes an instance whose imports are, in order, the functions of `imports`.
     ///

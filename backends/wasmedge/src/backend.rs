@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use wharf_core::meter::{self, Frames, Metered, NATIVE_STACK};
-use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Kind, Result, TrapCode, cpu};
-use wharf_wasmedge_engine::{self as engine, Compiler, Engine, SETTINGS};
+use wharf_core::{
+    Backend, BackendInfo, Capability, Error, Imports, Kind, Prepared, Result, TrapCode, TrustedCode, cpu,
+};
+use wharf_wasmedge_engine::{self as engine, Code, Compiler, Interpreter, Native, SETTINGS};
 
 use crate::guest::{Behind, Hosts, number, trap};
 
@@ -21,15 +23,15 @@ pub enum Mode {
 
 /// WasmEdge as a backend.
 pub struct WasmEdge {
-    native: Option<Arc<Engine>>,
-    interpreter: Arc<Engine>,
+    native: Option<Native>,
+    interpreter: Interpreter,
     info: BackendInfo,
 }
 
 impl WasmEdge {
     /// Makes the backend, whose compiler, in [`Mode::Aot`], is in this process.
     ///
-    /// The first one with [`Mode::Aot`] in a process takes over fault signals, as [`Engine::native`] says.
+    /// The first one with [`Mode::Aot`] in a process takes over fault signals, as [`Native::new`] says.
     ///
     /// # Errors
     /// [`Kind::Engine`] if the engine cannot be set up.
@@ -45,18 +47,18 @@ impl WasmEdge {
     /// # Errors
     /// [`Kind::Engine`] if the engine cannot be set up. A compiler that does not work is found when it is needed.
     pub fn with_compiler(compiler: Compiler) -> Result<Self> {
-        Self::make(Some(Engine::native(compiler).map_err(unusable)?))
+        Self::make(Some(Native::new(compiler).map_err(unusable)?))
     }
 
-    fn make(native: Option<Arc<Engine>>) -> Result<Self> {
+    fn make(native: Option<Native>) -> Result<Self> {
         let mut capabilities = vec![Capability::Interrupt, Capability::MultiMemory];
         let mut code_key = "interpreter".to_owned();
         if native.is_some() {
             capabilities.push(Capability::CompiledCode);
             code_key = format!("aot-{SETTINGS}-{}-{}", env!("CARGO_PKG_VERSION"), cpu());
         }
-        let info = BackendInfo { name: "wasmedge", engine_version: Engine::version(), code_key, capabilities };
-        Ok(WasmEdge { native, interpreter: Engine::interpreter().map_err(unusable)?, info })
+        let info = BackendInfo { name: "wasmedge", engine_version: engine::version(), code_key, capabilities };
+        Ok(WasmEdge { native, interpreter: Interpreter::new().map_err(unusable)?, info })
     }
 }
 
@@ -74,7 +76,8 @@ impl Backend for WasmEdge {
         &self.info
     }
 
-    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
+    fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn wharf_core::Module>> {
+        let wasm = prepared.wasm();
         if let Some(native) = &self.native {
             match meter::rewrite(wasm, Frames::Native) {
                 Err(error) if error.kind() == Kind::Limit => tracing::warn!("{error}; WasmEdge interprets the module"),
@@ -90,9 +93,12 @@ impl Backend for WasmEdge {
         Ok(Arc::new(Metered::new(module, Frames::Interpreter)))
     }
 
-    fn load(&self, _wasm: &[u8], code: &[u8]) -> Result<Arc<dyn wharf_core::Module>> {
-        let native = self.native.as_ref().ok_or_else(|| failed(engine::Error::Interpreter))?;
-        let module = Module { module: native.load(code).map_err(failed)?, code: Some(code.to_vec()) };
+    fn load(&self, _: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn wharf_core::Module>> {
+        let refused = || Error::new(Kind::Unsupported, "WasmEdge's interpreter takes no compiled code");
+        let native = self.native.as_ref().ok_or_else(refused)?;
+        // SAFETY: that is what the type promises.
+        let code = unsafe { Code::new(code.bytes().to_vec()) };
+        let module = Module { module: native.load(&code).map_err(failed)?, code: Some(code) };
         Ok(Arc::new(Metered::new(module, Frames::Native)))
     }
 }
@@ -100,13 +106,14 @@ impl Backend for WasmEdge {
 /// A loaded module.
 struct Module {
     module: engine::Module,
-    /// The compiled code, as the engine wrote it.
-    code: Option<Vec<u8>>,
+    /// What it was loaded from, if it is compiled.
+    code: Option<Code>,
 }
 
 impl wharf_core::Module for Module {
-    fn serialize(&self) -> Result<Option<Vec<u8>>> {
-        Ok(self.code.clone())
+    fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
+        // SAFETY: the engine's compiler wrote it.
+        Ok(self.code.as_ref().map(|code| unsafe { TrustedCode::new(code.bytes()) }))
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn wharf_core::Instance>> {

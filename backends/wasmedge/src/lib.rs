@@ -28,8 +28,6 @@
 //! # }
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod backend;
 mod embed;
 mod guest;

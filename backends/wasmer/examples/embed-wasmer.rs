@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use wasmer::{Engine, FunctionEnv, Instance, Module, Store};
+use wasmer::{Engine, FunctionEnv, Imports, Instance, Module, Store};
 use wasmer_wasix::{Pipe, WasiEnv, WasiError};
 use wharf_core::Run;
 use wharf_core::abi::experimental::{ErrorCode, Http};
@@ -39,7 +39,22 @@ fn main() -> Result<()> {
     println!("without a grant: error code {status}");
     let denied = ErrorCode::DestinationNotAllowed as i32;
     ensure!(status == denied && printed.is_empty(), "the guest exited with {status} and printed {printed:?}");
+
+    let error = attach_shared(&engine).err().context("a shared memory is taken")?;
+    println!("with a shared memory: {error}");
     Ok(())
+}
+
+/// Attaches wharf's imports to a guest whose memory other threads may write to, which wharf refuses.
+fn attach_shared(engine: &Engine) -> Result<()> {
+    let module = Module::new(engine, wat::parse_str(r#"(module (memory (export "memory") 1 1 shared))"#)?)?;
+    let mut store = Store::new(engine.clone());
+    let http = Http::new(Outbound::with_defaults(Policy::deny_all(), Limits::default())?, Run::default());
+    let host = FunctionEnv::new(&mut store, Host { http });
+    let mut imports = Imports::new();
+    let http = wharf_wasmer::add_experimental_to_imports(&mut store, &host, &mut imports, |host: &Host| &host.http)?;
+    let instance = Instance::new(&mut store, &module, &imports)?;
+    Ok(http.attach(&store, &instance)?)
 }
 
 /// Runs the guest under `policy`: its exit status and what it printed.
@@ -60,7 +75,7 @@ fn run(engine: &Engine, module: &Module, origin: SocketAddr, policy: Policy) -> 
     let http = wharf_wasmer::add_experimental_to_imports(&mut store, &host, &mut imports, |host: &Host| &host.http)?;
 
     let instance = Instance::new(&mut store, module, &imports)?;
-    http.attach(&instance);
+    http.attach(&store, &instance)?;
     wasi.initialize(&mut store, instance.clone())?;
     let start = instance.exports.get_typed_function::<(), ()>(&store, "_start")?;
     let status = match start.call(&mut store) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use wasmer::Engine;
 use wasmer::sys::{Cranelift, EngineBuilder};
 use wharf_core::meter::{self, Frames, Metered};
-use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Result};
+use wharf_core::{
+    Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Prepared, Result, TrustedCode,
+};
 
 use crate::instance;
 
@@ -51,17 +53,17 @@ impl Backend for Wasmer {
         &self.info
     }
 
-    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>> {
+    fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn Module>> {
         let engine = engine();
-        let module = wasmer::Module::new(&engine, meter::rewrite(wasm, FRAMES)?)
+        let module = wasmer::Module::new(&engine, meter::rewrite(prepared.wasm(), FRAMES)?)
             .map_err(|error| Error::new(Kind::Engine, "wasmer cannot compile the module").with_source(error))?;
         Ok(Arc::new(Metered::new(Compiled { engine, module }, FRAMES)))
     }
 
-    fn load(&self, _wasm: &[u8], code: &[u8]) -> Result<Arc<dyn Module>> {
+    fn load(&self, _: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn Module>> {
         let engine: Engine = EngineBuilder::headless().engine().into();
-        // SAFETY: core passes only bytes that its own cache stored from `serialize` and whose digest it has checked.
-        let module = unsafe { wasmer::Module::deserialize(&engine, code) }
+        // SAFETY: that is what the type promises.
+        let module = unsafe { wasmer::Module::deserialize(&engine, code.bytes()) }
             .map_err(|error| Error::new(Kind::Engine, "wasmer cannot load the compiled module").with_source(error))?;
         Ok(Arc::new(Metered::new(Compiled { engine, module }, FRAMES)))
     }
@@ -74,11 +76,12 @@ pub(crate) struct Compiled {
 }
 
 impl Module for Compiled {
-    fn serialize(&self) -> Result<Option<Vec<u8>>> {
+    fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
         let code = self.module.serialize();
         let code =
             code.map_err(|error| Error::new(Kind::Engine, "wasmer cannot serialize the module").with_source(error))?;
-        Ok(Some(code.to_vec()))
+        // SAFETY: the engine has just written it.
+        Ok(Some(unsafe { TrustedCode::new(code.to_vec()) }))
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {

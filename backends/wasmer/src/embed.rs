@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, Instance, RuntimeError, Value};
+use wasmer::{
+    AsStoreMut, AsStoreRef, Function, FunctionEnv, FunctionEnvMut, Imports, Instance, Memory, RuntimeError, Value,
+};
 use wharf_core::abi::{self, experimental};
 use wharf_core::{Error, Exit, Kind, Result, Stop};
 
@@ -16,11 +18,21 @@ use crate::values;
 pub struct Attachment(Arc<OnceLock<Arc<Guest>>>);
 
 impl Attachment {
-    /// Tells the functions that they serve `instance`.
+    /// Tells the functions that they serve `instance`, which is in `store`.
     ///
     /// An instance that calls one of them before, from a start function, fails with [`Kind::Config`].
-    pub fn attach(self, instance: &Instance) {
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] if the instance exports a shared memory: other threads could write to it while a host
+    /// function reads it.
+    pub fn attach(self, store: &impl AsStoreRef, instance: &Instance) -> Result<()> {
+        let shared = |memory: &Memory| memory.ty(store).shared;
+        if let Some((name, _)) = instance.exports.iter().memories().find(|(_, memory)| shared(memory)) {
+            let what = format!("the memory `{name}` is shared between threads: host functions take unshared ones only");
+            return Err(Error::new(Kind::Unsupported, what));
+        }
         self.0.get_or_init(|| Arc::new(Guest::new(instance)));
+        Ok(())
     }
 }
 

@@ -67,7 +67,7 @@ impl<S: AsStoreMut> Caller for View<S> {
             return Some(&mut []);
         }
         // SAFETY: the memory has `len` bytes from `start`, and stays where it is while its store is borrowed, as it is
-        // for as long as the slice. No other thread has it: core admits no shared memory.
+        // for as long as the slice. No other thread has it: neither core nor `Attachment` admits a shared memory.
         Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
     }
 

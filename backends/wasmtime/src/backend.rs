@@ -4,7 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use wasmtime::{Collector, Config, Enabled, Engine, InstancePre, Module as Code, PoolingAllocationConfig};
-use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Result};
+use wharf_core::{
+    Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Prepared, Result, TrustedCode,
+};
 
 use crate::instance::{self, Data};
 use crate::interrupt::Clock;
@@ -65,16 +67,18 @@ impl Backend for Wasmtime {
         &self.info
     }
 
-    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>> {
+    fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn Module>> {
         // Both engines take the same code.
-        let code = self.clocks[0].engine().precompile_module(wasm);
-        self.load(wasm, &code.map_err(|error| engine_error("wasmtime cannot compile the module", error))?)
+        let code = self.clocks[0].engine().precompile_module(prepared.wasm());
+        let code = code.map_err(|error| engine_error("wasmtime cannot compile the module", error))?;
+        // SAFETY: this is what the engine has just compiled.
+        self.load(prepared, unsafe { TrustedCode::new(code) })
     }
 
-    fn load(&self, _wasm: &[u8], code: &[u8]) -> Result<Arc<dyn Module>> {
+    fn load(&self, _: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn Module>> {
         let link = |clock: &Arc<Clock>| {
-            // SAFETY: core passes only what `serialize` below returned and what it has checked to be unchanged.
-            let code = unsafe { Code::deserialize(clock.engine(), code) }?;
+            // SAFETY: that is what the type promises.
+            let code = unsafe { Code::deserialize(clock.engine(), code.bytes()) }?;
             Ok((Arc::clone(clock), instance::link(&code)?))
         };
         // What has more memories or tables than the pool holds for one instance goes without the pool.
@@ -93,9 +97,11 @@ pub(crate) struct Compiled {
 }
 
 impl Module for Compiled {
-    fn serialize(&self) -> Result<Option<Vec<u8>>> {
+    fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
         let code = self.engines[0].1.module().serialize();
-        code.map(Some).map_err(|error| engine_error("wasmtime cannot serialize the compiled code", error))
+        let code = code.map_err(|error| engine_error("wasmtime cannot serialize the compiled code", error))?;
+        // SAFETY: the engine has just written it.
+        Ok(Some(unsafe { TrustedCode::new(code) }))
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {

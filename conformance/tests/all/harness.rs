@@ -9,7 +9,7 @@ use wharf_conformance::{
     Case, CaseResult, Column, Context, Exit, Expected, Level, Need, Options, Outcome, Report, Subject, Unmet, cases,
     execute, run, run_with,
 };
-use wharf_core::{Backend, BackendInfo, Capability, Error, Kind, Module, Result};
+use wharf_core::{Backend, BackendInfo, Capability, Error, Kind, Module, Prepared, Result, TrustedCode};
 
 /// A backend that does nothing, and can do nothing.
 struct Nothing(BackendInfo);
@@ -19,11 +19,11 @@ impl Backend for Nothing {
         &self.0
     }
 
-    fn compile(&self, _: &[u8]) -> Result<Arc<dyn Module>> {
+    fn compile(&self, _: &Prepared) -> Result<Arc<dyn Module>> {
         Err(Error::new(Kind::Engine, "this backend does nothing"))
     }
 
-    fn load(&self, _: &[u8], _: &[u8]) -> Result<Arc<dyn Module>> {
+    fn load(&self, _: &Prepared, _: TrustedCode<'_>) -> Result<Arc<dyn Module>> {
         Err(Error::new(Kind::Engine, "this backend does nothing"))
     }
 }

@@ -20,6 +20,7 @@ pub use rewrite::rewrite;
 use crate::error::Result;
 use crate::imports::{Halt, Import, Imports};
 use crate::seam::{Caller, FuncType, Instance, Interrupt, Module, Trap, TrapCode};
+use crate::trusted::TrustedCode;
 use crate::worker;
 pub(crate) use rewrite::IMPORTS as RESERVED;
 use rewrite::{FUEL, IMPORTS, MAX_FRAME, SCALE, STACK};
@@ -79,7 +80,7 @@ fn renamed(imports: &[Import]) -> Arc<[Import]> {
 }
 
 impl<M: Module> Module for Metered<M> {
-    fn serialize(&self) -> Result<Option<Vec<u8>>> {
+    fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
         self.module.serialize()
     }
 

@@ -186,7 +186,7 @@ impl Live {
 }
 
 impl Module for Script {
-    fn serialize(&self) -> Result<Option<Vec<u8>>> {
+    fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
         Ok(None)
     }
 

@@ -7,7 +7,7 @@ use std::thread;
 
 use wasmedge_sys::ffi;
 
-use crate::engine::configure;
+use crate::engine::{Code, configure, version as engine_version};
 use crate::error::Error;
 use crate::process::Helper;
 use crate::raw::{self, Owned};
@@ -27,7 +27,7 @@ pub enum Compiler {
 
 impl Compiler {
     /// Compiles into a directory for temporary files, and reads what was written.
-    pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Code, Error> {
         let directory = tempfile::Builder::new().prefix("wasmedge-").tempdir();
         let directory = directory.map_err(Error::system("no directory for compiled code"))?;
         let code = directory.path().join("code.wasm");
@@ -38,7 +38,8 @@ impl Compiler {
         // Not what a link leads to, or what never ends.
         let is_file = code.symlink_metadata().is_ok_and(|found| found.is_file());
         let compiled = if is_file { std::fs::read(&code).unwrap_or_default() } else { Vec::new() };
-        if is_complete(wasm, &compiled) { Ok(compiled) } else { Err(Error::Incomplete) }
+        // SAFETY: the compiler has just written it, into a directory that is its own.
+        if is_complete(wasm, &compiled) { Ok(unsafe { Code::new(compiled) }) } else { Err(Error::Incomplete) }
     }
 }
 
@@ -93,7 +94,7 @@ fn is_complete(wasm: &[u8], compiled: &[u8]) -> bool {
 
 /// What is passed to a helper, besides the module.
 pub(crate) fn version() -> OsString {
-    format!("{}/{}", crate::Engine::version(), env!("CARGO_PKG_VERSION")).into()
+    format!("{}/{}", engine_version(), env!("CARGO_PKG_VERSION")).into()
 }
 
 #[cfg(test)]

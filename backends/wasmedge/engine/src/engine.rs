@@ -1,4 +1,4 @@
-//! The engine's settings, the modules it loads, and their instances.
+//! The two ways of running guests, the modules they load, and their instances.
 
 use std::ptr;
 use std::sync::Arc;
@@ -12,26 +12,37 @@ use crate::raw::{self, Owned};
 use crate::signals::{self, as_guest};
 use crate::stack::Stack;
 
-/// WasmEdge, set up for WebAssembly 2.0 with several memories, and for one of two ways of running guests.
-pub struct Engine {
-    config: Owned<ffi::WasmEdge_ConfigureContext>,
-    /// Of an engine that runs compiled code.
-    compiler: Option<Compiler>,
-}
+/// WasmEdge that interprets: guests start at once and run a hundred times slower.
+#[derive(Clone)]
+pub struct Interpreter(Arc<Engine>);
 
-// SAFETY: once made, the settings are read only.
-unsafe impl Sync for Engine {}
-
-impl Engine {
-    /// An engine that interprets: guests start at once and run a hundred times slower.
+impl Interpreter {
+    /// Sets it up for WebAssembly 2.0 with several memories.
     ///
     /// # Errors
     /// [`Error::Allocation`].
-    pub fn interpreter() -> Result<Arc<Self>, Error> {
-        Ok(Arc::new(Engine { config: configure(false)?, compiler: None }))
+    pub fn new() -> Result<Self, Error> {
+        Ok(Interpreter(Arc::new(Engine { config: configure(false)?, native: false })))
     }
 
-    /// An engine that runs what `compiler` makes of a module.
+    /// Loads a module. Native code that a compiler left in it is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for what is not a valid module, and [`Error::TooLarge`].
+    pub fn load(&self, wasm: &[u8]) -> Result<Module, Error> {
+        self.0.load(wasm)
+    }
+}
+
+/// WasmEdge that runs compiled code.
+#[derive(Clone)]
+pub struct Native {
+    engine: Arc<Engine>,
+    compiler: Arc<Compiler>,
+}
+
+impl Native {
+    /// Sets it up for WebAssembly 2.0 with several memories, to run what `compiler` makes of modules.
     ///
     /// The first one in a process takes over the signals `SIGSEGV`, `SIGBUS` and `SIGFPE`, and passes on what is not
     /// such a guest's to the handlers it found. It is best made before other engines run guests, and never while the
@@ -39,33 +50,82 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Allocation`], and [`Error::System`] if the signals cannot be shared.
-    pub fn native(compiler: Compiler) -> Result<Arc<Self>, Error> {
-        let engine = Arc::new(Engine { config: configure(true)?, compiler: Some(compiler) });
-        signals::share(&engine)?;
-        Ok(engine)
+    pub fn new(compiler: Compiler) -> Result<Self, Error> {
+        let engine = Arc::new(Engine { config: configure(true)?, native: true });
+        let native = Native { engine, compiler: Arc::new(compiler) };
+        signals::share(&native)?;
+        Ok(native)
     }
 
-    /// The engine's version.
-    pub fn version() -> String {
-        wasmedge_sys::utils::version_string()
-    }
-
-    /// Compiles a module. What comes back is the module with the native code in a custom section at its end: for
-    /// [`load`](Self::load) in a process with the same version of the engine, on a processor of the same kind.
+    /// Compiles a module.
     ///
     /// # Errors
-    /// [`Error::Refused`] and [`Error::Interpreter`], or how the compiler failed.
-    pub fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, Error> {
-        self.compiler.as_ref().ok_or(Error::Interpreter)?.compile(wasm)
+    /// [`Error::Refused`], or how the compiler failed.
+    pub fn compile(&self, wasm: &[u8]) -> Result<Code, Error> {
+        self.compiler.compile(wasm)
     }
 
+    /// Loads a module that was compiled.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for what is not a valid module, [`Error::TooLarge`], and [`Error::UselessCode`] for what
+    /// another version of the engine compiled, or for another processor.
+    pub fn load(&self, code: &Code) -> Result<Module, Error> {
+        self.engine.load(&code.0)
+    }
+}
+
+/// The version of WasmEdge.
+pub fn version() -> String {
+    wasmedge_sys::utils::version_string()
+}
+
+/// A module with the native code that WasmEdge's compiler made of it, in a custom section at its end.
+///
+/// It is executed as it stands: whoever made it can do whatever this process can. So only a compiler and an `unsafe fn`
+/// make one:
+///
+/// ```compile_fail,E0133
+/// let code = wharf_wasmedge_engine::Code::new(b"\0asm\x01\0\0\0".to_vec());
+/// ```
+///
+/// ```compile_fail,E0308
+/// # use wharf_wasmedge_engine::Native;
+/// fn forge(native: &Native, bytes: &[u8]) {
+///     let _ = native.load(bytes);
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Code(Vec<u8>);
+
+impl Code {
+    /// Takes bytes for code.
+    ///
+    /// # Safety
+    /// They are the bytes of what [`Native::compile`] returned, complete and unchanged.
+    pub unsafe fn new(bytes: Vec<u8>) -> Self {
+        Code(bytes)
+    }
+
+    /// The code as bytes, to be kept for a process with the same version of the engine, on a processor of the same kind.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The engine's settings.
+struct Engine {
+    config: Owned<ffi::WasmEdge_ConfigureContext>,
+    /// Whether it runs compiled code.
+    native: bool,
+}
+
+// SAFETY: once made, the settings are read only.
+unsafe impl Sync for Engine {}
+
+impl Engine {
     /// Loads a module, compiled or not as this engine runs it.
-    ///
-    /// Compiled code is trusted: whoever made it can do whatever this process can.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] for what is no valid module, [`Error::TooLarge`], and [`Error::UselessCode`].
-    pub fn load(self: &Arc<Self>, bytes: &[u8]) -> Result<Module, Error> {
+    fn load(self: &Arc<Self>, bytes: &[u8]) -> Result<Module, Error> {
         let len = u32::try_from(bytes.len()).map_err(|_| Error::TooLarge)?;
         let mut module = ptr::null_mut();
         // SAFETY: creating objects, then reading the bytes for as long as they are, then looking at the module.
@@ -125,7 +185,7 @@ impl Module {
     /// [`Error::System`] if there is no memory for the stack.
     pub fn instantiate<H: Host>(&self, imports: ImportModule<H>, stack: usize) -> Result<Instance<H>, Error> {
         let Loaded { module, engine } = &*self.0;
-        let stack = engine.compiler.is_some().then(|| Stack::take(stack)).transpose()?;
+        let stack = engine.native.then(|| Stack::take(stack)).transpose()?;
         // SAFETY: creating objects from valid ones. A null statistics context is allowed. The instance keeps alive what
         // the module instance refers to.
         unsafe {
@@ -168,5 +228,39 @@ impl<H> AsGuest for Instance<H> {
     fn guest(&mut self) -> Guest<'_> {
         // SAFETY: the instance keeps both alive and is borrowed as long.
         unsafe { Guest::new(self.executor.as_ptr(), self.made.as_ptr(), self.stack.as_mut()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::Failure;
+
+    struct Nothing;
+
+    impl Host for Nothing {
+        fn call(&self, _: usize, _: &mut Guest<'_>, _: &mut [u64]) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    /// `(module (func (export "run") (result i32) (i32.const NUMBER)))`
+    fn returning(number: u8) -> Vec<u8> {
+        let start =
+            b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x07\x07\x01\x03run\0\0\x0a\x06\x01\x04\0\x41";
+        [&start[..], &[number, 0x0b]].concat()
+    }
+
+    /// Whatever native code is behind a module, anybody's bytes are only interpreted.
+    #[test]
+    fn the_interpreter_does_not_look_at_native_code() {
+        let (one, two) = (returning(1), returning(2));
+        let compiled = Native::new(Compiler::InProcess).unwrap().compile(&one).unwrap();
+        let native = compiled.bytes().strip_prefix(&one[..]).unwrap();
+        let module = Interpreter::new().unwrap().load(&[&two[..], native].concat()).unwrap();
+        let mut instance = module.instantiate(crate::imports("", [], Nothing).unwrap(), 0).unwrap();
+        let mut slots = [0];
+        instance.guest().call("run", &mut slots).unwrap();
+        assert_eq!(slots, [2]);
     }
 }

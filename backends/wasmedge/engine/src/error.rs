@@ -23,9 +23,6 @@ pub enum Error {
     /// The code was compiled by another version, for another processor, or is damaged.
     #[error("WasmEdge cannot use the compiled code")]
     UselessCode,
-    /// An interpreter was asked to compile.
-    #[error("WasmEdge's interpreter takes no compiled code")]
-    Interpreter,
     /// The operating system refused something.
     #[error("{what}")]
     System {

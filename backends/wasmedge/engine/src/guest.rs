@@ -115,13 +115,17 @@ impl<'a> Guest<'a> {
         Guest { executor, module, stack }
     }
 
-    /// The exported memory `export`, as it is now; `None` if there is none.
+    /// The exported memory `export`, as it is now; `None` if there is none, or it is shared between threads.
     pub fn memory(self, export: &str) -> Option<&'a mut [u8]> {
         // SAFETY: the module instance is valid. The memory stays where it is until the guest runs, which it does not
-        // while it is borrowed here. The engine returns null for an empty range at the very start.
+        // while it is borrowed here, and no other thread has it. The engine returns null for an empty range at the very start.
         unsafe {
             let memory = ffi::WasmEdge_ModuleInstanceFindMemory(self.module, raw::name(export));
             let memory = NonNull::new(memory)?.as_ptr();
+            let limit = ffi::WasmEdge_MemoryTypeGetLimit(ffi::WasmEdge_MemoryInstanceGetMemoryType(memory));
+            if ffi::WasmEdge_LimitIsShared(NonNull::new(limit.cast_mut())?.as_ptr()) {
+                return None;
+            }
             let len = ffi::WasmEdge_MemoryInstanceGetPageSize(memory) * 65_536;
             let start = NonNull::new(ffi::WasmEdge_MemoryInstanceGetPointer(memory, 0, len));
             Some(start.map_or(&mut [], |start| std::slice::from_raw_parts_mut(start.as_ptr(), len as usize)))

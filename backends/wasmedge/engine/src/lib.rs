@@ -13,7 +13,7 @@
 //! - **The log** goes to `tracing`; results are errors with the engine's words.
 //!
 //! ```no_run
-//! use wharf_wasmedge_engine::{AsGuest, Compiler, Engine, Failure, Guest, Host, Number, imports};
+//! use wharf_wasmedge_engine::{AsGuest, Compiler, Failure, Guest, Host, Native, Number, imports};
 //!
 //! struct Double;
 //!
@@ -25,8 +25,8 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let engine = Engine::native(Compiler::InProcess)?;
-//! let module = engine.load(&engine.compile(&std::fs::read("guest.wasm")?)?)?;
+//! let native = Native::new(Compiler::InProcess)?;
+//! let module = native.load(&native.compile(&std::fs::read("guest.wasm")?)?)?;
 //! let double = imports("host", [("double", vec![Number::I64], vec![Number::I64])], Double)?;
 //! let mut guest = module.instantiate(double, 1 << 20)?;
 //! let mut slots = [21];
@@ -51,7 +51,7 @@ mod signals;
 mod stack;
 
 pub use compiler::{Compiler, SETTINGS};
-pub use engine::{Engine, Instance, Module};
+pub use engine::{Code, Instance, Interpreter, Module, Native, version};
 pub use error::Error;
 pub use guest::{AsGuest, CallError, Guest, Host, Number, Signature, imports};
 pub use process::{Helper, run_helper};

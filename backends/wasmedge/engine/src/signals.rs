@@ -14,7 +14,7 @@
 use std::cell::Cell;
 use std::io;
 use std::mem::{transmute, zeroed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use libc::{
 };
 
 use crate::compiler::Compiler;
-use crate::engine::Engine;
+use crate::engine::Native;
 use crate::error::Error;
 use crate::guest::{AsGuest, Guest, Host, imports};
 use crate::raw::Failure;
@@ -61,14 +61,14 @@ pub(crate) fn as_guest<R>(guest: bool, f: impl FnOnce() -> R) -> R {
 }
 
 /// Makes WasmEdge's fault handlers final and shares the signals with whoever had them. Once in a process.
-pub(crate) fn share(engine: &Arc<Engine>) -> Result<(), Error> {
+pub(crate) fn share(native: &Native) -> Result<(), Error> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if SHARED.get().is_some() {
         return Ok(());
     }
     let (others, llvms) = (FAULTS.map(current), LLVMS.map(current));
-    stay_in_guest(engine)?;
+    stay_in_guest(native)?;
     SHARED.get_or_init(|| Faults { others, wasmedges: FAULTS.map(current) });
     // SAFETY: all zeroes is a valid action.
     let mut ours: libc::sigaction = unsafe { zeroed() };
@@ -134,10 +134,10 @@ impl Host for Stay {
 }
 
 /// Starts a thread that enters compiled code for good; returns when it has.
-fn stay_in_guest(engine: &Arc<Engine>) -> Result<(), Error> {
+fn stay_in_guest(native: &Native) -> Result<(), Error> {
     let (reached, wait) = mpsc::channel();
     let stay = imports("", [("", Vec::new(), Vec::new())], Stay(Mutex::new(reached)))?;
-    let mut instance = engine.load(&Compiler::InProcess.compile(CALLING)?)?.instantiate(stay, STAY_STACK)?;
+    let mut instance = native.load(&Compiler::InProcess.compile(CALLING)?)?.instantiate(stay, STAY_STACK)?;
     let thread = thread::Builder::new().name("wasmedge-signals".to_owned()).stack_size(STAY_STACK);
     thread.spawn(move || instance.guest().call("run", &mut [])).map_err(Error::system(UNPREPARED))?;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "compiled code does not run");

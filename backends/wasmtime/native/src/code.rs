@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
-use wharf_core::{CacheKey, CodeCache, Error, Kind, Result, chain};
+use wharf_core::{CodeCache, CodeKey, Error, Kind, Result, TrustedCode, chain};
 
 use crate::engine::engine_error;
 
@@ -15,14 +15,14 @@ use crate::engine::engine_error;
 pub(crate) fn load(engine: &Engine, component: &[u8], cache: Option<&CodeCache>) -> Result<Component> {
     let Some(cache) = cache else { return compile(engine, component) };
     let key = key(engine, component);
-    if let Some(code) = cache.get(&key) {
+    if let Some(code) = cache.code(&key) {
         match deserialize(engine, &code) {
             Ok(component) => return Ok(component),
             Err(error) => tracing::warn!(%error, "cached code was refused; compiling anew"),
         }
     }
     let compiled = compile(engine, component)?;
-    if let Err(error) = serialize(&compiled).and_then(|code| cache.put(&key, &code)) {
+    if let Err(error) = keep(cache, &key, &compiled) {
         tracing::warn!("compiled code is not kept: {}", chain(&error));
     }
     Ok(compiled)
@@ -31,17 +31,17 @@ pub(crate) fn load(engine: &Engine, component: &[u8], cache: Option<&CodeCache>)
 /// Compiles the component, unless its code is in the cache, and sees to it that it is.
 pub(crate) fn fill(engine: &Engine, component: &[u8], cache: &CodeCache) -> Result<()> {
     let key = key(engine, component);
-    if cache.get(&key).is_some() {
+    if cache.code(&key).is_some() {
         return Ok(());
     }
-    cache.put(&key, &serialize(&compile(engine, component)?)?)
+    keep(cache, &key, &compile(engine, component)?)
 }
 
-fn key(engine: &Engine, component: &[u8]) -> CacheKey {
+fn key(engine: &Engine, component: &[u8]) -> CodeKey {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
     let version = wasmtime_environ::VERSION.as_bytes();
-    CacheKey::new("wasmtime-native", &[version, &settings.finish().to_le_bytes(), component])
+    CodeKey::new("wasmtime-native", &[version, &settings.finish().to_le_bytes(), component])
 }
 
 fn compile(engine: &Engine, component: &[u8]) -> Result<Component> {
@@ -50,12 +50,17 @@ fn compile(engine: &Engine, component: &[u8]) -> Result<Component> {
         .map_err(|error| Error::new(Kind::Guest, "wasmtime cannot compile the component").with_source(error))
 }
 
-fn serialize(component: &Component) -> Result<Vec<u8>> {
-    component.serialize().map_err(|error| engine_error("wasmtime cannot serialize the compiled code", error))
+/// Keeps the code of the component that `key` names.
+#[expect(unsafe_code, reason = "the cache cannot tell which engine made the code, and of what")]
+fn keep(cache: &CodeCache, key: &CodeKey, component: &Component) -> Result<()> {
+    let code = component.serialize();
+    let code = code.map_err(|error| engine_error("wasmtime cannot serialize the compiled code", error))?;
+    // SAFETY: the engine has just written it, and both callers have compiled the component that the key names.
+    unsafe { cache.put_code(key, &TrustedCode::new(code)) }
 }
 
 #[expect(unsafe_code, reason = "code is native, and Wasmtime cannot tell its own from another's")]
-fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the cache gives only what `serialize` returned for the same key, and what it has checked to be unchanged.
-    unsafe { Component::deserialize(engine, code) }
+fn deserialize(engine: &Engine, code: &TrustedCode<'_>) -> wasmtime::Result<Component> {
+    // SAFETY: that is what the type promises.
+    unsafe { Component::deserialize(engine, code.bytes()) }
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use wasmi::{AsContext, AsContextMut, Engine, Extern, Func, Store, Val};
 use wharf_core::meter::{self, Frames, Metered};
 use wharf_core::{
-    Backend, BackendInfo, Caller, Capability, Error, Imports, Instance, Kind, Module, Result, Trap, TrapCode, ValType,
+    Backend, BackendInfo, Caller, Capability, Error, Imports, Instance, Kind, Module, Prepared, Result, Trap, TrapCode,
+    TrustedCode, ValType,
 };
 
 /// How many calls of a guest may be open at a time.
@@ -54,14 +55,14 @@ impl Backend for Wasmi {
         &self.info
     }
 
-    fn compile(&self, wasm: &[u8]) -> Result<Arc<dyn Module>> {
+    fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn Module>> {
         // Wasmi bounds the stack.
-        let module = wasmi::Module::new(&self.engine, meter::rewrite(wasm, Frames::Engine)?);
+        let module = wasmi::Module::new(&self.engine, meter::rewrite(prepared.wasm(), Frames::Engine)?);
         let module = Compiled(module.map_err(|error| engine_error("the module was refused", error))?);
         Ok(Arc::new(Metered::new(module, Frames::Engine)))
     }
 
-    fn load(&self, _: &[u8], _: &[u8]) -> Result<Arc<dyn Module>> {
+    fn load(&self, _: &Prepared, _: TrustedCode<'_>) -> Result<Arc<dyn Module>> {
         Err(Error::new(Kind::Unsupported, "an interpreter has no compiled code to load"))
     }
 }
@@ -69,7 +70,7 @@ impl Backend for Wasmi {
 struct Compiled(wasmi::Module);
 
 impl Module for Compiled {
-    fn serialize(&self) -> Result<Option<Vec<u8>>> {
+    fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
         Ok(None)
     }
 

@@ -5,7 +5,7 @@ use crate::cases::needs::COMPILED_CODE;
 use crate::check_eq;
 use crate::context::Context;
 use crate::seam::{Compiled, Host, prepare};
-use wharf_core::{Caller, LoadOptions, TrapCode};
+use wharf_core::{Caller, LoadOptions, TrapCode, TrustedCode};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
@@ -24,14 +24,17 @@ const WAT: &str = r#"(module (import "m" "f" (func $f (param i32) (result i32)))
     (i32.add (call_indirect (type $t) (local.get 0) (i32.const 0)) (i32.add (global.get $n) (i32.load8_u (i32.const 5)))))
   (func (export "trap") unreachable))"#;
 
-fn code(context: &Context) -> CaseResult<Vec<u8>> {
-    let compiled = context.compile(WAT)?;
+fn compiled(context: &Context) -> CaseResult<Compiled> {
+    context.compile(WAT)
+}
+
+fn code(compiled: &Compiled) -> CaseResult<TrustedCode<'_>> {
     compiled.module().serialize()?.ok_or_else(|| Unmet::failed("the engine claims compiled code and gives none"))
 }
 
-fn load(context: &Context, code: &[u8]) -> CaseResult<Compiled> {
+fn load(context: &Context, code: &TrustedCode<'_>) -> CaseResult<Compiled> {
     let prepared = prepare(WAT, &LoadOptions::default())?;
-    Ok(Compiled::new(context.backend().load(prepared.wasm(), code)?, &prepared))
+    Ok(Compiled::new(context.backend().load(&prepared, code.clone())?, &prepared))
 }
 
 fn doubles(compiled: &Compiled) -> CaseResult {
@@ -45,11 +48,11 @@ fn doubles(compiled: &Compiled) -> CaseResult {
 }
 
 fn round_trip(context: &Context) -> CaseResult {
-    doubles(&load(context, &code(context)?)?)
+    doubles(&load(context, &code(&compiled(context)?)?)?)
 }
 
 fn loaded_code_traps(context: &Context) -> CaseResult {
-    let loaded = load(context, &code(context)?)?;
+    let loaded = load(context, &code(&compiled(context)?)?)?;
     for _ in 0..10 {
         doubles(&loaded)?;
     }
@@ -57,7 +60,8 @@ fn loaded_code_traps(context: &Context) -> CaseResult {
 }
 
 fn loaded_twice(context: &Context) -> CaseResult {
-    let code = code(context)?;
+    let compiled = compiled(context)?;
+    let code = code(&compiled)?;
     let (one, two) = (load(context, &code)?, load(context, &code)?);
     doubles(&one)?;
     drop(one);
@@ -65,13 +69,14 @@ fn loaded_twice(context: &Context) -> CaseResult {
 }
 
 fn other_thread(context: &Context) -> CaseResult {
-    let code = code(context)?;
+    let compiled = compiled(context)?;
+    let code = code(&compiled)?;
     let result = std::thread::scope(|scope| scope.spawn(|| doubles(&load(context, &code)?)).join());
     result.unwrap_or_else(|_| Err(Unmet::failed("loading on another thread panicked")))
 }
 
 fn serializes_again(context: &Context) -> CaseResult {
-    let loaded = load(context, &code(context)?)?;
+    let loaded = load(context, &code(&compiled(context)?)?)?;
     match loaded.module().serialize()? {
         Some(code) => doubles(&load(context, &code)?),
         // Not every engine keeps what it loaded; it has said so.
