@@ -35,10 +35,10 @@ mod client;
 mod edge;
 mod guarded;
 mod handler;
+mod http2;
 mod pool;
 mod server;
 mod stream;
-mod streams;
 mod tally;
 mod tls;
 

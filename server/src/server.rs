@@ -1,6 +1,5 @@
 //! A server on hyper for a [`Handler`].
 
-use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -10,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
@@ -27,8 +27,8 @@ use crate::breaks::{Breaking, Wire, Wired};
 use crate::client::{Client, Left, Socket};
 use crate::edge::Edge;
 use crate::handler::{Handler, ResponseBody};
+use crate::http2::{self, RequestBody};
 use crate::stream::{Stream, sniff};
-use crate::streams::Streams;
 use crate::tally::Tally;
 
 /// How long accepting pauses after it failed, for example because the process has no descriptors left.
@@ -338,41 +338,25 @@ impl Shared {
         peer: SocketAddr,
         stop: &CancellationToken,
     ) -> Result<(), Failed> {
+        let edge = Arc::new(Edge::new(&self.options, self.tls.is_some()));
         let options = self.options;
-        let edge = Arc::new(Edge::new(&options, self.tls.is_some()));
-        let streams = Streams::new(options.stall_timeout);
-        let mut builder = http2::Builder::new(streams.clone());
-        builder
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
-            .max_concurrent_streams(options.max_streams)
-            .keep_alive_interval(Some(options.header_timeout));
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (server, wire, version) = (Arc::clone(&self), wire.clone(), request.version());
-            let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
-            let edge = Arc::clone(&edge);
+        let answer = move |request: Request<RequestBody>| {
+            let (server, edge, wire) = (Arc::clone(&self), Arc::clone(&edge), wire.clone());
+            let (entry, version) = (server.log.as_ref().map(|log| Entry::new(log, peer, &request)), request.version());
             async move {
                 let response = server.answer(&edge, request).await;
-                Ok::<_, Infallible>(Streams::watch(Breaking::answer(Entry::with(entry, response), version, &wire)))
+                Breaking::answer(Entry::with(entry, response), version, &wire)
             }
-        });
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        tokio::select! {
-            ended = connection.as_mut() => return Ok(ended?),
-            () = stop.cancelled() => {}
-            () = streams.idle(options.idle_timeout) => {}
-        }
-        // The client is told (RFC 9113, section 6.8). Streams that it has opened meanwhile are served, and so it has time
-        // to take what it was sent.
-        connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            ended = connection => Ok(ended?),
-            () = streams.idle(options.stall_timeout) => Ok(()),
-        }
+        };
+        http2::serve(stream, &options, stop, answer).await
     }
 
     /// Answers a request with the guest, if it may reach it.
-    async fn answer(&self, edge: &Edge, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn answer<B>(&self, edge: &Edge, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Failed>,
+    {
         let version = request.version();
         let (request, asker) = Asker::of(request);
         match edge.admit(request) {

@@ -1,13 +1,14 @@
 //! TLS and HTTP/2, against an origin with a certificate of our own.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::http_support::*;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -39,7 +40,7 @@ struct Secure {
 }
 
 /// Answers with the version it was asked in and the body it got, and a trailer. Refuses to look at a request for `/busy`
-/// the first time, and at one for `/closed` always.
+/// the first time, and at one for `/closed` always. An answer to `/cut` is reset, without an error, before its end.
 async fn echo(
     request: Request<hyper::body::Incoming>,
     asked: Arc<AtomicUsize>,
@@ -48,16 +49,25 @@ async fn echo(
     if request.uri().path() == "/closed" || request.uri().path() == "/busy" && first {
         return Err(h2::Reason::REFUSED_STREAM.into());
     }
-    let version = format!("{:?}", request.version());
+    let (version, request_path) = (format!("{:?}", request.version()), request.uri().path().to_owned());
     let body = request.into_body().collect().await.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
     let mut trailers = HeaderMap::new();
     trailers.insert("x-trailer", HeaderValue::from_static("1"));
-    let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
-    let body: BoxBody = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+    let cut = request_path == "/cut";
+    let frames =
+        [Ok(Frame::data(body)), if cut { Err(h2::Reason::NO_ERROR.into()) } else { Ok(Frame::trailers(trailers)) }];
+    let frames = futures_util::stream::iter(frames).then(|frame: Result<_, h2::Error>| async {
+        if frame.is_err() {
+            // A reset takes with it what was not sent yet.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        frame
+    });
+    let body: BoxBody = StreamBody::new(frames).boxed_unsync();
     Ok(Response::builder().header("x-version", version).body(body).unwrap())
 }
 
-type BoxBody = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
+type BoxBody = http_body_util::combinators::UnsyncBoxBody<Bytes, h2::Error>;
 
 impl Secure {
     /// Serves `localhost` over `protocols`, in order of preference.
@@ -185,6 +195,18 @@ fn a_body_that_breaks_off_over_http2_is_an_error() {
     let body = Outgoing::Stream(StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync());
     let request = Request::post(origin.url("secure.example")).body(body).unwrap();
     assert_eq!(refused(&outbound, request), HttpErrorKind::RequestBodyAborted);
+}
+
+/// RFC 9113, section 8.1: only the flag END_STREAM ends a message.
+#[test]
+fn a_response_that_is_reset_without_an_error_is_not_whole() {
+    let origin = Secure::new(&["h2"]);
+    let outbound = origin.outbound(Some(origin.authority.der()));
+    for (path, whole) in [("whole", Ok(b"part".to_vec())), ("cut", Err(HttpErrorKind::ConnectionReset))] {
+        let uri = format!("{}{path}", origin.url("secure.example"));
+        let mut response = send(&outbound, Request::post(uri).body(Outgoing::from("part")).unwrap()).unwrap();
+        assert_eq!(read(response.body_mut()).map_err(|error| error.kind()), whole, "{path}");
+    }
 }
 
 /// RFC 9113, section 8.7: the origin has not looked at it, so it may be sent again, whatever its method, as long as its

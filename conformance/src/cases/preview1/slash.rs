@@ -87,7 +87,7 @@ fn set_times(context: &Context) -> CaseResult {
         probe.ok("path_filestat_set_times", &[DIR, follow, ptr, len, time, time, 5], &[])?;
         let seen = std::fs::metadata(directory.path().join("d")).and_then(|metadata| metadata.modified());
         let seen = seen.map_err(Unmet::harness)?.duration_since(std::time::UNIX_EPOCH);
-        check_eq!(seen.map_err(Unmet::harness)?.as_nanos(), time.into(), "the time of d, set by {path:?}");
+        check_eq!(seen.map_err(Unmet::harness)?.as_nanos(), u128::from(time), "the time of d, set by {path:?}");
     }
     Ok(())
 }

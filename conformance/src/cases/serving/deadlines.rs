@@ -149,8 +149,16 @@ fn stalled(context: &Context) -> CaseResult {
 fn leaving(context: &Context) -> CaseResult {
     for how in ["resets its stream", "closes its connection"] {
         let served = serve(context, &guest(&[SPIN]), None, 1)?;
-        let (mut sender, connection) = connect(&served)?;
-        let running = io().spawn(sender.send_request(request("GET")?));
+        let address = served.address();
+        let asked = within("there is no connection of HTTP/2", async move {
+            let stream = tokio::net::TcpStream::connect(address).await.map_err(Unmet::harness)?;
+            let (mut sender, connection) = h2::client::handshake(stream).await.map_err(Unmet::harness)?;
+            let connection = tokio::spawn(connection);
+            let request = Request::get("http://a/").body(()).map_err(Unmet::harness)?;
+            let (answer, body) = sender.send_request(request, true).map_err(Unmet::harness)?;
+            Ok::<_, Unmet>((answer, body, connection))
+        })?;
+        let (answer, mut body, connection) = asked?;
         let becomes = |status: u16| -> CaseResult<bool> {
             for _ in 0..1000 {
                 if served.exchange(SHORT)?.status() == Some(status) {
@@ -162,11 +170,12 @@ fn leaving(context: &Context) -> CaseResult {
         };
         check!(becomes(503)?, "a client that {how}: its guest does not run");
         if how == "resets its stream" {
-            running.abort()
+            body.send_reset(h2::Reason::CANCEL);
         } else {
-            connection.abort()
+            connection.abort();
         }
         check!(becomes(200)?, "a client that {how} keeps its place");
+        drop((answer, body));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `serving/...`: a guest behind wharf's server, as clients see it: bytes on the wire.
 
+mod asked;
 mod deadlines;
 mod edge;
 mod exchange;
@@ -14,4 +15,4 @@ use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
 pub const CASES: &[&[Case]] =
-    &[exchange::CASES, edge::CASES, http2::CASES, deadlines::CASES, leaving::CASES, unfinished::CASES];
+    &[exchange::CASES, asked::CASES, edge::CASES, http2::CASES, deadlines::CASES, leaving::CASES, unfinished::CASES];
