@@ -32,7 +32,7 @@ impl Asker {
         let awaited = (version == Version::HTTP_11 && headers.get_all(EXPECT).iter().any(waits)).then(Arc::default);
         let takes_trailers = names(headers, &TE).any(|name| name == "trailers");
         let asker = Asker { version, takes_trailers, awaited: awaited.clone() };
-        (request.map(|body| Asked { body, awaited }), asker)
+        (request.map(|body| Asked { body, awaited, ended: false }), asker)
     }
 
     /// The guest's answer as it goes to this client.
@@ -65,6 +65,9 @@ fn names<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 pub(crate) struct Asked<B> {
     body: B,
     awaited: Option<Arc<AtomicBool>>,
+    /// Whether all of it was given on. Where the answer came first, hyper tells of the end of a body of announced length
+    /// once the next request comes, or none does for too long; it knows that nothing is left of it before.
+    ended: bool,
 }
 
 impl<B: Body + Unpin> Body for Asked<B> {
@@ -78,7 +81,12 @@ impl<B: Body + Unpin> Body for Asked<B> {
         if let Some(awaited) = self.awaited.take() {
             awaited.store(true, Ordering::Release);
         }
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.ended = matches!(polled, Poll::Ready(Some(Ok(_)))) && self.body.is_end_stream();
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

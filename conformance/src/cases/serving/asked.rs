@@ -6,19 +6,22 @@ use std::io::{Read, Write};
 use bytes::Bytes;
 use http::Request;
 use tokio::net::TcpStream;
-use wharf_core::{Run, io};
+use wharf_core::{GuestConfig, Run, io};
 
+use super::guests::fetch;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::wasihttp::handler::{FINISH, HELLO, RESPOND, handler};
-use crate::check_eq;
 use crate::context::Context;
-use crate::origin::PATIENCE;
+use crate::origin::{Origin, PATIENCE, Step};
+use crate::prebuilt::LONG;
 use crate::served::{Served, Setup, read_to_end};
+use crate::{check, check_eq};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
     Case::must("serving/exchange/body-is-asked-for", "RFC 9110, section 10.1.1", http1),
     Case::must("serving/exchange/body-is-asked-for-over-http2", "RFC 9110, section 10.1.1", http2),
+    Case::must("serving/exchange/body-ends-after-the-answer", "RFC 9112, section 6.3", after),
 ];
 
 /// Reads the body before it answers.
@@ -27,6 +30,16 @@ const READ: &str = r#"
     (call $"[method]incoming-body.stream" (i32.load (i32.const 0x144)) (i32.const 0x140))
     (call $"[method]input-stream.blocking-read" (i32.load (i32.const 0x144)) (i64.const 16) (i32.const 0x140))
     (if (i32.ne (i32.load (i32.const 0x148)) (i32.const 3)) (then (unreachable)))"#;
+
+/// Reads the body to its end, which has to be a good one.
+const READ_ALL: &str = r#"
+    (call $"[method]incoming-request.consume" (local.get $request) (i32.const 0x140))
+    (call $"[method]incoming-body.stream" (i32.load (i32.const 0x144)) (i32.const 0x140))
+    (local.set $input (i32.load (i32.const 0x144)))
+    (loop $more
+        (call $"[method]input-stream.blocking-read" (local.get $input) (i64.const 16) (i32.const 0x140))
+        (br_if $more (i32.eqz (i32.load8_u (i32.const 0x140)))))
+    (if (i32.eqz (i32.load8_u (i32.const 0x144))) (then (unreachable)))"#;
 
 fn served(context: &Context, reads: bool) -> CaseResult<Served> {
     let read = if reads { READ } else { "" };
@@ -43,6 +56,37 @@ fn http1(context: &Context) -> CaseResult {
     check_eq!(String::from_utf8_lossy(&told), "HTTP/1.1 100 Continue\r\n\r\n", "what comes before the body is sent");
     stream.write_all(b"abc").map_err(Unmet::harness)?;
     check_eq!(read_to_end(&mut stream).status(), Some(200), "the status");
+    Ok(())
+}
+
+/// The answer is there first, and the connection is kept: the body ends all the same with its last byte or chunk.
+fn after(context: &Context) -> CaseResult {
+    for (head, first, last) in [
+        ("content-length: 9", "first", "last"),
+        ("transfer-encoding: chunked", "5\r\nfirst\r\n", "4\r\nlast\r\n0\r\n\r\n"),
+    ] {
+        let origin = Origin::raw([Step::ReadRequest, Step::Hold])?;
+        let mut setup = Setup::default();
+        setup.server.header_timeout = LONG;
+        let outbound = context.net().allow(&origin.base()).outbound()?;
+        setup.config = Box::new(move |_| {
+            Ok(GuestConfig { outbound: Some(outbound.clone()), timeout: Some(LONG), ..GuestConfig::default() })
+        });
+        let text = handler(&[RESPOND, HELLO, FINISH, READ_ALL, &fetch(origin.address())]);
+        let served = Served::start(context, &text, setup)?;
+        let mut stream = served.connect()?;
+        let sent = format!("POST / HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n{first}");
+        stream.write_all(sent.as_bytes()).map_err(Unmet::harness)?;
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"0\r\n\r\n") {
+            let mut buffer = [0; 256];
+            let read = stream.read(&mut buffer).map_err(Unmet::harness)?;
+            check!(read > 0, "{head}: the answer breaks off: {:?}", String::from_utf8_lossy(&seen));
+            seen.extend_from_slice(&buffer[..read]);
+        }
+        stream.write_all(last.as_bytes()).map_err(Unmet::harness)?;
+        check!(origin.wait_until(|origin| origin.requests().len() == 1), "{head}: the body does not end");
+    }
     Ok(())
 }
 
