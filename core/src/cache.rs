@@ -1,7 +1,7 @@
 //! What takes long to make, kept between loads: compiled code, and what else is made of a guest's bytes.
 //!
 //! An entry is named by the digest of all that shaped it; for compiled code that is the prepared module, the backend, its
-//! engine's version and its code key. It begins with the digest of these and its content, so that an entry that is cut
+//! engine's version and its code key, and the sources here that rewrite modules. It begins with the digest of these and its content, so that an entry that is cut
 //! short, damaged or another's is made anew instead of being used. Entries are trusted as far as the directory is: it is
 //! made for its owner only.
 
@@ -13,10 +13,12 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Kind, Result, chain};
-use crate::meter;
 use crate::prepare::Prepared;
 use crate::seam::{Backend, Module};
 use crate::trusted::TrustedCode;
+
+/// The sources that rewrite modules: part of the key of compiled code.
+const REWRITES: &str = env!("WHARF_CORE_REWRITES");
 
 const DIGEST: usize = 32;
 
@@ -76,8 +78,8 @@ impl CodeKey {
 
     fn of(backend: &dyn Backend, prepared: &Prepared) -> Self {
         let info = backend.info();
-        let (version, meter) = (info.engine_version.as_bytes(), meter::VERSION.to_le_bytes());
-        Self::new(info.name, &[version, info.code_key.as_bytes(), &meter, prepared.wasm()])
+        let (version, code) = (info.engine_version.as_bytes(), info.code_key.as_bytes());
+        Self::new(info.name, &[version, code, REWRITES.as_bytes(), prepared.wasm()])
     }
 }
 
