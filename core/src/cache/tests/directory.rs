@@ -87,7 +87,7 @@ fn the_group_above_has_to_be_the_users_own() {
 }
 
 #[test]
-fn anothers_is_refused() {
+fn one_of_another_user_is_refused() {
     let base = tempfile::tempdir().unwrap();
     let cache = base.path().join("cache");
     CodeCache::open(&cache).unwrap();
@@ -101,7 +101,7 @@ fn anothers_is_refused() {
 }
 
 #[test]
-fn one_below_anothers_is_refused() {
+fn one_below_that_of_another_user_is_refused() {
     let base = tempfile::tempdir().unwrap();
     let above = base.path().join("above");
     let cache = above.join("cache");
