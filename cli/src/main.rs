@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Command::Backends(args) => commands::backends::backends(args),
         Command::Inspect(args) => commands::inspect::inspect(args),
         Command::Compile(args) => commands::compile::compile(args, console),
+        Command::Cache(args) => commands::cache::cache(&args.command),
         Command::Conformance(args) => commands::conformance::conformance(args, console),
         Command::New(args) => commands::new::new(args),
         Command::Completions(args) => commands::completions::completions(args),

@@ -27,7 +27,7 @@ mod watch;
 mod worker;
 
 pub use budget::{Budget, Charge, Exceeded, TotalMemory};
-pub use cache::{CacheKey, CodeCache, CodeKey};
+pub use cache::{CacheEntry, CacheKey, CacheOptions, Cleared, CodeCache, CodeKey};
 pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};
 pub use guest::{Guest, GuestConfig, Session};

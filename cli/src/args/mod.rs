@@ -1,6 +1,7 @@
 //! The command line: every option, its default and its help.
 
 mod backend;
+mod cache;
 mod conformance;
 mod global;
 mod run;
@@ -15,11 +16,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use self::backend::{BackendArgs, ComponentHost, HELPER, HelperArgs, HostArgs, WasmEdgeMode};
+pub(crate) use self::cache::{CacheArgs, CacheCommand, CacheCommandArgs, CacheDirArgs, CacheListArgs, CacheSizeArgs};
 pub(crate) use self::conformance::ConformanceArgs;
 #[cfg(test)]
 pub(crate) use self::global::Color;
 pub(crate) use self::global::{GlobalArgs, LogFormat};
-pub(crate) use self::run::{CacheArgs, GuestArgs, LimitArgs, LoadArgs, OutboundArgs, RunArgs, SocketArgs};
+pub(crate) use self::run::{GuestArgs, LimitArgs, LoadArgs, OutboundArgs, RunArgs, SocketArgs};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::usage::{Usage, one_line};
 pub(crate) use self::values::{DirGrant, EnvEntry, project_name};
@@ -49,6 +51,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Make one core module of a component, which runs on engines that know no components; or fill the cache
     Compile(Box<CompileArgs>),
+    /// List or remove the compiled code that is kept
+    Cache(CacheCommandArgs),
     /// Run the conformance suite
     Conformance(ConformanceArgs),
     /// Write a project for a guest of your own

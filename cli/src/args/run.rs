@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -10,6 +9,7 @@ use wharf::core::abi::preview1::Listen;
 use wharf::core::http::Redirects;
 
 use super::backend::{BackendArgs, HostArgs};
+use super::cache::CacheArgs;
 use super::values::{self, AllowEntry, DirGrant, EnvEntry};
 
 const EXAMPLES: &str = "\
@@ -156,16 +156,4 @@ pub(crate) struct GuestArgs {
     #[arg(long, value_name = "HOST[::GUEST]", value_parser = values::dir_grant)]
     #[arg(value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Vec<DirGrant>,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Compiled code")]
-pub(crate) struct CacheArgs {
-    /// Where compiled code is kept between runs [default: `wharf` in the user's cache directory]
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub(crate) cache_dir: Option<PathBuf>,
-
-    /// Compile anew and keep nothing
-    #[arg(long, conflicts_with = "cache_dir")]
-    pub(crate) no_cache: bool,
 }

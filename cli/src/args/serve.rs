@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::backend::{BackendArgs, HostArgs};
-use super::run::{CacheArgs, GuestArgs, LimitArgs, OutboundArgs, SocketArgs};
+use super::cache::CacheArgs;
+use super::run::{GuestArgs, LimitArgs, OutboundArgs, SocketArgs};
 use super::values;
 
 const EXAMPLES: &str = "\

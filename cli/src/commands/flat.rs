@@ -3,8 +3,8 @@
 use wharf::core::{CacheKey, CodeCache, LoadOptions, Prepared, chain};
 use wharf_component::{FlattenOptions, Plan, REVISION, flatten};
 
-/// Changes with how modules are kept: those of another format are not looked at.
-const FORMAT: u32 = 1;
+/// Changes with this file, which says how modules are kept: those that were kept otherwise are not looked at.
+const KEEPING: &str = env!("WHARF_FLAT_SOURCES");
 
 /// Flattens and prepares a component. Its module is taken from the cache of `options` if it is there, and put there
 /// otherwise; functions keep their names.
@@ -21,8 +21,7 @@ fn prepare_with(revision: &str, component: &[u8], options: &LoadOptions) -> anyh
     let Some(cache) = &options.cache else {
         return Ok((Prepared::new(&flatten(component, &flattening)?.wasm, options)?, false));
     };
-    let shaped = format!("{flattening:?}");
-    let key = CacheKey::new("flat", &[&FORMAT.to_le_bytes(), revision.as_bytes(), shaped.as_bytes(), component]);
+    let key = key(revision, &flattening, component);
     if let Some(prepared) = kept(cache, &key, options) {
         tracing::info!("the component was flattened before");
         return Ok((prepared, true));
@@ -35,6 +34,11 @@ fn prepare_with(revision: &str, component: &[u8], options: &LoadOptions) -> anyh
         tracing::warn!("the flattened component is not kept: {}", chain(&error));
     }
     Ok((prepared, false))
+}
+
+fn key(revision: &str, flattening: &FlattenOptions, component: &[u8]) -> CacheKey {
+    let shaped = format!("{flattening:?}");
+    CacheKey::new("flat", &[KEEPING.as_bytes(), revision.as_bytes(), shaped.as_bytes(), component])
 }
 
 fn kept(cache: &CodeCache, key: &CacheKey, options: &LoadOptions) -> Option<Prepared> {
@@ -130,8 +134,7 @@ mod tests {
         let cache = options.cache.as_deref().unwrap();
         let component = component(COMPONENT);
         let flattening = FlattenOptions { keep_names: true, ..FlattenOptions::default() };
-        let key =
-            CacheKey::new("flat", &[&FORMAT.to_le_bytes(), b"1", format!("{flattening:?}").as_bytes(), &component]);
+        let key = key("1", &flattening, &component);
         let module = flatten(&component, &flattening).unwrap().wasm;
         let without_plan = wat::parse_str("(module)").unwrap();
         // A function section without code: the plan fits, and the module is none.

@@ -6,12 +6,11 @@ use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use etcetera::BaseStrategy;
 use wharf::core::{Backend, Capability, CodeCache, Guest, HostedGuest, LoadOptions, Prepared, TotalMemory};
 use wharf_component::{FlattenError, is_component, wasi03};
 
 use crate::args::{CacheArgs, ComponentHost, HostArgs, LoadArgs, Usage};
-use crate::commands::{flat, read_module};
+use crate::commands::{cache, flat, read_module};
 use crate::console::Console;
 use crate::progress::Progress;
 use crate::{exit, output};
@@ -59,7 +58,7 @@ impl<'a> Loading<'a> {
         path: &Path,
         console: Console,
     ) -> anyhow::Result<Arc<dyn HostedGuest>> {
-        let options = self.options(cache(self.cache)?);
+        let options = self.options(cache::open(self.cache)?);
         let wasm = read_module(path, options.max_module_bytes)?;
         let native = choose(self.host.component_host, backend.info().name, path, &wasm)? == ComponentHost::Native;
         let load = || -> anyhow::Result<Arc<dyn HostedGuest>> {
@@ -82,8 +81,8 @@ impl<'a> Loading<'a> {
     /// Compiles the module or component at `path` and keeps what is made of it, for when [`guest`](Self::guest) loads it
     /// with the same options.
     pub(crate) fn fill_cache(&self, backend: &dyn Backend, path: &Path, console: Console) -> anyhow::Result<()> {
-        let cache =
-            cache(self.cache)?.context("there is no directory to keep compiled code in; name one with --cache-dir")?;
+        let cache = cache::open(self.cache)?
+            .context("there is no directory to keep compiled code in; name one with --cache-dir")?;
         let options = self.options(Some(cache.clone()));
         let wasm = read_module(path, options.max_module_bytes)?;
         let native = choose(self.host.component_host, backend.info().name, path, &wasm)? == ComponentHost::Native;
@@ -196,25 +195,4 @@ fn fill_native(_: &[u8], _: &CodeCache) -> wharf::core::Result<()> {
 fn no_native() -> wharf::core::Error {
     let message = "wasmtime's own component host is not compiled in; build with `--features native`";
     wharf::core::Error::new(wharf::core::Kind::Unsupported, message)
-}
-
-fn cache(args: &CacheArgs) -> anyhow::Result<Option<Arc<CodeCache>>> {
-    if args.no_cache {
-        return Ok(None);
-    }
-    if let Some(directory) = &args.cache_dir {
-        return Ok(Some(Arc::new(CodeCache::open(directory).context("--cache-dir")?)));
-    }
-    // Nobody asked for this one, so that a machine without it only runs slower.
-    let Ok(user) = etcetera::base_strategy::choose_native_strategy() else {
-        tracing::info!("compiled code is not kept: the user has no home directory");
-        return Ok(None);
-    };
-    match CodeCache::open(&user.cache_dir().join("wharf")) {
-        Ok(cache) => Ok(Some(Arc::new(cache))),
-        Err(error) => {
-            tracing::warn!("compiled code is not kept: {}", wharf::core::chain(&error));
-            Ok(None)
-        }
-    }
 }

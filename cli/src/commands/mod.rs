@@ -1,6 +1,7 @@
 //! One module a command. Each returns the exit code, or the error that `main` prints.
 
 pub(crate) mod backends;
+pub(crate) mod cache;
 pub(crate) mod compile;
 pub(crate) mod completions;
 mod component;

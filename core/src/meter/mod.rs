@@ -25,9 +25,6 @@ use crate::worker;
 pub(crate) use rewrite::IMPORTS as RESERVED;
 use rewrite::{FUEL, IMPORTS, MAX_FRAME, SCALE, STACK};
 
-/// Part of the key of cached code: changes with what is counted, and how.
-pub(crate) const VERSION: u32 = 3;
-
 /// The fuel between two checks: a few milliseconds of an interpreted guest, less of a compiled one. A guest made for it
 /// may run 256 times as long, with code that is counted that much too low.
 const FULL: i32 = 100_000;

@@ -17,13 +17,17 @@ pub(crate) fn backends() -> Vec<&'static str> {
     wharf::backends().collect()
 }
 
-/// `wharf` with these arguments, without the caller's settings: the one that was built, or the one that `WHARF_BIN` names.
+/// `wharf` with these arguments, without the caller's settings and without their cache: the one that was built, or the one
+/// that `WHARF_BIN` names.
 pub(crate) fn wharf(args: &[&str]) -> Command {
     let built = env!("CARGO_BIN_EXE_wharf").into();
     let mut command = Command::new(std::env::var_os("WHARF_BIN").unwrap_or(built));
-    command.args(args).env_remove("WHARF_BACKEND").env("NO_COLOR", "1");
+    command.args(args).env_remove("WHARF_BACKEND").env("NO_COLOR", "1").env("XDG_CACHE_HOME", CACHE_HOME);
     command
 }
+
+/// What the tests have for the user's cache directory.
+const CACHE_HOME: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
 
 /// The same command under a limit, as the shell's `ulimit` takes it.
 pub(crate) fn limited(limit: &str, command: &Command) -> Command {

@@ -1,0 +1,170 @@
+//! One entry: its name, what it begins with, how it is read and written.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::time::SystemTime;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use super::directory::{Directory, Found};
+
+/// A SHA-256.
+type Sha = [u8; DIGEST];
+
+/// How many bytes an entry has before its content.
+pub(super) const DIGEST: usize = 32;
+
+/// The most bytes an entry may have, whoever wrote it and whatever the bound: it is read into memory.
+pub(super) const MAX_ENTRY: u64 = 2 << 30;
+
+/// What every digest begins with, so that what anybody may keep is never taken for what an engine executes.
+const DATA: &[u8] = b"data";
+const CODE: &[u8] = b"code";
+
+const ENTRY: &str = ".bin";
+
+/// What the names of files begin with that are being written.
+const UNFINISHED: &str = "unfinished-";
+
+/// What an entry is, and the digest of all that it depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheKey {
+    pub(super) file: String,
+    digest: Sha,
+}
+
+impl CacheKey {
+    /// Names the entry of this `kind` that was made of `parts`: every byte that may change what is made, and the version
+    /// of what makes it. Of two keys that differ in any of these, neither finds the other's entry.
+    ///
+    /// Files begin with the kind, which is a plain word.
+    pub fn new(kind: &str, parts: &[&[u8]]) -> Self {
+        Self::of(DATA, kind, parts)
+    }
+
+    fn of(sort: &[u8], kind: &str, parts: &[&[u8]]) -> Self {
+        let mut digest = Sha256::new();
+        for part in [&[sort, kind.as_bytes()], parts].concat() {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        let digest: Sha = digest.finalize().into();
+        CacheKey { file: format!("{kind}-{}{ENTRY}", hex(&digest)), digest }
+    }
+}
+
+/// The same of compiled code: neither sort of key finds an entry of the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeKey(pub(super) CacheKey);
+
+impl CodeKey {
+    /// Names the code that `engine` made of `parts`, as [`CacheKey::new`] has it.
+    pub fn new(engine: &str, parts: &[&[u8]]) -> Self {
+        CodeKey(CacheKey::of(CODE, engine, parts))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a file is by its name: an entry of this kind, or one that is being written. Any other is not the cache's.
+pub(super) fn kind(file: &str) -> Option<&str> {
+    let is_hex = |text: &str, bytes: usize| {
+        text.len() == 2 * bytes && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    if let Some(random) = file.strip_prefix(UNFINISHED).filter(|random| is_hex(random, size_of::<u64>())) {
+        return file.strip_suffix(random)?.strip_suffix('-');
+    }
+    let (kind, digest) = file.strip_suffix(ENTRY)?.rsplit_once('-')?;
+    (!kind.is_empty() && is_hex(digest, DIGEST)).then_some(kind)
+}
+
+/// Whether a file is not an entry yet.
+pub(super) fn is_unfinished(file: &str) -> bool {
+    file.starts_with(UNFINISHED) && !file.ends_with(ENTRY)
+}
+
+/// What an entry begins with: it binds the content to what it was made of, so that no entry stands for another.
+fn seal(key: &CacheKey, content: &[u8]) -> Sha {
+    Sha256::new().chain_update(key.digest).chain_update(content).finalize().into()
+}
+
+/// Why there is nothing to use.
+pub(super) enum Miss {
+    None,
+    Unusable(String),
+}
+
+impl From<io::Error> for Miss {
+    fn from(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT) => Miss::None,
+            Some(Errno::LOOP) => Miss::Unusable("it is a symbolic link".to_owned()),
+            _ => Miss::Unusable(error.to_string()),
+        }
+    }
+}
+
+/// Reads the entry and notes that it was used.
+pub(super) fn read(directory: &Directory, key: &CacheKey) -> Result<Vec<u8>, Miss> {
+    let unusable = |why: &str| Miss::Unusable(why.to_owned());
+    let mut file = directory.read(&key.file)?;
+    let found = Found::of(&file)?;
+    if found.kind != FileType::RegularFile {
+        return Err(unusable("it is not a regular file"));
+    }
+    if let Some(doubt) = directory.trust.doubt(&found) {
+        return Err(Miss::Unusable(doubt));
+    }
+    if found.bytes > MAX_ENTRY {
+        return Err(unusable("it is too large to be an entry"));
+    }
+    let damaged = || unusable("it is damaged, or another's");
+    let mut sealed = [0; DIGEST];
+    file.read_exact(&mut sealed).map_err(|_| damaged())?;
+    let mut content = Vec::new();
+    let length = usize::try_from(found.bytes).map_err(|_| damaged())?;
+    content.try_reserve_exact(length).map_err(|_| unusable("there is no memory for it"))?;
+    (&file).take(MAX_ENTRY).read_to_end(&mut content)?;
+    if sealed != seal(key, &content) {
+        return Err(damaged());
+    }
+    mark_used(&file);
+    Ok(content)
+}
+
+/// Notes that a file is in use now. The times that the system sets by itself are too coarse to tell which came first.
+///
+/// Where this fails, as in a directory that is only read, what was used last is not known, and nothing is removed either.
+fn mark_used(file: &File) {
+    if let Err(error) = file.set_modified(SystemTime::now()) {
+        tracing::debug!(%error, "when a cache entry was used last cannot be noted");
+    }
+}
+
+/// Writes the entry beside its place, and puts it there when it is whole.
+pub(super) fn write(directory: &Directory, key: &CacheKey, content: &[u8]) -> io::Result<()> {
+    let random = getrandom::u64().map_err(io::Error::other)?;
+    let unfinished = Unfinished { directory, name: format!("{UNFINISHED}{random:016x}") };
+    let mut file = directory.create(&unfinished.name)?;
+    file.write_all(&seal(key, content))?;
+    file.write_all(content)?;
+    mark_used(&file);
+    directory.rename(&unfinished.name, &key.file)
+}
+
+/// A file that is removed with this, unless it has another name by then.
+struct Unfinished<'a> {
+    directory: &'a Directory,
+    name: String,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        // Whoever writes next to this directory removes it when it is old.
+        let _ = self.directory.remove(&self.name);
+    }
+}

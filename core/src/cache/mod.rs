@@ -1,0 +1,264 @@
+//! What takes long to make, kept between loads: compiled code, and what else is made of a guest's bytes.
+//!
+//! An entry is named by the digest of all that shaped it; for compiled code that is the prepared module, the backend, its
+//! engine's version and its code key, and the sources here that rewrite modules. It begins with the digest of these and its
+//! content, so that an entry that is cut short, damaged or another's is made anew instead of being used.
+//!
+//! Who can write an entry can have any code run: a digest is made as easily over other content, and nothing in an entry
+//! says who wrote it. So what is trusted is the owner. The directory, all above it ([`directory`]) and each entry have to
+//! be this user's or root's, and writable by nobody else.
+//!
+//! Several processes may use one directory. Nothing is locked: an entry is put in its place when it is whole, and who finds
+//! that another has removed one makes it anew.
+
+mod bound;
+mod directory;
+mod entry;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use self::entry::{CacheKey, CodeKey};
+
+use self::directory::{Directory, Trust};
+use self::entry::{DIGEST, MAX_ENTRY, Miss};
+use crate::error::{Error, Kind, Result, chain};
+use crate::prepare::Prepared;
+use crate::seam::{Backend, Module};
+use crate::trusted::TrustedCode;
+
+/// The sources that rewrite modules: part of the key of compiled code.
+const REWRITES: &str = env!("WHARF_CORE_REWRITES");
+
+/// How a [`CodeCache`] keeps what it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheOptions {
+    /// The most bytes that all entries may have together; by default 2 GiB. When there are more, those that were used
+    /// longest ago are removed. An entry that is larger by itself is not kept, and none may have more than 2 GiB.
+    pub size: u64,
+}
+
+impl Default for CacheOptions {
+    /// 2 GiB.
+    fn default() -> Self {
+        CacheOptions { size: 2 << 30 }
+    }
+}
+
+/// A directory of what was made of guests: compiled modules, and flattened components.
+#[derive(Debug)]
+pub struct CodeCache {
+    directory: Directory,
+    options: CacheOptions,
+}
+
+/// Something that a [`CodeCache`] keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheEntry {
+    /// What it is, as [`CacheKey::new`] was told: for compiled code the backend's name. What is being written, or was when
+    /// its process was killed, is `unfinished`.
+    pub kind: String,
+    /// How many bytes it has on the disk.
+    pub bytes: u64,
+    /// When it was last read or written.
+    pub last_used: SystemTime,
+}
+
+/// What [`CodeCache::clear`] removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Cleared {
+    /// How many entries, those included that were never finished.
+    pub entries: u64,
+    /// How many bytes these had.
+    pub bytes: u64,
+}
+
+impl CodeKey {
+    fn of(backend: &dyn Backend, prepared: &Prepared) -> Self {
+        let info = backend.info();
+        let (version, code) = (info.engine_version.as_bytes(), info.code_key.as_bytes());
+        Self::new(info.name, &[version, code, REWRITES.as_bytes(), prepared.wasm()])
+    }
+}
+
+impl CodeCache {
+    /// Uses `directory` with the default [`CacheOptions`].
+    ///
+    /// # Errors
+    /// As [`with_options`](Self::with_options).
+    pub fn open(directory: &Path) -> Result<Self> {
+        Self::with_options(directory, CacheOptions::default())
+    }
+
+    /// Uses `directory`. If it is missing it is made, with all above it, for this user only.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if it cannot be made or opened; if it belongs to another user than this process's effective one or
+    /// root, or may be written by others; if one of the directories above it belongs to another user, or may be written by
+    /// others and is not sticky, as `/tmp` is; if the path leads through another user's symbolic link.
+    ///
+    /// The group that has the number of its user is the user's own: a directory above may be writable by it.
+    pub fn with_options(directory: &Path, options: CacheOptions) -> Result<Self> {
+        let missing = || Error::new(Kind::Config, format!("the cache directory `{}` is missing", directory.display()));
+        let directory = Directory::open(directory, Trust::of_process(), true)?.ok_or_else(missing)?;
+        Ok(CodeCache { directory, options })
+    }
+
+    /// Uses `directory` if it is there, and makes nothing.
+    ///
+    /// # Errors
+    /// As [`with_options`](Self::with_options).
+    pub fn existing(directory: &Path, options: CacheOptions) -> Result<Option<Self>> {
+        let directory = Directory::open(directory, Trust::of_process(), false)?;
+        Ok(directory.map(|directory| CodeCache { directory, options }))
+    }
+
+    /// What is kept under `key`. What is damaged, was kept under another key, belongs to another user or may be written by
+    /// others is not used, and a warning says so.
+    pub fn get(&self, key: &CacheKey) -> Option<Vec<u8>> {
+        let path = || self.directory.path.join(&key.file);
+        let content = entry::read(&self.directory, key);
+        match &content {
+            Ok(_) => tracing::debug!(path = %path().display(), "found in the cache"),
+            Err(Miss::None) => {}
+            Err(Miss::Unusable(why)) => tracing::warn!(path = %path().display(), "a cache entry is not used: {why}"),
+        }
+        content.ok()
+    }
+
+    /// Keeps `content` under `key`, in the place of what was kept there before. Who reads meanwhile gets the one or the
+    /// other. Then what was used longest ago is removed, until all that is kept has the size that is allowed.
+    ///
+    /// # Errors
+    /// [`Kind::Limit`] if it is too large to be kept, [`Kind::Config`] if the directory cannot be written.
+    pub fn put(&self, key: &CacheKey, content: &[u8]) -> Result<()> {
+        let (bytes, most) = ((content.len() + DIGEST) as u64, self.options.size.min(MAX_ENTRY));
+        if bytes > most {
+            let advice = if most < MAX_ENTRY { "; raise the limit `cache-size`" } else { "" };
+            let message = format!("{bytes} bytes are more than the cache may keep, which is {most}{advice}");
+            return Err(Error::new(Kind::Limit, message));
+        }
+        entry::write(&self.directory, key, content).map_err(|error| self.failed("written", error))?;
+        if let Err(error) = bound::keep_within(&self.directory, self.options.size) {
+            tracing::warn!(%error, "the cache directory `{}` may exceed its size", self.directory.path.display());
+        }
+        Ok(())
+    }
+
+    /// The code that is kept under `key`, trusted since nobody else can have written it; otherwise as
+    /// [`get`](Self::get).
+    #[expect(unsafe_code, reason = "the promise is that of whoever had the code kept")]
+    pub fn code(&self, key: &CodeKey) -> Option<TrustedCode<'static>> {
+        // SAFETY: an entry of this sort is written by `compile` and `fill`, of what the engine that the key names
+        // made of what it names, and by `put_code`, whose caller promises the same; its digest says that it is unchanged, and
+        // its owner and mode, with those of the directory and all above it, that nobody else has written it.
+        self.get(&key.0).map(|code| unsafe { TrustedCode::new(code) })
+    }
+
+    /// Keeps code under `key`, as [`put`](Self::put) does.
+    ///
+    /// # Errors
+    /// As `put`.
+    ///
+    /// # Safety
+    /// The engine of `key` made the code of what `key` names.
+    #[expect(unsafe_code, reason = "which engine made the code, and of what, cannot be checked, only promised")]
+    pub unsafe fn put_code(&self, key: &CodeKey, code: &TrustedCode<'_>) -> Result<()> {
+        self.put(&key.0, code.bytes())
+    }
+
+    /// All that is kept, what was used last first.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if the directory cannot be read.
+    pub fn entries(&self) -> Result<Vec<CacheEntry>> {
+        let files = bound::list(&self.directory).map_err(|error| self.failed("read", error))?;
+        let entry = |file: bound::Kept| {
+            let kind = entry::kind(&file.file)?.to_owned();
+            Some(CacheEntry { kind, bytes: file.bytes, last_used: file.last_used })
+        };
+        Ok(files.into_iter().filter_map(entry).collect())
+    }
+
+    /// Removes all that is kept. Other files in the directory stay, as does what is being written.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if the directory cannot be read, or an entry not be removed; others are then removed or not.
+    pub fn clear(&self) -> Result<Cleared> {
+        let mut cleared = Cleared::default();
+        for file in bound::list(&self.directory).map_err(|error| self.failed("read", error))? {
+            if !entry::is_unfinished(&file.file) || file.is_abandoned() {
+                self.directory.remove(&file.file).map_err(|error| self.failed("written", error))?;
+                cleared.entries += 1;
+                cleared.bytes += file.bytes;
+            }
+        }
+        Ok(cleared)
+    }
+
+    /// How it keeps what it keeps.
+    pub fn options(&self) -> &CacheOptions {
+        &self.options
+    }
+
+    /// The directory, as it was named.
+    pub fn directory(&self) -> &Path {
+        &self.directory.path
+    }
+
+    fn failed(&self, what: &str, error: std::io::Error) -> Error {
+        let message = format!("the cache directory `{}` cannot be {what}", self.directory.path.display());
+        Error::new(Kind::Config, message).with_source(error)
+    }
+
+    /// Loads the module's code from the cache, or compiles it and stores the code.
+    ///
+    /// A cache that cannot be written is logged and costs a compilation, nothing more.
+    ///
+    /// # Errors
+    /// What [`Backend::compile`] reports.
+    pub(crate) fn compile(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<Arc<dyn Module>> {
+        let key = CodeKey::of(backend, prepared);
+        if let Some(code) = self.code(&key) {
+            match backend.load(prepared, code) {
+                Ok(module) => return Ok(module),
+                Err(error) => tracing::warn!(%error, "cached code was refused; compiling anew"),
+            }
+        }
+        let module = backend.compile(prepared)?;
+        match module.serialize() {
+            Ok(Some(code)) => {
+                if let Err(error) = self.put(&key.0, code.bytes()) {
+                    tracing::warn!("compiled code is not kept: {}", chain(&error));
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the engine could not serialize its code"),
+        }
+        Ok(module)
+    }
+
+    /// Compiles the module, unless its code is in the cache, and sees to it that it is: to prepare the cache.
+    ///
+    /// # Errors
+    /// What [`Backend::compile`] and [`put`](Self::put) report; [`Kind::Unsupported`] if the backend has no code of this
+    /// module to give.
+    pub fn fill(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<()> {
+        let name = backend.info().name;
+        let key = CodeKey::of(backend, prepared);
+        if self.code(&key).is_some() {
+            return Ok(());
+        }
+        let module = backend.compile(prepared)?;
+        let Some(code) = module.serialize()? else {
+            let message = format!("the backend {name} has no compiled code of this module: there is nothing to keep");
+            return Err(Error::new(Kind::Unsupported, message));
+        };
+        self.put(&key.0, code.bytes())
+    }
+}
