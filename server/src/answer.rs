@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use wharf_core::http::trim_values;
 
+use crate::breaks::Wanted;
 use crate::handler::ResponseBody;
 
 /// Who has asked, as far as it matters for the answer.
@@ -24,15 +25,15 @@ pub(crate) struct Asker {
 }
 
 impl Asker {
-    /// Who sent `request`; the result is watched for whether its body is asked for.
-    pub(crate) fn of<B>(request: Request<B>) -> (Request<Asked<B>>, Self) {
+    /// Who sent `request`; the result is watched for whether its body is asked for, and for how long it is wanted.
+    pub(crate) fn of<B>(request: Request<B>, wanted: Option<Wanted>) -> (Request<Asked<B>>, Self) {
         let version = request.version();
         let headers = request.headers();
         let waits = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         let awaited = (version == Version::HTTP_11 && headers.get_all(EXPECT).iter().any(waits)).then(Arc::default);
         let takes_trailers = names(headers, &TE).any(|name| name == "trailers");
         let asker = Asker { version, takes_trailers, awaited: awaited.clone() };
-        (request.map(|body| Asked { body, awaited, ended: false }), asker)
+        (request.map(|body| Asked { body, awaited, ended: false, _wanted: wanted }), asker)
     }
 
     /// The guest's answer as it goes to this client.
@@ -68,6 +69,7 @@ pub(crate) struct Asked<B> {
     /// Whether all of it was given on. Where the answer came first, hyper tells of the end of a body of announced length
     /// once the next request comes, or none does for too long; it knows that nothing is left of it before.
     ended: bool,
+    _wanted: Option<Wanted>,
 }
 
 impl<B: Body + Unpin> Body for Asked<B> {

@@ -38,6 +38,9 @@ struct State {
     waiting: Vec<Waker>,
     /// Whether the connection is to be reset when it is closed.
     resets: bool,
+    /// Whether the last request of an HTTP/1 connection was answered, and whether its body is still wanted.
+    answered: bool,
+    wanted: bool,
 }
 
 impl Wire {
@@ -69,6 +72,19 @@ impl Wire {
         self.lock().resets
     }
 
+    /// Another request of an HTTP/1 connection is yet to be answered. What comes back goes with its body.
+    pub(crate) fn asked(&self) -> Wanted {
+        let mut state = self.lock();
+        (state.answered, state.wanted) = (false, true);
+        Wanted(self.clone())
+    }
+
+    /// Whether a request was answered whose body is still wanted.
+    pub(crate) fn outlives_its_answer(&self) -> bool {
+        let state = self.lock();
+        state.answered && state.wanted
+    }
+
     fn set_resets(&self, resets: bool) {
         self.lock().resets = resets;
     }
@@ -95,6 +111,15 @@ impl Wire {
         }
         state.waiting.push(context.waker().clone());
         Poll::Pending
+    }
+}
+
+/// The body of a request is wanted for as long as this lives.
+pub(crate) struct Wanted(Wire);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.lock().wanted = false;
     }
 }
 
@@ -198,6 +223,13 @@ impl<B: Body> Breaking<B> {
         if self.to_the_end {
             self.wire.set_resets(false);
         }
+    }
+}
+
+/// A body that was sent is dropped.
+impl<B: Body> Drop for Breaking<B> {
+    fn drop(&mut self) {
+        self.wire.lock().answered = true;
     }
 }
 

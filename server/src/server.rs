@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Entry, Log};
 use crate::answer::Asker;
-use crate::breaks::{Breaking, Wire, Wired};
+use crate::breaks::{Breaking, Wanted, Wire, Wired};
 use crate::client::{Client, Left, Socket};
 use crate::edge::Edge;
 use crate::handler::{Handler, ResponseBody};
@@ -314,20 +314,29 @@ impl Shared {
             // Heads were found to be small enough before; some room for what follows one.
             .max_buf_size(self.options.max_header_bytes.max(8192).saturating_add(8192))
             .half_close(true);
+        let (trailing, sent) = (Arc::clone(&edge), wire.clone());
         let service = service_fn(move |request: Request<Incoming>| {
+            let wanted = wire.asked();
             let (server, client, wire) = (Arc::clone(&self), client.clone(), wire.clone());
             let (edge, version) = (Arc::clone(&edge), request.version());
             let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
             async move {
-                let response = client.attend(version, server.answer(&edge, request)).await?;
+                let response = client.attend(version, server.answer(&edge, request, Some(wanted))).await?;
                 Ok::<_, Left>(Breaking::answer(Entry::with(entry, response), version, &wire))
             }
         });
         let mut connection = pin!(builder.serve_connection(stream, service));
-        tokio::select! {
-            ended = connection.as_mut() => return Ok(ended?),
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        loop {
+            tokio::select! {
+                biased;
+                // Where the answer came first, hyper holds back the end of a body with trailers until there is another
+                // request, unless there is to be none.
+                () = trailing.trailers() => if sent.outlives_its_answer() { break },
+                () = stop.cancelled() => break,
+                ended = connection.as_mut() => return Ok(ended?),
+            }
         }
+        connection.as_mut().graceful_shutdown();
         Ok(connection.await?)
     }
 
@@ -344,7 +353,7 @@ impl Shared {
             let (server, edge, wire) = (Arc::clone(&self), Arc::clone(&edge), wire.clone());
             let (entry, version) = (server.log.as_ref().map(|log| Entry::new(log, peer, &request)), request.version());
             async move {
-                let response = server.answer(&edge, request).await;
+                let response = server.answer(&edge, request, None).await;
                 Breaking::answer(Entry::with(entry, response), version, &wire)
             }
         };
@@ -352,13 +361,13 @@ impl Shared {
     }
 
     /// Answers a request with the guest, if it may reach it.
-    async fn answer<B>(&self, edge: &Edge, request: Request<B>) -> Response<ResponseBody>
+    async fn answer<B>(&self, edge: &Edge, request: Request<B>, wanted: Option<Wanted>) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Failed>,
     {
         let version = request.version();
-        let (request, asker) = Asker::of(request);
+        let (request, asker) = Asker::of(request, wanted);
         match edge.admit(request) {
             Ok(request) => asker.answer(self.handler.handle(request).await),
             Err(refusal) => refusal.response(version),

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -67,16 +68,27 @@ fn a_body_that_was_handed_on_comes_to_its_end() {
         (CHUNKED, "5\r\nfirst\r\n", "4\r\nlast\r\n0\r\nx-sum: 9\r\n\r\n", &b"0\r\nx-sum: 9\r\n\r\n"[..]),
         ("content-length: 9", "first", "last", b"last"),
     ] {
-        let (authority, origin) = hasty(end);
-        // The server waits for it, too, before it stops.
-        let (served, mut client) = answered(&authority, head, first, &[]);
-        let stopped = thread::spawn(move || served.stop());
-        thread::sleep(PAUSE);
-        client.write_all(rest.as_bytes()).unwrap();
-        let came = origin.join().unwrap();
-        assert!(came.ends_with(end), "{head}: the origin got {:?}", String::from_utf8_lossy(&came));
-        let (code, printed) = stopped.join().unwrap();
-        assert_eq!(code, Some(0), "{printed}");
+        // A server that is to stop waits for it, too.
+        for stopping in [false, true] {
+            let (authority, origin) = hasty(end);
+            let (served, mut client) = answered(&authority, head, first, &[]);
+            let (stop, stopped) = mpsc::channel::<()>();
+            let server = thread::spawn(move || {
+                // An error says that nobody stops it before.
+                _ = stopped.recv();
+                served.stop()
+            });
+            if stopping {
+                stop.send(()).unwrap();
+                thread::sleep(PAUSE);
+            }
+            client.write_all(rest.as_bytes()).unwrap();
+            let came = origin.join().unwrap();
+            assert!(came.ends_with(end), "{head}: the origin got {:?}", String::from_utf8_lossy(&came));
+            drop(stop);
+            let (code, printed) = server.join().unwrap();
+            assert_eq!(code, Some(0), "{printed}");
+        }
     }
 }
 

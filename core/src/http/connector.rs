@@ -25,6 +25,7 @@ use super::origin::{HostName, Origin, Scheme};
 use super::policy::Policy;
 use super::progress::deadline;
 use super::resolver::{Resolver, allowed};
+use crate::error::chain;
 
 /// How long a connection may be silent before the system looks whether the other side is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -113,7 +114,7 @@ fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
     tokio::spawn(async move {
         // The request that it broke off under has the reason.
         if let Err(error) = connection.await {
-            tracing::trace!(%error, "a connection broke off");
+            tracing::trace!("a connection broke off: {}", chain(&error));
         }
     });
 }

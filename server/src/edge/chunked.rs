@@ -15,12 +15,12 @@ pub(super) enum Chunked {
     DataEnd,
     /// After the CR that follows the data.
     DataLineEnd,
-    /// In the trailer section, in a line that is empty so far or not.
-    Trailer(bool),
+    /// In the trailer section, in a line that is empty so far or not, behind others or not.
+    Trailer { empty: bool, behind: bool },
     /// After the CR of such a line.
-    TrailerEnd(bool),
-    /// After the empty line that ends the body.
-    End,
+    TrailerEnd { empty: bool, behind: bool },
+    /// After the empty line that ends the body, which had trailers or not.
+    End(bool),
 }
 
 /// The framing of the body is not valid.
@@ -30,11 +30,21 @@ pub(super) struct Malformed;
 impl Chunked {
     pub(super) const START: Chunked = Chunked::Size(0, 0);
 
+    /// Whether the body has ended.
+    pub(super) fn ended(self) -> bool {
+        matches!(self, Chunked::End(_))
+    }
+
+    /// Whether the body has ended, with trailers.
+    pub(super) fn has_trailers(self) -> bool {
+        self == Chunked::End(true)
+    }
+
     /// Goes on over `bytes`, up to the end of the body; returns how many belong to it, and whether what follows them is
     /// not valid.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> (usize, Result<(), Malformed>) {
         let mut at = 0;
-        while at < bytes.len() && *self != Chunked::End {
+        while at < bytes.len() && !self.ended() {
             if let Chunked::Data(left) = *self {
                 let len = left.min((bytes.len() - at) as u64);
                 *self = if len == left { Chunked::DataEnd } else { Chunked::Data(left - len) };
@@ -61,14 +71,14 @@ impl Chunked {
             (Chunked::Extension(size), byte) if byte == b'\t' || !byte.is_ascii_control() => {
                 Some(Chunked::Extension(size))
             }
-            (Chunked::SizeEnd(0), b'\n') => Some(Chunked::Trailer(true)),
+            (Chunked::SizeEnd(0), b'\n') => Some(Chunked::Trailer { empty: true, behind: false }),
             (Chunked::SizeEnd(size), b'\n') => Some(Chunked::Data(size)),
             (Chunked::DataEnd, b'\r') => Some(Chunked::DataLineEnd),
             (Chunked::DataLineEnd, b'\n') => Some(Chunked::START),
-            (Chunked::Trailer(empty), b'\r') => Some(Chunked::TrailerEnd(empty)),
-            (Chunked::Trailer(_), byte) if byte != b'\n' => Some(Chunked::Trailer(false)),
-            (Chunked::TrailerEnd(true), b'\n') => Some(Chunked::End),
-            (Chunked::TrailerEnd(false), b'\n') => Some(Chunked::Trailer(true)),
+            (Chunked::Trailer { empty, behind }, b'\r') => Some(Chunked::TrailerEnd { empty, behind }),
+            (Chunked::Trailer { behind, .. }, byte) if byte != b'\n' => Some(Chunked::Trailer { empty: false, behind }),
+            (Chunked::TrailerEnd { empty: true, behind }, b'\n') => Some(Chunked::End(behind)),
+            (Chunked::TrailerEnd { .. }, b'\n') => Some(Chunked::Trailer { empty: true, behind: true }),
             _ => None,
         }
     }
@@ -87,13 +97,13 @@ mod tests {
             for piece in bytes.as_bytes().chunks(step) {
                 let (len, result) = pieces.advance(piece);
                 total += len;
-                if result.is_err() || pieces == Chunked::End {
+                if result.is_err() || pieces.ended() {
                     break;
                 }
             }
             assert_eq!((pieces, total), (whole, len), "{bytes:?} in pieces of {step}");
         }
-        (len, whole == Chunked::End, result)
+        (len, whole.ended(), result)
     }
 
     #[test]

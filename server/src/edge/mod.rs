@@ -5,6 +5,7 @@
 //! differently. `docs/http-edge.md` lists the rules.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
@@ -14,6 +15,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, uri};
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
 use wharf_core::http::keep_trailers;
 
 mod authority;
@@ -39,6 +41,7 @@ pub(crate) struct Edge {
     /// How many requests there were.
     count: AtomicU64,
     refused: Refused,
+    trailers: Arc<Notify>,
 }
 
 impl Edge {
@@ -50,12 +53,19 @@ impl Edge {
             limits: Limits { target: options.max_target_bytes.min(head), head, fields: options.max_header_fields },
             count: AtomicU64::new(0),
             refused: Refused::default(),
+            trailers: Arc::default(),
         }
     }
 
     /// Has the heads on a connection of HTTP/1 checked before they are parsed.
     pub(crate) fn heads<S>(&self, stream: S) -> Heads<S> {
-        Heads::new(stream, self.limits, self.refused.clone())
+        Heads::new(stream, self.limits, self.refused.clone(), Arc::clone(&self.trailers))
+    }
+
+    /// Waits until the body of a request over HTTP/1 comes to an end with trailers. The connection has that end once it is
+    /// asked for more.
+    pub(crate) async fn trailers(&self) {
+        self.trailers.notified().await;
     }
 
     /// Decides whether a request may reach the guest. One that may has a target that says all that is known: its scheme,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 use tokio_util::io::poll_read_buf;
 
@@ -33,6 +34,9 @@ pub(crate) struct Heads<S> {
     limits: Limits,
     refused: Refused,
     state: State,
+    /// Told before the end of a body with trailers is passed on, and whether it is yet to be told.
+    trailers: Arc<Notify>,
+    tell: bool,
     /// How many heads were passed on.
     passed: u64,
     /// What was read and not looked at, but for the first `seen` bytes of a head.
@@ -56,9 +60,21 @@ enum State {
 }
 
 impl<S> Heads<S> {
-    pub(super) fn new(inner: S, limits: Limits, refused: Refused) -> Self {
+    pub(super) fn new(inner: S, limits: Limits, refused: Refused, trailers: Arc<Notify>) -> Self {
         let (held, ready) = (BytesMut::new(), BytesMut::new());
-        Heads { inner, limits, refused, state: State::Head, passed: 0, held, seen: 0, ready, linger: None }
+        Heads {
+            inner,
+            limits,
+            refused,
+            state: State::Head,
+            trailers,
+            tell: false,
+            passed: 0,
+            held,
+            seen: 0,
+            ready,
+            linger: None,
+        }
     }
 
     /// Makes what can be passed on ready.
@@ -80,9 +96,11 @@ impl<S> Heads<S> {
             State::Chunked(chunked) => {
                 let (len, valid) = chunked.advance(&self.held);
                 self.ready = self.held.split_to(len);
+                // Another request has the end passed on as well.
+                self.tell = chunked.has_trailers() && self.held.is_empty();
                 if valid.is_err() {
                     self.state = State::Broken;
-                } else if *chunked == Chunked::End {
+                } else if chunked.ended() {
                     self.state = State::Head;
                 }
             }
@@ -129,6 +147,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
         loop {
             if this.ready.is_empty() && !this.held.is_empty() {
                 this.advance();
+            }
+            if std::mem::take(&mut this.tell) {
+                this.trailers.notify_one();
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if !this.ready.is_empty() {
                 let len = this.ready.len().min(into.remaining());
@@ -223,7 +246,7 @@ mod tests {
         let sent = sent.to_owned();
         tokio::spawn(async move { client.write_all(sent.as_bytes()).await });
         let refused = Refused::default();
-        let mut heads = Heads::new(server, LIMITS, refused.clone());
+        let mut heads = Heads::new(server, LIMITS, refused.clone(), Arc::default());
         let (mut all, mut piece) = (Vec::new(), [0; 16]);
         let end = loop {
             let reading = tokio::time::timeout(Duration::from_millis(200), heads.read(&mut piece));

@@ -64,6 +64,7 @@ fn after(context: &Context) -> CaseResult {
     for (head, first, last) in [
         ("content-length: 9", "first", "last"),
         ("transfer-encoding: chunked", "5\r\nfirst\r\n", "4\r\nlast\r\n0\r\n\r\n"),
+        ("transfer-encoding: chunked", "5\r\nfirst\r\n", "4\r\nlast\r\n0\r\nx-sum: 9\r\n\r\n"),
     ] {
         let origin = Origin::raw([Step::ReadRequest, Step::Hold])?;
         let mut setup = Setup::default();
