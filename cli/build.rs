@@ -1,17 +1,12 @@
-//! Links `wharf` and its tests against the WasmEdge that the set-up found, compiles in what `wharf new` writes, and names
-//! the source that says how flattened components are kept.
+//! Links `wharf` and its tests against the WasmEdge that the set-up found, and compiles in what `wharf new` writes.
 
 use std::fmt::Write;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// What `wharf new` writes comes from these: their path from the root of the tree, and what templates call them.
 const EMBEDDED: [(&str, &str); 4] =
     [("guests/templates", "templates"), ("guests/sdk", "sdk"), ("guests/rust/sdk", "rust/sdk"), ("core/wit", "wit")];
-
-/// What shapes the entries of flattened components in the cache, beside what flattens them.
-const KEEPING: &str = "src/commands/flat.rs";
 
 /// What building in place leaves behind.
 const BUILT: [&str; 6] = ["target", "node_modules", "build", "dist", "__pycache__", ".venv"];
@@ -32,11 +27,6 @@ fn main() {
     table.push(']');
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("embedded.rs"), table).expect("the table is written");
-
-    println!("cargo:rerun-if-changed={KEEPING}");
-    let mut digest = DefaultHasher::new();
-    fs::read(KEEPING).expect("the source is there").hash(&mut digest);
-    println!("cargo:rustc-env=WHARF_FLAT_SOURCES={:016x}", digest.finish());
 }
 
 /// Adds the files below a directory, in order, to a table of names and contents.

@@ -1,8 +1,7 @@
 //! HTTP for WebAssembly guests, the same on every engine: wharf's core and its backends, in one crate.
 //!
-//! This crate has no code to speak of. It re-exports [`core`], where everything happens, and those adapters whose
-//! features are on, and turns a backend's name into a backend. It is not a place to add behaviour: what a guest may
-//! do lies in core, what an engine can do lies in its adapter.
+//! [`Runtime`] turns bytes into a [`Program`]: a core module or a component of any toolchain, on the backend of a name. What
+//! a guest may do lies in [`core`], what an engine can do lies in its adapter; this crate re-exports both.
 //!
 //! # Picking a backend
 //! A backend is a value, and picking one is an argument:
@@ -11,11 +10,11 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use wharf::core::abi::preview1::{Output, WasiConfig};
 //! use wharf::core::http::{Limits, Outbound, Policy};
-//! use wharf::core::{Guest, GuestConfig, LoadOptions};
+//! use wharf::core::GuestConfig;
 //!
 //! let name = std::env::args().nth(1).unwrap_or_else(|| wharf::DEFAULT.to_owned());
-//! let backend = wharf::backend(&name)?;
-//! let guest = Guest::load(&*backend, &std::fs::read("guest.wasm")?, &LoadOptions::default())?;
+//! let runtime = wharf::Runtime::builder().backend(name).build()?;
+//! let program = runtime.load(&std::fs::read("guest.wasm")?)?;
 //!
 //! let policy = Policy::builder().allow("https://example.com")?.build();
 //! let config = GuestConfig {
@@ -23,7 +22,7 @@
 //!     outbound: Some(Outbound::with_defaults(policy, Limits::default())?),
 //!     ..GuestConfig::default()
 //! };
-//! let exit_code = guest.run(config, None)?;
+//! let exit_code = program.run(config, None)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -34,6 +33,8 @@
 //! not compiled in fails and says so, whatever else is there, and [`DEFAULT`] is one name, not the first one found.
 //!
 //! # Features
+//! - `component` (on by default): components, flattened into core modules, on every backend.
+//! - `server` (on by default): [`server`], which answers requests with a guest.
 //! - `wasmtime` (on by default): [Wasmtime](https://wasmtime.dev), as `wasmtime`.
 //! - `native`: Wasmtime's own component model as a second host for components; it runs those of WASI 0.3 too.
 //! - `wasmer`: [Wasmer](https://wasmer.io), as `wasmer`.
@@ -45,9 +46,21 @@
 
 #![forbid(unsafe_code)]
 
+mod component;
+#[cfg(feature = "component")]
+mod flat;
+#[cfg(all(test, feature = "component", feature = "server"))]
+mod loading;
+mod program;
+mod runtime;
+
 use wharf_core::{Backend, Error, Kind, Result};
 
+pub use self::program::Program;
+pub use self::runtime::{ComponentHost, PreparedProgram, Runtime, RuntimeBuilder};
 pub use wharf_core as core;
+#[cfg(feature = "server")]
+pub use wharf_server as server;
 #[cfg(feature = "wasmedge")]
 pub use wharf_wasmedge as wasmedge;
 #[cfg(feature = "wasmer")]

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wharf_component::{FlattenOptions, flatten, is_component};
+use wharf::Runtime;
 use wharf_core::abi::preview1::{Capture, Output};
-use wharf_core::{Capability, CodeCache, Guest, GuestConfig, HostedGuest, LoadOptions};
+use wharf_core::{Capability, CodeCache, GuestConfig, HostedGuest, LoadOptions};
 use wharf_guests::{DIRECTORY_VARIABLE, PrebuiltGuest};
 
 use crate::case::{CaseResult, Unmet};
@@ -43,15 +43,9 @@ impl Context {
     /// As [`read`], and [`Unmet::Failed`] if it does not load.
     pub(crate) fn prebuilt(&self, guest: PrebuiltGuest, max_memory: u64) -> CaseResult<Arc<dyn HostedGuest>> {
         self.subject().shared(&format!("{} in {max_memory} bytes", guest.name), || {
-            let mut wasm = read(guest)?;
-            if is_component(&wasm) {
-                let multi_memory = self.backend().info().can(Capability::MultiMemory);
-                let options = FlattenOptions { multi_memory, ..FlattenOptions::default() };
-                let flat = flatten(&wasm, &options);
-                wasm = flat.map_err(|error| Unmet::failed(format!("{} is not flattened: {error}", guest.name)))?.wasm;
-            }
             let options = LoadOptions { max_memory, cache: cache()?, ..LoadOptions::default() };
-            Ok(Arc::new(Guest::load(&**self.backend(), &wasm, &options)?))
+            let runtime = Runtime::builder().with_backend(Arc::clone(self.backend())).options(options).build()?;
+            Ok(Arc::clone(runtime.load(&read(guest)?)?.guest()))
         })
     }
 

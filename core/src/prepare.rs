@@ -177,8 +177,8 @@ fn check_header(wasm: &[u8], options: &LoadOptions) -> Result<()> {
     if Parser::is_component(wasm) {
         return Err(Error::new(
             Kind::Unsupported,
-            "this is a WebAssembly component, which wharf cannot run yet; build the guest as a core module \
-             (for Rust: target wasm32-wasip1)",
+            "this is a WebAssembly component, and core loads modules only; load it with `wharf::Runtime`, with the feature \
+             `component`, or make it one with `wharf compile`",
         ));
     }
     Ok(())

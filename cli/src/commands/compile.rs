@@ -10,15 +10,14 @@ use crate::args::{CompileArgs, Emit, Usage};
 use crate::commands::load::Loading;
 use crate::commands::read_module;
 use crate::console::Console;
-use crate::{backend, exit};
+use crate::exit;
 
 pub(crate) fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<u8> {
     match (args.emit, &args.out) {
         (Emit::Core, Some(out)) => emit_core(args, out),
         (Emit::Core, None) => Err(Usage("--output says where the core module is written".to_owned()).into()),
         (Emit::Cache, None) if !args.cache.no_cache => {
-            let backend = backend::make(&args.backend)?;
-            Loading::new(&args.host, &args.load, &args.cache).fill_cache(&*backend, &args.file, console)?;
+            Loading::new(&args.backend, &args.host, &args.load, &args.cache).fill_cache(&args.file, console)?;
             Ok(exit::SUCCESS)
         }
         (Emit::Cache, _) => Err(Usage("--emit cache goes with neither --output nor --no-cache".to_owned()).into()),

@@ -1,19 +1,19 @@
-//! From a file to a guest: a module as it is, a component flattened or on wasmtime's own host.
+//! From a file and options to a guest, with progress and an end to compiling.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use wharf::core::{Backend, Capability, CodeCache, Guest, HostedGuest, LoadOptions, Prepared, TotalMemory};
-use wharf_component::{FlattenError, is_component, wasi03};
+use anyhow::Context;
+use wharf::core::{CodeCache, Error, Kind, LoadOptions, TotalMemory};
+use wharf::{PreparedProgram, Program, Runtime};
 
-use crate::args::{CacheArgs, ComponentHost, HostArgs, LoadArgs, Usage};
-use crate::commands::{cache, flat, read_module};
+use crate::args::{BackendArgs, CacheArgs, ComponentHost, HostArgs, LoadArgs, Usage};
+use crate::commands::{cache, read_module};
 use crate::console::Console;
 use crate::progress::Progress;
-use crate::{exit, output};
+use crate::{backend, exit, output};
 
 /// What a guest is loaded for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,86 +22,101 @@ pub(crate) enum Purpose<'a> {
     Run(Option<&'a str>),
     /// To answer requests.
     Serve,
-    /// Anything else.
-    Other,
 }
 
 /// How a guest is loaded.
 pub(crate) struct Loading<'a> {
-    pub(crate) purpose: Purpose<'a>,
     /// What all its instances may take together.
     pub(crate) total_memory: Option<TotalMemory>,
+    pub(crate) backend: &'a BackendArgs,
     pub(crate) host: &'a HostArgs,
     pub(crate) limits: &'a LoadArgs,
     pub(crate) cache: &'a CacheArgs,
 }
 
 impl<'a> Loading<'a> {
-    pub(crate) fn new(host: &'a HostArgs, limits: &'a LoadArgs, cache: &'a CacheArgs) -> Self {
-        Loading { purpose: Purpose::Other, total_memory: None, host, limits, cache }
+    pub(crate) fn new(
+        backend: &'a BackendArgs,
+        host: &'a HostArgs,
+        limits: &'a LoadArgs,
+        cache: &'a CacheArgs,
+    ) -> Self {
+        Loading { total_memory: None, backend, host, limits, cache }
     }
 
-    fn options(&self, cache: Option<Arc<CodeCache>>) -> LoadOptions {
-        LoadOptions {
+    /// Loads the module or component at `path`.
+    pub(crate) fn guest(&self, path: &Path, purpose: Purpose<'_>, console: Console) -> anyhow::Result<Program> {
+        let runtime = self.runtime(cache::open(self.cache)?)?;
+        let wasm = self.read(path)?;
+        let load = || {
+            let prepared = prepare(&runtime, &wasm)?;
+            match purpose {
+                Purpose::Run(invoke) => prepared.check_run(invoke)?,
+                Purpose::Serve => prepared.check_serve()?,
+            }
+            let _compiling = self.compiling(&runtime, path, console)?;
+            Ok(prepared.compile()?)
+        };
+        named(path, load())
+    }
+
+    /// Compiles the module or component at `path` and keeps what is made of it, for when [`guest`](Self::guest) loads it
+    /// with the same options.
+    pub(crate) fn fill_cache(&self, path: &Path, console: Console) -> anyhow::Result<()> {
+        let cache = cache::open(self.cache)?
+            .context("there is no directory to keep compiled code in; name one with --cache-dir")?;
+        let runtime = self.runtime(Some(cache))?;
+        let wasm = self.read(path)?;
+        let fill = || {
+            let _compiling = self.compiling(&runtime, path, console)?;
+            Ok(prepare(&runtime, &wasm)?.keep()?)
+        };
+        named(path, fill())
+    }
+
+    fn read(&self, path: &Path) -> anyhow::Result<Vec<u8>> {
+        read_module(path, LoadOptions::default().max_module_bytes)
+    }
+
+    fn runtime(&self, cache: Option<Arc<CodeCache>>) -> anyhow::Result<Runtime> {
+        let mut builder = Runtime::builder().with_backend(backend::make(self.backend)?).options(LoadOptions {
             max_memory: self.limits.max_memory.as_u64(),
             max_function_bytes: self.limits.max_function_size.as_u64(),
             total_memory: self.total_memory.clone(),
             cache,
             ..LoadOptions::default()
+        });
+        if let Some(host) = self.host.component_host {
+            builder = builder.component_host(match host {
+                ComponentHost::Core => wharf::ComponentHost::Core,
+                ComponentHost::Native => wharf::ComponentHost::Native,
+            });
         }
-    }
-
-    /// Loads the module or component at `path`.
-    pub(crate) fn guest(
-        &self,
-        backend: &dyn Backend,
-        path: &Path,
-        console: Console,
-    ) -> anyhow::Result<Arc<dyn HostedGuest>> {
-        let options = self.options(cache::open(self.cache)?);
-        let wasm = read_module(path, options.max_module_bytes)?;
-        let native = choose(self.host.component_host, backend.info().name, path, &wasm)? == ComponentHost::Native;
-        let load = || -> anyhow::Result<Arc<dyn HostedGuest>> {
-            if native {
-                let _compiling = self.compiling(backend, path, console)?;
-                return Ok(load_native(&wasm, &options)?);
-            }
-            let prepared = prepare(backend, &wasm, &options)?;
-            match self.purpose {
-                Purpose::Run(invoke) => prepared.check_run(invoke)?,
-                Purpose::Serve => prepared.check_serve()?,
-                Purpose::Other => {}
-            }
-            let _compiling = self.compiling(backend, path, console)?;
-            Ok(Arc::new(Guest::from_prepared(backend, &prepared, &options)?))
-        };
-        load().with_context(|| format!("`{}`", path.display()))
-    }
-
-    /// Compiles the module or component at `path` and keeps what is made of it, for when [`guest`](Self::guest) loads it
-    /// with the same options.
-    pub(crate) fn fill_cache(&self, backend: &dyn Backend, path: &Path, console: Console) -> anyhow::Result<()> {
-        let cache = cache::open(self.cache)?
-            .context("there is no directory to keep compiled code in; name one with --cache-dir")?;
-        let options = self.options(Some(cache.clone()));
-        let wasm = read_module(path, options.max_module_bytes)?;
-        let native = choose(self.host.component_host, backend.info().name, path, &wasm)? == ComponentHost::Native;
-        let _compiling = self.compiling(backend, path, console)?;
-        let fill = || -> anyhow::Result<()> {
-            if native {
-                return Ok(fill_native(&wasm, &cache)?);
-            }
-            Ok(cache.fill(backend, &prepare(backend, &wasm, &options)?)?)
-        };
-        fill().with_context(|| format!("`{}`", path.display()))
+        Ok(builder.build()?)
     }
 
     /// Shows that compiling goes on, and sees to it that it ends.
-    fn compiling(&self, backend: &dyn Backend, path: &Path, console: Console) -> anyhow::Result<(Progress, Alarm)> {
+    fn compiling(&self, runtime: &Runtime, path: &Path, console: Console) -> anyhow::Result<(Progress, Alarm)> {
         let what = path.file_name().unwrap_or_default().to_string_lossy();
-        let progress = Progress::start(console, &format!("compiling {what} with {}", backend.info().name));
+        let progress = Progress::start(console, &format!("compiling {what} with {}", runtime.info().name));
         Ok((progress, Alarm::set(self.limits.compile_timeout, path)?))
     }
+}
+
+/// A guest that does not go with the options is a mistake in the command line.
+fn prepare(runtime: &Runtime, wasm: &[u8]) -> anyhow::Result<PreparedProgram> {
+    runtime.prepare(wasm).map_err(|error: Error| match error.kind() {
+        Kind::Config => Usage(format!("--component-host: {error}")).into(),
+        _ => error.into(),
+    })
+}
+
+/// Says which file it was.
+fn named<T>(path: &Path, loaded: anyhow::Result<T>) -> anyhow::Result<T> {
+    loaded.map_err(|error| match error.downcast::<Usage>() {
+        Ok(Usage(message)) => Usage(format!("`{}`: {message}", path.display())).into(),
+        Err(error) => error.context(format!("`{}`", path.display())),
+    })
 }
 
 /// Ends this process when compiling takes too long: no engine's compiler can be stopped. Dropped, it does nothing.
@@ -121,78 +136,4 @@ impl Alarm {
         std::thread::Builder::new().name("wharf-alarm".to_owned()).spawn(wait).context("cannot start a thread")?;
         Ok(Alarm(sender))
     }
-}
-
-/// Makes what was read from a file ready to be compiled: a module as it is, a component flattened.
-fn prepare(backend: &dyn Backend, wasm: &[u8], options: &LoadOptions) -> anyhow::Result<Prepared> {
-    if !is_component(wasm) {
-        return Ok(Prepared::new(wasm, options)?);
-    }
-    let prepared = flat::prepare(wasm, options)?;
-    let memories = prepared.memories();
-    if memories > 1 && !backend.info().can(Capability::MultiMemory) {
-        return Err(FlattenError::NeedsMultiMemory { memories }.into());
-    }
-    Ok(prepared)
-}
-
-/// Which host the guest runs on: the one asked for, or else the one that can.
-fn choose(asked: Option<ComponentHost>, backend: &str, path: &Path, wasm: &[u8]) -> anyhow::Result<ComponentHost> {
-    let path = path.display();
-    if !is_component(wasm) {
-        if asked == Some(ComponentHost::Native) {
-            let message = format!("`{path}` is a core module, and --component-host native is for components only");
-            return Err(Usage(message).into());
-        }
-        return Ok(ComponentHost::Core);
-    }
-    let wasi03 = wasi03(wasm);
-    match (asked, &wasi03) {
-        (Some(ComponentHost::Core), Some(name)) => {
-            let message = format!(
-                "`{path}` is a component of WASI 0.3, by `{name}`, which wharf's own host does not run; leave out \
-                 --component-host core"
-            );
-            return Err(Usage(message).into());
-        }
-        (None | Some(ComponentHost::Core), None) => return Ok(ComponentHost::Core),
-        (Some(ComponentHost::Native), _) | (None, Some(_)) => {}
-    }
-    match wasi03 {
-        _ if backend == "wasmtime" => Ok(ComponentHost::Native),
-        Some(name) => bail!(
-            "`{path}` is a component of WASI 0.3, by `{name}`, which runs on wasmtime only; use --backend wasmtime, not \
-             {backend}"
-        ),
-        None => {
-            let message = format!("--component-host native is for the backend wasmtime, and the backend is {backend}");
-            Err(Usage(message).into())
-        }
-    }
-}
-
-#[cfg(feature = "native")]
-fn load_native(component: &[u8], options: &LoadOptions) -> wharf::core::Result<Arc<dyn HostedGuest>> {
-    Ok(Arc::new(wharf::native::Native::new()?.load(component, options)?))
-}
-
-#[cfg(feature = "native")]
-fn fill_native(component: &[u8], cache: &CodeCache) -> wharf::core::Result<()> {
-    wharf::native::Native::new()?.fill(component, cache)
-}
-
-#[cfg(not(feature = "native"))]
-fn load_native(_: &[u8], _: &LoadOptions) -> wharf::core::Result<Arc<dyn HostedGuest>> {
-    Err(no_native())
-}
-
-#[cfg(not(feature = "native"))]
-fn fill_native(_: &[u8], _: &CodeCache) -> wharf::core::Result<()> {
-    Err(no_native())
-}
-
-#[cfg(not(feature = "native"))]
-fn no_native() -> wharf::core::Error {
-    let message = "wasmtime's own component host is not compiled in; build with `--features native`";
-    wharf::core::Error::new(wharf::core::Kind::Unsupported, message)
 }

@@ -7,7 +7,6 @@ pub(crate) mod completions;
 mod component;
 pub(crate) mod conformance;
 pub(crate) mod demo;
-mod flat;
 mod grants;
 pub(crate) mod inspect;
 mod load;

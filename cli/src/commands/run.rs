@@ -12,7 +12,7 @@ use crate::commands::grants;
 use crate::commands::load::{Loading, Purpose};
 use crate::console::Console;
 use crate::signals::Signals;
-use crate::{backend, descriptors, exit};
+use crate::{descriptors, exit};
 
 pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
     let signals = Signals::listen()?;
@@ -26,13 +26,12 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
         .stdout(Output::Inherit)
         .stderr(Output::Inherit)
         .network(network);
-    let backend = backend::make(&args.backend)?;
-    let loading = Loading::new(&args.host, &args.limits.load, &args.cache);
-    let loading = Loading { purpose: Purpose::Run(args.invoke.as_deref()), ..loading };
-    let guest = loading.guest(&*backend, module, console)?;
+    let invoke = args.invoke.as_deref();
+    let loading = Loading::new(&args.backend, &args.host, &args.limits.load, &args.cache);
+    let program = loading.guest(module, Purpose::Run(invoke), console)?;
     let config =
         GuestConfig { wasi, outbound: Some(outbound), timeout: args.limits.timeout, cancel: signals.guest_starts() };
-    match guest.run(config, args.invoke.as_deref()) {
+    match program.run(config, invoke) {
         Ok(code) => Ok(exit::guest_code(code)),
         Err(error) => Err(match (error.kind(), signals.stopped()) {
             (Kind::Cancelled, Some(stopped)) => stopped.into(),

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 use wharf::core::abi::preview1::{Lines, Output};
 use wharf::core::{GuestConfig, TotalMemory};
-use wharf_server::{Access, Bound, Handler, HandlerOptions, ServerOptions, tls_from_pem};
+use wharf_server::{Access, Bound, HandlerOptions, ServerOptions, tls_from_pem};
 
 use crate::args::ServeArgs;
 use crate::commands::grants;
@@ -20,7 +20,7 @@ use crate::commands::load::{Loading, Purpose};
 use crate::console::Console;
 use crate::output::printable;
 use crate::signals::Signals;
-use crate::{backend, descriptors, exit, memory};
+use crate::{descriptors, exit, memory};
 
 /// How many lines of output may wait to be printed before guests have to.
 const QUEUE: usize = 1024;
@@ -68,15 +68,14 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
         None => None,
     };
 
-    let backend = backend::make(&args.backend)?;
     let total = args.serving.max_total_memory.map_or_else(memory::three_quarters, |size| Some(size.as_u64()));
-    let loading = Loading::new(&args.host, &args.limits.load, &args.cache);
+    let loading = Loading::new(&args.backend, &args.host, &args.limits.load, &args.cache);
     let total = total.map(TotalMemory::new);
     if let Some(total) = &total {
         runtime.spawn(memory::release(total.clone()));
     }
-    let loading = Loading { purpose: Purpose::Serve, total_memory: total, ..loading };
-    let guest = loading.guest(&*backend, &args.module, console)?;
+    let loading = Loading { total_memory: total, ..loading };
+    let program = loading.guest(&args.module, Purpose::Serve, console)?;
     let mut options = HandlerOptions::default();
     options.max_concurrent = args.serving.max_concurrent;
     options.max_waiting = args.serving.max_waiting;
@@ -87,7 +86,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let (timeout, abandoned) = (args.limits.timeout.unwrap_or(TIMEOUT), CancellationToken::new());
     let printer = Printer::start()?;
     let (cancel, queue) = (abandoned.clone(), printer.queue.clone());
-    let handler = Handler::new(guest, options, move |number| {
+    let handler = program.handler(options, move |number| {
         let stream = |name| Printer::output(&queue, name, number);
         Ok(GuestConfig {
             wasi: wasi.clone().stdout(stream("stdout")).stderr(stream("stderr")),

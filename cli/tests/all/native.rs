@@ -178,13 +178,13 @@ fn a_host_that_cannot_is_said_in_one_line() {
         files.wat("other.wasm", r#"(component (import "some:other/host@1.0.0" (instance (export "f" (func)))))"#);
     let mut cases = vec![
         (vec![NATIVE[2], NATIVE[3], &core], 2, "is a core module"),
-        (vec!["--component-host", "core", &three], 2, "leave out --component-host core"),
+        (vec!["--component-host", "core", &three], 2, "leave the choice of the component host"),
         (vec![NATIVE[2], NATIVE[3], &truncated], 1, "wasmtime cannot compile the component"),
         (vec![NATIVE[2], NATIVE[3], &other], 1, "some:other/host@1.0.0"),
     ];
     for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
         cases.push((vec!["--backend", backend, NATIVE[2], NATIVE[3], &guest], 2, "is for the backend wasmtime"));
-        cases.push((vec!["--backend", backend, &three], 1, "use --backend wasmtime"));
+        cases.push((vec!["--backend", backend, &three], 1, "runs on the backend wasmtime only"));
     }
     for (args, code, part) in cases {
         let ended = end(&mut wharf(&[&["serve", "--addr", "127.0.0.1:0"], &args[..]].concat()));
@@ -240,7 +240,7 @@ fn a_service_is_explained_and_refused_elsewhere() {
     for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
         let ended = end(&mut wharf(&["serve", "--addr", "127.0.0.1:0", "--backend", backend, &guest]));
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.err.contains("use --backend wasmtime") && ended.err.lines().count() == 1, "{ended:?}");
+        assert!(ended.err.contains("runs on the backend wasmtime only") && ended.err.lines().count() == 1, "{ended:?}");
     }
     let ended = end(&mut wharf(&["run", &guest]));
     assert!(ended.code == Some(1) && ended.err.contains("exports no `wasi:cli/run`"), "{ended:?}");
@@ -290,6 +290,6 @@ fn a_middleware_of_wasi_0_3_hands_on_what_is_granted() {
     assert_eq!((origin.requests().len(), &*origin.requests()[3].target), (4, "/named"));
     for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
         let ended = end(&mut wharf(&["serve", "--addr", "127.0.0.1:0", "--backend", backend, &guest]));
-        assert!(ended.code == Some(1) && ended.err.contains("use --backend wasmtime"), "{ended:?}");
+        assert!(ended.code == Some(1) && ended.err.contains("runs on the backend wasmtime only"), "{ended:?}");
     }
 }

@@ -1,7 +1,9 @@
 //! A component as a module that any backend compiles: flattened, or as it was kept when it was flattened before.
 
-use wharf::core::{CacheKey, CodeCache, LoadOptions, Prepared, chain};
 use wharf_component::{FlattenOptions, Plan, REVISION, flatten};
+use wharf_core::{CacheKey, CodeCache, LoadOptions, Prepared, Result, chain};
+
+use crate::component::refused;
 
 /// Changes with this file, which says how modules are kept: those that were kept otherwise are not looked at.
 const KEEPING: &str = env!("WHARF_FLAT_SOURCES");
@@ -10,23 +12,24 @@ const KEEPING: &str = env!("WHARF_FLAT_SOURCES");
 /// otherwise; functions keep their names.
 ///
 /// What comes from the cache is validated like any module: one that does not pass is as good as none.
-pub(super) fn prepare(component: &[u8], options: &LoadOptions) -> anyhow::Result<Prepared> {
+pub(crate) fn prepare(component: &[u8], options: &LoadOptions) -> Result<Prepared> {
     prepare_with(REVISION, component, options).map(|(prepared, _)| prepared)
 }
 
 /// The same with flattening of this `revision`; says whether the module was kept already.
-fn prepare_with(revision: &str, component: &[u8], options: &LoadOptions) -> anyhow::Result<(Prepared, bool)> {
+fn prepare_with(revision: &str, component: &[u8], options: &LoadOptions) -> Result<(Prepared, bool)> {
     // Whether the backend has multi-memory is for the caller to ask: the module is the same for all of them.
     let flattening = FlattenOptions { keep_names: true, ..FlattenOptions::default() };
     let Some(cache) = &options.cache else {
-        return Ok((Prepared::new(&flatten(component, &flattening)?.wasm, options)?, false));
+        let flattened = flatten(component, &flattening).map_err(|error| refused(&error))?;
+        return Ok((Prepared::new(&flattened.wasm, options)?, false));
     };
     let key = key(revision, &flattening, component);
     if let Some(prepared) = kept(cache, &key, options) {
         tracing::info!("the component was flattened before");
         return Ok((prepared, true));
     }
-    let module = flatten(component, &flattening)?.wasm;
+    let module = flatten(component, &flattening).map_err(|error| refused(&error))?.wasm;
     tracing::info!("the component is flattened: {} bytes became {}", component.len(), module.len());
     let prepared = Prepared::new(&module, options)?;
     // Only what can be used is kept.

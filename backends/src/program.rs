@@ -1,0 +1,82 @@
+//! A loaded guest, whatever it was and whichever host it runs on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, Result, Stop};
+
+/// A guest that is loaded, to be started any number of times. Clones share its code.
+#[derive(Clone)]
+pub struct Program(Arc<dyn HostedGuest>);
+
+impl Program {
+    pub(crate) fn new(guest: Arc<dyn HostedGuest>) -> Self {
+        Program(guest)
+    }
+
+    /// Whether it answers requests: it exports `wasi:http/incoming-handler`, or `wasi:http/handler` of WASI 0.3.
+    pub fn is_handler(&self) -> bool {
+        self.0.is_handler()
+    }
+
+    /// Runs it as a command and returns its exit code, or calls the function `invoke`.
+    ///
+    /// # Errors
+    /// As [`HostedGuest::run`].
+    pub fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
+        self.0.run(config, invoke)
+    }
+
+    /// The same without blocking the caller's thread.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the guest.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn run_async(&self, mut config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
+        let (guest, invoke) = (Arc::clone(&self.0), invoke.map(str::to_owned));
+        let cancel = config.cancel.child_token();
+        config.cancel = cancel.clone();
+        let ended = cancel.drop_guard();
+        let ran = tokio::task::spawn_blocking(move || guest.run(config, invoke.as_deref())).await;
+        ended.disarm();
+        ran.map_err(|error| Error::new(Kind::Internal, "the guest's thread ended").with_source(error))?
+    }
+
+    /// Makes an instance, to call its functions or to hand it requests one after another.
+    ///
+    /// # Errors
+    /// As [`HostedGuest::start`].
+    pub fn start(&self, config: GuestConfig) -> Result<Box<dyn HostedSession>, Stop> {
+        self.0.start(config)
+    }
+
+    /// What answers requests with it: a tower service, with an instance for each request, limits on how many at a time, and
+    /// an end to the guest when its client leaves. See [`Handler::new`](wharf_server::Handler::new).
+    ///
+    /// # Errors
+    /// Those of `Handler::new`.
+    #[cfg(feature = "server")]
+    pub fn handler(
+        &self,
+        options: wharf_server::HandlerOptions,
+        config: impl Fn(Option<u64>) -> Result<GuestConfig> + Send + Sync + 'static,
+    ) -> Result<wharf_server::Handler> {
+        wharf_server::Handler::new(Arc::clone(&self.0), options, config)
+    }
+
+    /// The guest by itself, for what takes one.
+    pub fn guest(&self) -> &Arc<dyn HostedGuest> {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("is_handler", &self.is_handler()).finish_non_exhaustive()
+    }
+}

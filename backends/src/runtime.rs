@@ -1,0 +1,312 @@
+//! From bytes to a program: a core module as it is, a component flattened or on an engine's own component host.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wharf_core::{
+    Backend, BackendInfo, CacheOptions, CodeCache, Error, Guest, HostedGuest, Kind, LoadOptions, Prepared, Result,
+};
+
+use crate::component;
+use crate::program::Program;
+
+/// Which host a component runs on. Core modules run on wharf's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ComponentHost {
+    /// Wharf's own, the same on every backend: the component is flattened into one core module (WASI 0.2).
+    Core,
+    /// Wasmtime's own component model, with WASI 0.2 and 0.3, under wharf's policy and limits; for the backend `wasmtime`,
+    /// with the feature `native`.
+    Native,
+}
+
+/// What guests are loaded with: a backend, a host for components, limits, and a directory for compiled code.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = wharf::Runtime::builder().backend("wasmer").max_memory(64 << 20).build()?;
+/// // A core module or a component, of whatever toolchain.
+/// let program = runtime.load(&std::fs::read("guest.wasm")?)?;
+/// let exit_code = program.run(wharf::core::GuestConfig::default(), None)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Runtime {
+    backend: Arc<dyn Backend>,
+    host: Option<ComponentHost>,
+    options: LoadOptions,
+}
+
+impl Runtime {
+    /// Chooses how guests are loaded. Unless told otherwise: the [default](crate::DEFAULT) backend, the host that a guest
+    /// needs, the limits of [`LoadOptions::default`], and nothing kept.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder {
+            backend: Chosen::Name(crate::DEFAULT.to_owned()),
+            host: None,
+            options: LoadOptions::default(),
+            cache: None,
+        }
+    }
+
+    /// What the backend says of itself.
+    pub fn info(&self) -> &BackendInfo {
+        self.backend.info()
+    }
+
+    /// Makes a guest ready to be compiled: everything is checked that can be before.
+    ///
+    /// # Errors
+    /// - [`Kind::Guest`]: neither a core module nor a component, truncated or invalid;
+    /// - [`Kind::Unsupported`]: it needs what wharf, the host or the backend does not have, which is named;
+    /// - [`Kind::Limit`]: it is larger than the limits allow;
+    /// - [`Kind::Config`]: the runtime's host for components is not one for this guest.
+    pub fn prepare(&self, wasm: &[u8]) -> Result<PreparedProgram> {
+        let kind = match self.choose(wasm)? {
+            ComponentHost::Core if component::is_component(wasm) => {
+                Ready::Core(component::prepare(&*self.backend, wasm, &self.options)?)
+            }
+            ComponentHost::Core => Ready::Core(Prepared::new(wasm, &self.options)?),
+            ComponentHost::Native => Ready::Native(wasm.to_vec()),
+        };
+        Ok(PreparedProgram { runtime: self.clone(), kind })
+    }
+
+    /// Loads a guest, which may then be started any number of times.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare) and [`PreparedProgram::compile`].
+    pub fn load(&self, wasm: &[u8]) -> Result<Program> {
+        self.prepare(wasm)?.compile()
+    }
+
+    /// Which host the guest runs on: the one asked for, or else the one that can.
+    fn choose(&self, wasm: &[u8]) -> Result<ComponentHost> {
+        let config = |message: String| Err(Error::new(Kind::Config, message));
+        if !component::is_component(wasm) {
+            return match self.host {
+                Some(ComponentHost::Native) => {
+                    config("this is a core module, and the component host `native` is for components only".to_owned())
+                }
+                _ => Ok(ComponentHost::Core),
+            };
+        }
+        let (backend, wasi03) = (self.backend.info().name, component::wasi03(wasm));
+        match (self.host, &wasi03) {
+            (Some(ComponentHost::Core), Some(name)) => config(format!(
+                "this is a component of WASI 0.3, by `{name}`, which wharf's own host does not run; leave the choice of \
+                 the component host to wharf"
+            )),
+            (None | Some(ComponentHost::Core), None) => Ok(ComponentHost::Core),
+            _ if backend == NATIVE => Ok(ComponentHost::Native),
+            (None, Some(name)) => Err(Error::new(
+                Kind::Unsupported,
+                format!(
+                    "this is a component of WASI 0.3, by `{name}`, which runs on the backend {NATIVE} only; use that one, not {backend}"
+                ),
+            )),
+            (Some(ComponentHost::Native), _) => {
+                config(format!("the component host `native` is for the backend {NATIVE}, and the backend is {backend}"))
+            }
+        }
+    }
+}
+
+/// The backend whose engine has a component host.
+const NATIVE: &str = "wasmtime";
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Runtime");
+        out.field("backend", self.backend.info()).field("host", &self.host).field("options", &self.options).finish()
+    }
+}
+
+/// Makes a [`Runtime`].
+#[must_use = "`build` makes the runtime"]
+pub struct RuntimeBuilder {
+    backend: Chosen,
+    host: Option<ComponentHost>,
+    options: LoadOptions,
+    cache: Option<(PathBuf, CacheOptions)>,
+}
+
+enum Chosen {
+    Name(String),
+    Backend(Arc<dyn Backend>),
+}
+
+impl RuntimeBuilder {
+    /// Runs guests on the backend of this name, as [`backend`](crate::backend) makes it.
+    pub fn backend(mut self, name: impl Into<String>) -> Self {
+        self.backend = Chosen::Name(name.into());
+        self
+    }
+
+    /// Runs guests on this backend: one with settings of its own, or of somebody else's.
+    pub fn with_backend(mut self, backend: impl Into<Arc<dyn Backend>>) -> Self {
+        self.backend = Chosen::Backend(backend.into());
+        self
+    }
+
+    /// Runs components on this host, and refuses those that it does not run.
+    pub fn component_host(mut self, host: ComponentHost) -> Self {
+        self.host = Some(host);
+        self
+    }
+
+    /// The most bytes that an instance may take, all together: see [`LoadOptions::max_memory`].
+    pub fn max_memory(mut self, bytes: u64) -> Self {
+        self.options.max_memory = bytes;
+        self
+    }
+
+    /// All limits on what is loaded, and a cache; what was set before is lost.
+    pub fn options(mut self, options: LoadOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Keeps flattened components and compiled code in this directory, which is made if it is missing: see
+    /// [`CodeCache::open`].
+    pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache = Some((directory.into(), CacheOptions::default()));
+        self
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    /// Those of [`backend`](crate::backend), which lists the backends there are, and of [`CodeCache::open`].
+    pub fn build(self) -> Result<Runtime> {
+        let RuntimeBuilder { backend, host, mut options, cache } = self;
+        let backend = match backend {
+            Chosen::Name(name) => crate::backend(&name)?.into(),
+            Chosen::Backend(backend) => backend,
+        };
+        if let Some((directory, kept)) = cache {
+            options.cache = Some(Arc::new(CodeCache::with_options(&directory, kept)?));
+        }
+        Ok(Runtime { backend, host, options })
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let backend = match &self.backend {
+            Chosen::Name(name) => name,
+            Chosen::Backend(backend) => backend.info().name,
+        };
+        let mut out = f.debug_struct("RuntimeBuilder");
+        out.field("backend", &backend).field("host", &self.host).field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// A guest that was checked, and is yet to be compiled.
+pub struct PreparedProgram {
+    runtime: Runtime,
+    kind: Ready,
+}
+
+enum Ready {
+    /// For wharf's own host.
+    Core(Prepared),
+    /// A component, which its host checks when it compiles it.
+    Native(Vec<u8>),
+}
+
+impl PreparedProgram {
+    /// Whether [`Program::run`] would find what it runs: to be asked before a long compilation. A component on an engine's
+    /// own host is looked at when it is compiled.
+    ///
+    /// # Errors
+    /// What `Program::run` reports.
+    pub fn check_run(&self, invoke: Option<&str>) -> Result<()> {
+        match &self.kind {
+            Ready::Core(prepared) => prepared.check_run(invoke),
+            Ready::Native(_) => Ok(()),
+        }
+    }
+
+    /// Whether the program could answer requests: to be asked before a long compilation. A component on an engine's own
+    /// host is looked at when it is compiled.
+    ///
+    /// # Errors
+    /// [`no_handler`](wharf_core::no_handler).
+    pub fn check_serve(&self) -> Result<()> {
+        match &self.kind {
+            Ready::Core(prepared) => prepared.check_serve(),
+            Ready::Native(_) => Ok(()),
+        }
+    }
+
+    /// Compiles it, or takes its code from the cache.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`] if the engine refuses it, [`Kind::Guest`] or [`Kind::Unsupported`] if its host does.
+    pub fn compile(self) -> Result<Program> {
+        let PreparedProgram { runtime: Runtime { backend, options, .. }, kind } = self;
+        let guest: Arc<dyn HostedGuest> = match kind {
+            Ready::Core(prepared) => Arc::new(Guest::from_prepared(&*backend, &prepared, &options)?),
+            Ready::Native(component) => native::load(&component, &options)?,
+        };
+        Ok(Program::new(guest))
+    }
+
+    /// Compiles it and keeps the code, unless it is kept already, for when it is loaded.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile); [`Kind::Config`] if the runtime has no cache, or it cannot be written;
+    /// [`Kind::Unsupported`] if the backend has no code to keep.
+    pub fn keep(self) -> Result<()> {
+        let Runtime { backend, options, .. } = self.runtime;
+        let Some(cache) = options.cache else {
+            return Err(Error::new(Kind::Config, "there is no cache to keep compiled code in; give the runtime one"));
+        };
+        match self.kind {
+            Ready::Core(prepared) => cache.fill(&*backend, &prepared),
+            Ready::Native(component) => native::fill(&component, &cache),
+        }
+    }
+}
+
+impl fmt::Debug for PreparedProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedProgram").field("runtime", &self.runtime).finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "native")]
+mod native {
+    use super::*;
+    use crate::native::Native;
+
+    pub(super) fn load(component: &[u8], options: &LoadOptions) -> Result<Arc<dyn HostedGuest>> {
+        Ok(Arc::new(Native::new()?.load(component, options)?))
+    }
+
+    pub(super) fn fill(component: &[u8], cache: &CodeCache) -> Result<()> {
+        Native::new()?.fill(component, cache)
+    }
+}
+
+#[cfg(not(feature = "native"))]
+mod native {
+    use super::*;
+
+    fn missing() -> Error {
+        let message = "wasmtime's own component host is not compiled in; build with `--features native`";
+        Error::new(Kind::Unsupported, message)
+    }
+
+    pub(super) fn load(_: &[u8], _: &LoadOptions) -> Result<Arc<dyn HostedGuest>> {
+        Err(missing())
+    }
+
+    pub(super) fn fill(_: &[u8], _: &CodeCache) -> Result<()> {
+        Err(missing())
+    }
+}
