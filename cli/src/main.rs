@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let console = Console::new(&cli.global);
     // The suite's guests are denied and let down all the time: its report says what matters.
     let usual =
-        if matches!(cli.command, Command::Conformance(_)) { "off" } else { "warn,rustls_platform_verifier=off" };
+        if cli.command.tells_of_guests() { "off" } else { "warn,rustls_platform_verifier=off" };
     logging::init(&cli.global, usual);
     let ended = catch_unwind(AssertUnwindSafe(|| match &cli.command {
         Command::Run(args) => commands::run::run(args, console),
@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::inspect(args),
         Command::Compile(args) => commands::compile::compile(args, console),
         Command::Cache(args) => commands::cache::cache(&args.command),
+        #[cfg(feature = "conformance")]
         Command::Conformance(args) => commands::conformance::conformance(args, console),
         Command::New(args) => commands::new::new(args),
         Command::Completions(args) => commands::completions::completions(args),

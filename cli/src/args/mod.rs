@@ -2,6 +2,7 @@
 
 mod backend;
 mod cache;
+#[cfg(feature = "conformance")]
 mod conformance;
 mod global;
 mod run;
@@ -17,6 +18,7 @@ use clap_complete::Shell;
 
 pub(crate) use self::backend::{BackendArgs, ComponentHost, HELPER, HelperArgs, HostArgs, WasmEdgeMode};
 pub(crate) use self::cache::{CacheArgs, CacheCommand, CacheCommandArgs, CacheDirArgs, CacheListArgs, CacheSizeArgs};
+#[cfg(feature = "conformance")]
 pub(crate) use self::conformance::ConformanceArgs;
 #[cfg(test)]
 pub(crate) use self::global::Color;
@@ -54,6 +56,7 @@ pub(crate) enum Command {
     /// List or remove the compiled code that is kept
     Cache(CacheCommandArgs),
     /// Run the conformance suite
+    #[cfg(feature = "conformance")]
     Conformance(ConformanceArgs),
     /// Write a project for a guest of your own
     New(NewArgs),
@@ -62,6 +65,17 @@ pub(crate) enum Command {
     /// Compile one module for WasmEdge: how this program starts itself, and nothing for people
     #[command(name = HELPER, hide = true, disable_help_flag = true)]
     WasmEdgeCompile(HelperArgs),
+}
+
+impl Command {
+    /// Whether what its guests do wrong is its own to tell.
+    pub(crate) fn tells_of_guests(&self) -> bool {
+        #[cfg(feature = "conformance")]
+        if matches!(self, Command::Conformance(_)) {
+            return true;
+        }
+        false
+    }
 }
 
 #[derive(Debug, clap::Args)]

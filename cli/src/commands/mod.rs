@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod compile;
 pub(crate) mod completions;
 mod component;
+#[cfg(feature = "conformance")]
 pub(crate) mod conformance;
 pub(crate) mod demo;
 mod grants;

@@ -99,6 +99,7 @@ fn compile_writes_one_core_module() {
     assert!(ended.err.contains("flattened already"), "{ended:?}");
 }
 
+#[cfg(feature = "conformance")]
 #[test]
 fn conformance_lists_cases_one_a_line() {
     let ended = end(&mut wharf(&["conformance", "--list"]));
@@ -111,6 +112,7 @@ fn conformance_lists_cases_one_a_line() {
     }
 }
 
+#[cfg(feature = "conformance")]
 #[test]
 fn conformance_writes_its_reports() {
     let files = Files::new();

@@ -192,6 +192,7 @@ fn what_cannot_be_granted() {
     refused(&["walk"], 2, &["walk", "--help"]);
 }
 
+#[cfg(feature = "conformance")]
 #[test]
 fn reports_that_cannot_be_written() {
     let one = ["conformance", "--filter", "seam/memory/data-segments"];
