@@ -43,8 +43,7 @@ fn main() -> ExitCode {
     anstream::ColorChoice::from(cli.global.color).write_global();
     let console = Console::new(&cli.global);
     // The suite's guests are denied and let down all the time: its report says what matters.
-    let usual =
-        if cli.command.tells_of_guests() { "off" } else { "warn,rustls_platform_verifier=off" };
+    let usual = if cli.command.tells_of_guests() { "off" } else { "warn,rustls_platform_verifier=off" };
     logging::init(&cli.global, usual);
     let ended = catch_unwind(AssertUnwindSafe(|| match &cli.command {
         Command::Run(args) => commands::run::run(args, console),

@@ -46,6 +46,11 @@ impl Error {
         Error { kind, message: message.into(), source: None }
     }
 
+    /// Makes an error of [`Kind::Engine`] whose cause the engine reported.
+    pub fn engine(message: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Error::new(Kind::Engine, message).with_source(source)
+    }
+
     /// Adds the cause, reported by [`source`](StdError::source).
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());

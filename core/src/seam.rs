@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::imports::Imports;
 use crate::prepare::Prepared;
 use crate::trusted::TrustedCode;
@@ -240,6 +240,16 @@ impl Trap {
     /// Makes a trap.
     pub fn new(code: TrapCode, message: impl Into<String>) -> Self {
         Trap { code, message: message.into() }
+    }
+
+    /// What an adapter answers if an instance could not be made because of it. A prepared module has no start function, so
+    /// that it is the copying of a segment that failed: [`Kind::Trap`] if it is that, and else [`Kind::Engine`].
+    pub fn in_instantiation(self) -> Error {
+        if matches!(self.code, TrapCode::MemoryOutOfBounds | TrapCode::TableOutOfBounds) {
+            let what = "a data or element segment does not fit into its memory or table";
+            return Error::new(Kind::Trap, what).with_source(self);
+        }
+        Error::new(Kind::Engine, "the module cannot be instantiated").with_source(self)
     }
 
     /// What an adapter answers to a call of an export that is no function of numbers.

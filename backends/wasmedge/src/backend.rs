@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use wharf_core::meter::{self, Frames, Metered, NATIVE_STACK};
-use wharf_core::{
-    Backend, BackendInfo, Capability, Error, Imports, Kind, Prepared, Result, TrapCode, TrustedCode, cpu,
-};
+use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Kind, Prepared, Result, TrustedCode, cpu};
 use wharf_wasmedge_engine::{self as engine, Code, Compiler, Interpreter, Native, SETTINGS};
 
 use crate::guest::{Behind, Hosts, number, trap};
@@ -126,12 +124,7 @@ impl wharf_core::Module for Module {
             .and_then(|hosts| self.module.instantiate(hosts, NATIVE_STACK));
         match made {
             Ok(instance) => Ok(Box::new(Behind(instance))),
-            Err(engine::Error::Refused(failure)) => {
-                let trap = trap(failure);
-                let in_bounds = !matches!(trap.code, TrapCode::MemoryOutOfBounds | TrapCode::TableOutOfBounds);
-                let kind = if in_bounds { Kind::Engine } else { Kind::Trap };
-                Err(Error::new(kind, "the module cannot be instantiated").with_source(trap))
-            }
+            Err(engine::Error::Refused(failure)) => Err(trap(failure).in_instantiation()),
             Err(error) => Err(Error::new(Kind::Engine, "the module cannot be instantiated").with_source(error)),
         }
     }

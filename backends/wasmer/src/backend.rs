@@ -5,9 +5,7 @@ use std::sync::Arc;
 use wasmer::Engine;
 use wasmer::sys::{Cranelift, EngineBuilder};
 use wharf_core::meter::{self, Frames, Metered};
-use wharf_core::{
-    Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Prepared, Result, TrustedCode,
-};
+use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Module, Prepared, Result, TrustedCode};
 
 use crate::instance;
 
@@ -56,7 +54,7 @@ impl Backend for Wasmer {
     fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn Module>> {
         let engine = engine();
         let module = wasmer::Module::new(&engine, meter::rewrite(prepared.wasm(), FRAMES)?)
-            .map_err(|error| Error::new(Kind::Engine, "wasmer cannot compile the module").with_source(error))?;
+            .map_err(|error| Error::engine("wasmer cannot compile the module", error))?;
         Ok(Arc::new(Metered::new(Compiled { engine, module }, FRAMES)))
     }
 
@@ -64,7 +62,7 @@ impl Backend for Wasmer {
         let engine: Engine = EngineBuilder::headless().engine().into();
         // SAFETY: that is what the type promises.
         let module = unsafe { wasmer::Module::deserialize(&engine, code.bytes()) }
-            .map_err(|error| Error::new(Kind::Engine, "wasmer cannot load the compiled module").with_source(error))?;
+            .map_err(|error| Error::engine("wasmer cannot load the compiled module", error))?;
         Ok(Arc::new(Metered::new(Compiled { engine, module }, FRAMES)))
     }
 }
@@ -77,9 +75,8 @@ pub(crate) struct Compiled {
 
 impl Module for Compiled {
     fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
-        let code = self.module.serialize();
         let code =
-            code.map_err(|error| Error::new(Kind::Engine, "wasmer cannot serialize the module").with_source(error))?;
+            self.module.serialize().map_err(|error| Error::engine("wasmer cannot serialize the module", error))?;
         // SAFETY: the engine has just written it.
         Ok(Some(unsafe { TrustedCode::new(code.to_vec()) }))
     }

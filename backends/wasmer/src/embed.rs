@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use wasmer::{
-    AsStoreMut, AsStoreRef, Function, FunctionEnv, FunctionEnvMut, Imports, Instance, Memory, RuntimeError, Value,
-};
+use wasmer::{AsStoreMut, AsStoreRef, Function, FunctionEnv, FunctionEnvMut, Imports, Instance, RuntimeError, Value};
 use wharf_core::abi::{self, experimental};
 use wharf_core::{Error, Exit, Kind, Result, Stop};
 
@@ -26,8 +24,7 @@ impl Attachment {
     /// [`Kind::Unsupported`] if the instance exports a shared memory: other threads could write to it while a host
     /// function reads it.
     pub fn attach(self, store: &impl AsStoreRef, instance: &Instance) -> Result<()> {
-        let shared = |memory: &Memory| memory.ty(store).shared;
-        if let Some((name, _)) = instance.exports.iter().memories().find(|(_, memory)| shared(memory)) {
+        if let Some((name, _)) = instance.exports.iter().memories().find(|(_, memory)| memory.ty(store).shared) {
             let what = format!("the memory `{name}` is shared between threads: host functions take unshared ones only");
             return Err(Error::new(Kind::Unsupported, what));
         }

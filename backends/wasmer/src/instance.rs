@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use wasmer::{
     AsStoreMut, Extern, Function, FunctionEnv, FunctionEnvMut, InstantiationError, RuntimeError, Store, Value,
 };
-use wharf_core::{Error, Halt, Imports, Instance, Kind, Result};
+use wharf_core::{Error, Halt, Imports, Instance, Result};
 
 use crate::backend::Compiled;
 use crate::guest::{Guest, View};
@@ -20,11 +20,9 @@ pub(crate) fn new(module: &Compiled, imports: &Arc<Imports>) -> Result<Box<dyn I
         (0..imports.types().len()).map(|index| host_function(&mut store, &env, imports, index)).collect();
     let instance = wasmer::Instance::new_by_index(&mut store, &module.module, &functions).map_err(|error| {
         let InstantiationError::Start(trap) = error else {
-            return Error::new(Kind::Engine, "wasmer cannot instantiate the module").with_source(error);
+            return Error::engine("wasmer cannot instantiate the module", error);
         };
-        // A prepared module has no start function, so what trapped is the copying of a segment.
-        let what = "a data or element segment does not fit into its memory or table";
-        Error::new(Kind::Trap, what).with_source(values::trap(&trap))
+        values::trap(&trap).in_instantiation()
     })?;
     let guest = Arc::clone(env.as_ref(&store).get_or_init(|| Arc::new(Guest::new(&instance))));
     Ok(Box::new(View { store, guest }))

@@ -21,17 +21,13 @@ pub(crate) fn host_call(
 
 /// The signature as the engine has it.
 pub(crate) fn engine_type(ty: &FuncType) -> FunctionType {
-    let types = |types: &[ValType]| -> Vec<Type> {
-        types
-            .iter()
-            .map(|ty| match ty {
-                ValType::I32 => Type::I32,
-                ValType::I64 => Type::I64,
-                ValType::F32 => Type::F32,
-                ValType::F64 => Type::F64,
-            })
-            .collect()
+    let number = |ty: &ValType| match ty {
+        ValType::I32 => Type::I32,
+        ValType::I64 => Type::I64,
+        ValType::F32 => Type::F32,
+        ValType::F64 => Type::F64,
     };
+    let types = |types: &[ValType]| types.iter().map(number).collect::<Vec<_>>();
     FunctionType::new(types(&ty.params), types(&ty.results))
 }
 

@@ -4,9 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use wasmtime::{Collector, Config, Enabled, Engine, InstancePre, Module as Code, PoolingAllocationConfig};
-use wharf_core::{
-    Backend, BackendInfo, Capability, Error, Imports, Instance, Kind, Module, Prepared, Result, TrustedCode,
-};
+use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Module, Prepared, Result, TrustedCode};
 
 use crate::instance::{self, Data};
 use crate::interrupt::Clock;
@@ -41,7 +39,7 @@ impl Wasmtime {
         let mut config = Config::new();
         config.epoch_interruption(true).max_wasm_stack(GUEST_STACK).collector(Collector::Null);
         let engine =
-            Engine::new(&config).map_err(|error| engine_error("wasmtime does not support this machine", error))?;
+            Engine::new(&config).map_err(|error| Error::engine("wasmtime does not support this machine", error))?;
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(POOL).total_memories(POOL).total_tables(POOL);
         pool.table_elements(TABLE_ELEMENTS).max_unused_warm_slots(POOL);
@@ -70,7 +68,7 @@ impl Backend for Wasmtime {
     fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn Module>> {
         // Both engines take the same code.
         let code = self.clocks[0].engine().precompile_module(prepared.wasm());
-        let code = code.map_err(|error| engine_error("wasmtime cannot compile the module", error))?;
+        let code = code.map_err(|error| Error::engine("wasmtime cannot compile the module", error))?;
         // SAFETY: this is what the engine has just compiled.
         self.load(prepared, unsafe { TrustedCode::new(code) })
     }
@@ -79,12 +77,12 @@ impl Backend for Wasmtime {
         let link = |clock: &Arc<Clock>| {
             // SAFETY: that is what the type promises.
             let code = unsafe { Code::deserialize(clock.engine(), code.bytes()) }?;
-            Ok((Arc::clone(clock), instance::link(&code)?))
+            Ok::<_, wasmtime::Error>((Arc::clone(clock), instance::link(&code)?))
         };
         // What has more memories or tables than the pool holds for one instance goes without the pool.
         let (engines, failed): (Vec<_>, Vec<_>) = self.clocks.iter().map(link).partition(wasmtime::Result::is_ok);
         match failed.into_iter().find_map(wasmtime::Result::err).filter(|_| engines.is_empty()) {
-            Some(error) => Err(engine_error("wasmtime cannot load the compiled code", error)),
+            Some(error) => Err(Error::engine("wasmtime cannot load the compiled code", error)),
             None => Ok(Arc::new(Compiled { engines: engines.into_iter().flatten().collect() })),
         }
     }
@@ -99,7 +97,7 @@ pub(crate) struct Compiled {
 impl Module for Compiled {
     fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
         let code = self.engines[0].1.module().serialize();
-        let code = code.map_err(|error| engine_error("wasmtime cannot serialize the compiled code", error))?;
+        let code = code.map_err(|error| Error::engine("wasmtime cannot serialize the compiled code", error))?;
         // SAFETY: the engine has just written it.
         Ok(Some(unsafe { TrustedCode::new(code) }))
     }
@@ -107,9 +105,4 @@ impl Module for Compiled {
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
         instance::new(self, &imports)
     }
-}
-
-/// An error whose cause the engine reported.
-pub(crate) fn engine_error(message: &str, source: wasmtime::Error) -> Error {
-    Error::new(Kind::Engine, message).with_source(source)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmtime::{AsContext, AsContextMut, Extern, InstancePre, Linker, Memory, PoolConcurrencyLimitError, Store};
 use wharf_core::{Error, Imports, Instance, Interrupt, Kind, Result};
 
-use crate::backend::{Compiled, engine_error};
+use crate::backend::Compiled;
 use crate::guest::Guest;
 use crate::interrupt::Handle;
 use crate::values;
@@ -33,11 +33,8 @@ pub(crate) fn new(module: &Compiled, imports: &Arc<Imports>) -> Result<Box<dyn I
             }
             // The pool is empty, and the next engine has none.
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {}
-            Err(error) if error.is::<wasmtime::Trap>() => {
-                let what = "a data or element segment does not fit into its memory or table";
-                return Err(Error::new(Kind::Trap, what).with_source(values::trap(&error)));
-            }
-            Err(error) => return Err(engine_error("wasmtime cannot instantiate the module", error)),
+            Err(error) if error.is::<wasmtime::Trap>() => return Err(values::trap(&error).in_instantiation()),
+            Err(error) => return Err(Error::engine("wasmtime cannot instantiate the module", error)),
         }
     }
     Err(Error::new(Kind::Engine, "wasmtime has no room for another instance"))

@@ -9,8 +9,6 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use wharf_core::{CodeCache, CodeKey, Error, Kind, Result, TrustedCode, chain};
 
-use crate::engine::engine_error;
-
 /// Takes the component's code from the cache, or compiles it and keeps the code.
 pub(crate) fn load(engine: &Engine, component: &[u8], cache: Option<&CodeCache>) -> Result<Component> {
     let Some(cache) = cache else { return compile(engine, component) };
@@ -54,7 +52,7 @@ fn compile(engine: &Engine, component: &[u8]) -> Result<Component> {
 #[expect(unsafe_code, reason = "the cache cannot tell which engine made the code, and of what")]
 fn keep(cache: &CodeCache, key: &CodeKey, component: &Component) -> Result<()> {
     let code = component.serialize();
-    let code = code.map_err(|error| engine_error("wasmtime cannot serialize the compiled code", error))?;
+    let code = code.map_err(|error| Error::engine("wasmtime cannot serialize the compiled code", error))?;
     // SAFETY: the engine has just written it, and both callers have compiled the component that the key names.
     unsafe { cache.put_code(key, &TrustedCode::new(code)) }
 }

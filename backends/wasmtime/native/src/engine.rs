@@ -31,7 +31,7 @@ impl Native {
             .collector(Collector::Null);
         Engine::new(&config)
             .map(Native)
-            .map_err(|error| engine_error("wasmtime cannot make an engine for this machine", error))
+            .map_err(|error| Error::engine("wasmtime cannot make an engine for this machine", error))
     }
 
     /// Compiles a component, or takes its code from [`LoadOptions::cache`], and finds what it imports.
@@ -54,9 +54,4 @@ impl Native {
     pub fn fill(&self, component: &[u8], cache: &CodeCache) -> Result<()> {
         code::fill(&self.0, component, cache)
     }
-}
-
-/// An error whose cause the engine reported.
-pub(crate) fn engine_error(message: &str, source: wasmtime::Error) -> Error {
-    Error::new(Kind::Engine, message).with_source(source)
 }

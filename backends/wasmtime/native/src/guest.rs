@@ -10,7 +10,6 @@ use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView};
 use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop, prepare_threads};
 
-use crate::engine::engine_error;
 use crate::session::NativeSession;
 use crate::state::State;
 use crate::{logging, middleware};
@@ -48,7 +47,7 @@ impl NativeGuest {
         prepare_threads()?;
         let engine = component.engine().clone();
         let engine = &engine;
-        let linker = linker(engine).map_err(|error| engine_error("wasmtime cannot link its own host", error))?;
+        let linker = linker(engine).map_err(|error| Error::engine("wasmtime cannot link its own host", error))?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
             let message = "the component imports what wasmtime's own host does not have, or not in this form";
             Error::new(Kind::Unsupported, message).with_source(error)
