@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wharf::Runtime;
+use wharf_component::{FlattenOptions, flatten, is_component};
 use wharf_core::abi::preview1::{Capture, Output};
-use wharf_core::{Capability, CodeCache, GuestConfig, HostedGuest, LoadOptions};
+use wharf_core::{Capability, CodeCache, Guest, GuestConfig, HostedGuest, LoadOptions};
 use wharf_guests::{DIRECTORY_VARIABLE, PrebuiltGuest};
 
 use crate::case::{CaseResult, Unmet};
@@ -44,8 +44,14 @@ impl Context {
     pub(crate) fn prebuilt(&self, guest: PrebuiltGuest, max_memory: u64) -> CaseResult<Arc<dyn HostedGuest>> {
         self.subject().shared(&format!("{} in {max_memory} bytes", guest.name), || {
             let options = LoadOptions { max_memory, cache: cache()?, ..LoadOptions::default() };
-            let runtime = Runtime::builder().with_backend(Arc::clone(self.backend())).options(options).build()?;
-            Ok(Arc::clone(runtime.load(&read(guest)?)?.guest()))
+            let mut wasm = read(guest)?;
+            // Not by `wharf::Runtime`: whoever runs the suite is not to link the engines that the facade was built with.
+            if is_component(&wasm) {
+                let multi_memory = self.backend().info().can(Capability::MultiMemory);
+                let flat = flatten(&wasm, &FlattenOptions { multi_memory, ..FlattenOptions::default() });
+                wasm = flat.map_err(|error| Unmet::failed(format!("{} is not flattened: {error}", guest.name)))?.wasm;
+            }
+            Ok(Arc::new(Guest::load(&**self.backend(), &wasm, &options)?))
         })
     }
 
