@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -14,6 +15,9 @@ use crate::runner::{Options, Subject, execute};
 
 /// Names the backends that must take part, comma-separated; one that is not registered is an error.
 pub const BACKENDS_VARIABLE: &str = "WHARF_CONFORMANCE_BACKENDS";
+
+/// How many seconds a case may take before it counts as hung, if not 20: for more than a case does unless it is asked to.
+pub const TIMEOUT_VARIABLE: &str = "WHARF_CONFORMANCE_TIMEOUT";
 
 /// A directory to write `conformance.json`, `.xml`, `.md` and `.html` to. What cargo runs writes to a directory in it that is
 /// named as the package, so that `cargo test --workspace` keeps what each package that runs the suite reports.
@@ -32,7 +36,15 @@ pub fn main(subjects: impl IntoIterator<Item = Subject>) -> ExitCode {
             return Exit::Usage.into();
         }
     };
-    let options = Arc::new(Options::default());
+    let mut options = Options::default();
+    if let Ok(seconds) = std::env::var(TIMEOUT_VARIABLE) {
+        let Ok(seconds) = seconds.parse() else {
+            eprintln!("error: {TIMEOUT_VARIABLE}={seconds:?} is not a valid number of seconds");
+            return Exit::Harness.into();
+        };
+        options.timeout = Duration::from_secs(seconds);
+    }
+    let options = Arc::new(options);
     let executed = Arc::new(AtomicUsize::new(0));
     let broken = Arc::new(AtomicUsize::new(0));
     let columns: Arc<Mutex<Vec<_>>> = Arc::new(Mutex::new(subjects.iter().map(crate::report::Column::of).collect()));

@@ -56,7 +56,7 @@ pub use cases::cases;
 pub use component::LoadComponent;
 pub use context::Context;
 pub use expected::{EXPECTED, Expected, NATIVE};
-pub use harness::{BACKENDS_VARIABLE, REPORT_VARIABLE, main};
+pub use harness::{BACKENDS_VARIABLE, REPORT_VARIABLE, TIMEOUT_VARIABLE, main};
 pub use net::Net;
 pub use prebuilt::CACHE_VARIABLE;
 pub use probe::{HttpProbe, Probe, Req, Wat};
