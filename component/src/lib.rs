@@ -68,6 +68,7 @@ pub fn is_component(wasm: &[u8]) -> bool {
 
 /// A component as one core module.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Flattened {
     /// The module. Its custom section [`PLAN_SECTION`] holds the plan. The same component and options give the same
     /// bytes.

@@ -21,6 +21,7 @@ pub const ROOT_MODULE: &str = "$root";
 /// What the host must know of a flattened component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Plan {
     /// [`PLAN_VERSION`].
     pub version: u32,
@@ -54,6 +55,7 @@ pub struct Plan {
 
 /// One import of the core module: always a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Import {
     /// The import's module.
     pub module: String,
@@ -66,6 +68,7 @@ pub struct Import {
 /// What an imported function does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ImportKind {
     /// Calls a function of the host: lifts its parameters, calls it, lowers its results.
     Call {
@@ -118,6 +121,7 @@ pub enum ImportKind {
 
 /// One function that the component exports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Export {
     /// The export's name in the core module.
     pub name: String,
@@ -133,6 +137,7 @@ pub struct Export {
 
 /// How values cross between a component instance and the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CanonicalOptions {
     /// The component instance, in [`Plan::instances`].
     pub instance: u32,
@@ -171,6 +176,7 @@ impl Encoding {
 
 /// A component instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Instance {
     /// The exported global that is 0 while the instance must not call out: the host sets it to 0 around `realloc` and
     /// post-return, and traps a call that finds it 0. `None` if only the host needs to keep it.
@@ -180,6 +186,7 @@ pub struct Instance {
 /// A resource type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Resource {
     /// One that the host provides.
     Imported {
@@ -199,6 +206,7 @@ pub enum Resource {
 
 /// A table of handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HandleTable {
     /// The component instance it belongs to, in [`Plan::instances`].
     pub instance: u32,
@@ -228,6 +236,7 @@ pub struct Param {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the component model's own names")]
+#[non_exhaustive]
 pub enum Type {
     Bool,
     S8,

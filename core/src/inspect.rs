@@ -57,6 +57,7 @@ pub(crate) fn initializes(exports: &[Export]) -> bool {
 
 /// A module's imports and exports, each import with what wharf makes of it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Inspection {
     /// The imports, in the module's order.
     pub imports: Vec<(Import, Status)>,

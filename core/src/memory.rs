@@ -7,6 +7,7 @@ use crate::seam::Caller;
 
 /// Why a range of guest memory cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MemoryError {
     /// The guest exports no memory.
     #[error("the guest exports no memory")]

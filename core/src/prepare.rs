@@ -30,6 +30,7 @@ pub(crate) const ADMITTED: WasmFeatures = PORTABLE.union(WasmFeatures::MULTI_MEM
 
 /// One export of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Export {
     /// The export's name.
     pub name: String,
@@ -39,6 +40,7 @@ pub struct Export {
 
 /// What an export is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ExportType {
     /// A function whose signature can cross the seam.
     Function(FuncType),

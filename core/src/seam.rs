@@ -228,6 +228,7 @@ pub enum TrapCode {
 
 /// A trap, as an adapter reports it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 #[error("{message}")]
 pub struct Trap {
     /// The reason, the same on every engine.

@@ -86,6 +86,7 @@ impl Default for ServerOptions {
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
+#[non_exhaustive]
     /// The address cannot be listened on.
     #[error("cannot listen on {0}; choose another address, or a port that nothing else uses")]
     Bind(SocketAddr, #[source] std::io::Error),

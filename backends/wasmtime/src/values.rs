@@ -108,7 +108,7 @@ pub(crate) fn trap(error: &wasmtime::Error) -> Trap {
         let _ = write!(message, "\n{backtrace}");
     }
     message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-    Trap { code, message }
+    Trap::new(code, message)
 }
 
 fn trap_code(trap: wasmtime::Trap) -> TrapCode {

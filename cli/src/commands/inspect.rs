@@ -122,6 +122,7 @@ fn describe(ty: &ExportType) -> (&'static str, Option<&FuncType>) {
         ExportType::Memory => ("memory", None),
         ExportType::Global => ("global", None),
         ExportType::Table => ("table", None),
+        _ => ("other", None),
     }
 }
 

@@ -69,6 +69,7 @@ impl Limits {
 
 /// How long one request may take. Each has an error kind of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// Resolving the name, connecting and the TLS handshake, all together. Each hop of a redirect has it anew.
     pub connect: Duration,

@@ -13,6 +13,7 @@ use super::pattern::{ALLOW_ALL, Pattern, PolicyError};
 /// What happens when an origin answers with a redirect, for guests whose ABI leaves that to the host
 /// ([`Outbound::follow`](super::Outbound::follow)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Redirects {
     /// The guest gets the redirect itself.
     Manual,

@@ -11,6 +11,7 @@ use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
 
 /// A granted directory.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Directory<'a> {
     /// Where it is.
     pub host: &'a Path,
