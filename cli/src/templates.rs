@@ -73,8 +73,10 @@ impl Template {
     /// If there is none, or it is not well-formed: a test sees to that.
     pub(crate) fn of(language: &str) -> anyhow::Result<Self> {
         let path = format!("templates/{language}/{DESCRIPTION}");
-        let (_, text) =
-            EMBEDDED.iter().find(|(of, _)| *of == path).with_context(|| format!("no template `{language}`"))?;
+        let (_, text) = EMBEDDED
+            .iter()
+            .find(|(of, _)| *of == path)
+            .with_context(|| format!("there is no template for `{language}`"))?;
         let template: Template = toml::from_str(str::from_utf8(text)?).with_context(|| path.clone())?;
         for copied in &template.copies {
             if below(&copied.from).next().is_none() {

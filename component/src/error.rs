@@ -63,7 +63,7 @@ impl Feature {
             | Feature::Other => "build it for WebAssembly 2.0, without that feature",
             Feature::FixedLengthLists | Feature::Maps => "use the types of WASI 0.2 in its interfaces",
             Feature::ComponentArguments => "compose it so that each component is instantiated where it is defined",
-            Feature::CoreModules | Feature::FirstClassComponents => "compose it so that all it needs is inside",
+            Feature::CoreModules | Feature::FirstClassComponents => "compose it so that it contains all it needs",
         }
     }
 }
@@ -102,7 +102,7 @@ pub enum FlattenError {
     },
     /// The component is composed of several with a memory each, and the engine gives a module one.
     #[error(
-        "the component has {memories} memories, and the engine gives a module one; run it on an engine with \
+        "the component has {memories} memories, but the engine supports only one in a module; run it on an engine with \
          multi-memory"
     )]
     NeedsMultiMemory {

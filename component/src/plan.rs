@@ -306,7 +306,10 @@ pub enum PlanError {
         what: String,
     },
     /// The plan has another version.
-    #[error("the module's plan has version {found}, this wharf reads {PLAN_VERSION}; compile the component again")]
+    #[error(
+        "the module's plan has version {found}, but this wharf reads version {PLAN_VERSION}; compile the component \
+         again"
+    )]
     Version {
         /// The version found.
         found: u32,

@@ -168,6 +168,6 @@ impl Resolver for Names {
         self.0
             .get(name)
             .cloned()
-            .ok_or_else(|| HttpError::new(HttpErrorKind::DnsNotFound, format!("the case knows no name {name}")))
+            .ok_or_else(|| HttpError::new(HttpErrorKind::DnsNotFound, format!("the case has no name {name}")))
     }
 }

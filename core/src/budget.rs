@@ -274,7 +274,10 @@ impl AsRef<[u8]> for Held {
 
 /// There is not so much memory left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the guest, with what the host keeps for it, would take more than {limit} bytes: raise the limit `{option}`")]
+#[error(
+    "the guest, including what the host keeps for it, would use more than {limit} bytes of memory: raise the limit \
+     `{option}`"
+)]
 pub struct Exceeded {
     limit: u64,
     /// The limit's name, as the command has it.

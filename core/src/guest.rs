@@ -75,8 +75,8 @@ impl Guest {
         let info = backend.info();
         if prepared.memories() > 1 && !info.can(Capability::MultiMemory) {
             let message = format!(
-                "the guest has {} memories, as components do that are composed of several, and the backend {} gives it \
-                 one; run it on a backend that `wharf backends` lists with multi-memory",
+                "the guest has {} memories, as composed components do, but the backend {} supports only one; run it on \
+                 a backend that `wharf backends` lists with multi-memory",
                 prepared.memories(),
                 info.name
             );
@@ -295,7 +295,7 @@ impl Session {
     pub fn renew(&mut self, config: GuestConfig) -> Result<()> {
         check_timeout(self.uninterruptible, config.timeout)?;
         if !self.may_renew(&config) {
-            let message = "the instance ended, or was granted something else; start another one";
+            let message = "the instance has ended, or was started with other grants; start a new one";
             return Err(Error::new(Kind::Config, message));
         }
         self.run.renew(deadline(config.timeout), config.cancel);
@@ -378,7 +378,7 @@ impl Lifted {
         if let Some(export) = post_return
             && !matches!(&export.ty, ExportType::Function(ty) if ty.params == *results && ty.results.is_empty())
         {
-            let message = format!("the export `{}` is no function that takes what `{name}` returns", export.name);
+            let message = format!("the export `{}` is not a function that takes what `{name}` returns", export.name);
             return Err(Error::new(Kind::Guest, message));
         }
         Ok(Lifted { name: name.into(), post_return: post_return.map(|export| export.name.as_str().into()) })
@@ -426,7 +426,8 @@ fn check_reallocs(bindings: &[Binding], exports: &[Export]) -> Result<()> {
             _ => function(exports, realloc)?,
         };
         if ty.params != [ValType::I32; 4] || ty.results != [ValType::I32] {
-            let message = format!("the export `{realloc}` is no allocator: its type is {ty}, not (i32 x 4) -> (i32)");
+            let message =
+                format!("the export `{realloc}` is not an allocator: its type is {ty}, not (i32 x 4) -> (i32)");
             return Err(Error::new(Kind::Guest, message));
         }
     }
@@ -451,7 +452,9 @@ fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {
     let export = exports.iter().find(|export| export.name == name);
     match export.map(|export| &export.ty) {
         Some(ExportType::Function(ty)) => Ok(ty),
-        Some(_) => Err(Error::new(Kind::Guest, format!("the export `{name}` is no function that the host can call"))),
+        Some(_) => {
+            Err(Error::new(Kind::Guest, format!("the export `{name}` is not a function that the host can call")))
+        }
         None => {
             let callable: Vec<&str> = exports
                 .iter()

@@ -60,7 +60,7 @@ pub trait HostedSession: Send {
     /// As [`Session::renew`].
     fn renew(&mut self, config: GuestConfig) -> Result<()> {
         _ = config;
-        Err(Error::new(Kind::Config, "an instance of this host serves one request; start another one"))
+        Err(Error::new(Kind::Config, "an instance of this host serves one request; start a new one"))
     }
 
     /// Its memory; `None` if it has none that can be seen: a component's is its own.

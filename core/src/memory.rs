@@ -13,7 +13,7 @@ pub enum MemoryError {
     #[error("the guest exports no memory")]
     Missing,
     /// The range does not lie within the memory.
-    #[error("the range leaves the guest's memory")]
+    #[error("the range is not within the guest's memory")]
     OutOfBounds,
 }
 

@@ -323,8 +323,8 @@ fn check_functions(read: &Read, limit: u64) -> Result<()> {
     match read.largest {
         Some((index, bytes)) if bytes > limit => {
             let message = format!(
-                "function {index} of the module has {bytes} bytes; at most {limit} are allowed: build the guest so that \
-                 less becomes one function, or raise the limit `max-function-size`"
+                "function {index} of the module has {bytes} bytes; at most {limit} are allowed: split the function \
+                 when building the guest, or raise the limit `max-function-size`"
             );
             Err(Error::new(Kind::Limit, message))
         }

@@ -260,6 +260,6 @@ impl Trap {
 
     /// What an adapter answers to a call with `given` slots of a function that has more parameters or results.
     pub fn few_slots(export: &str, given: usize) -> Self {
-        Trap::new(TrapCode::Other, format!("{given} slots are too few for a call of `{export}`"))
+        Trap::new(TrapCode::Other, format!("{given} slots are too few to call `{export}`"))
     }
 }

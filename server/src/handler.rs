@@ -218,7 +218,7 @@ impl Handler {
 impl Inner {
     fn run(&self, config: GuestConfig, request: Request<Body>, reply: Reply) -> Result<()> {
         if config.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Cancelled, "nobody waits for the answer any more"));
+            return Err(Error::new(Kind::Cancelled, "nothing waits for the answer any more"));
         }
         let ended = match self.pool.take(config) {
             Ok(mut ready) => {

@@ -212,7 +212,7 @@ async fn send<B: Body<Data = Bytes> + Unpin>(
         let last = body.is_end_stream();
         while !data.is_empty() {
             let Ok(taken) = timeout(patience, capacity(&mut stream, data.len().min(PIECE))).await else {
-                tracing::debug!("a client took none of a response for {patience:?}");
+                tracing::debug!("a client read nothing of a response for {patience:?}");
                 stream.send_reset(Reason::CANCEL);
                 return Ok(());
             };

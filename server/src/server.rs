@@ -85,9 +85,9 @@ impl Default for ServerOptions {
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
-pub enum ServerError {
 #[non_exhaustive]
     /// The address cannot be listened on.
+pub enum ServerError {
     #[error("cannot listen on {0}; choose another address, or a port that nothing else uses")]
     Bind(SocketAddr, #[source] std::io::Error),
 }
@@ -268,7 +268,7 @@ impl Shared {
     /// Does what comes before the first request.
     async fn begin(&self, stream: TcpStream) -> io::Result<Begun> {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("a connection keeps Nagle's algorithm: {error}");
+            tracing::debug!("cannot turn off Nagle's algorithm on a connection: {error}");
         }
         let patience = self.options.stall_timeout;
         let socket = Socket::new(stream);

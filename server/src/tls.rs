@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read, or holds no certificate or key in PEM.
-    #[error("`{}` is no PEM file with {what}", path.display())]
+    #[error("`{}` is not a PEM file with {what}", path.display())]
     File {
         /// Which file.
         path: PathBuf,

@@ -108,20 +108,20 @@ fn text(report: &Report<'_>) -> String {
         let _ = write!(text, "\n{} ({count})\n{}", styled(HEADING, heading), table.render(2));
     }
     for import in report.component_imports.iter().filter(|name| !report.imports.contains_key(*name)) {
-        let _ = writeln!(text, "\nimported, but none of its functions: {}", printable(import));
+        let _ = writeln!(text, "\nimported, but none of its functions are used: {}", printable(import));
     }
     if !report.needs.is_empty() {
         let _ = writeln!(text, "\n{} {}", styled(ODD, "needs an engine with"), report.needs.join(", "));
     }
     if let Some(name) = &report.wasi03 {
-        let advice = "`wharf run` and `wharf serve` hand it to the component host of wasmtime";
+        let advice = "`wharf run` and `wharf serve` run it on wasmtime's component host";
         let _ = writeln!(text, "\n{} ({}): {advice}", styled(ODD, "of WASI 0.3"), printable(name));
     }
     if report.flattens {
-        let advice = "`wharf compile --emit core` makes it one core module";
+        let advice = "`wharf compile --emit core` turns it into one core module";
         let _ = writeln!(text, "\n{}", styled(GOOD, advice));
     } else {
-        let _ = writeln!(text, "\n{}", styled(BAD, "it cannot be made one core module:"));
+        let _ = writeln!(text, "\n{}", styled(BAD, "it cannot be turned into one core module:"));
         for problem in &report.problems {
             let _ = writeln!(text, "  {}", printable(problem));
         }

@@ -122,12 +122,12 @@ pub(super) fn read(directory: &Directory, key: &CacheKey) -> Result<Vec<u8>, Mis
     if found.bytes > MAX_ENTRY {
         return Err(unusable("it is too large to be an entry"));
     }
-    let damaged = || unusable("it is damaged, or another's");
+    let damaged = || unusable("it is damaged, or was kept under another key");
     let mut sealed = [0; DIGEST];
     file.read_exact(&mut sealed).map_err(|_| damaged())?;
     let mut content = Vec::new();
     let length = usize::try_from(found.bytes).map_err(|_| damaged())?;
-    content.try_reserve_exact(length).map_err(|_| unusable("there is no memory for it"))?;
+    content.try_reserve_exact(length).map_err(|_| unusable("there is not enough memory to read it"))?;
     (&file).take(MAX_ENTRY).read_to_end(&mut content)?;
     if sealed != seal(key, &content) {
         return Err(damaged());
@@ -141,7 +141,7 @@ pub(super) fn read(directory: &Directory, key: &CacheKey) -> Result<Vec<u8>, Mis
 /// Where this fails, as in a directory that is only read, what was used last is not known, and nothing is removed either.
 fn mark_used(file: &File) {
     if let Err(error) = file.set_modified(SystemTime::now()) {
-        tracing::debug!(%error, "when a cache entry was used last cannot be noted");
+        tracing::debug!(%error, "cannot record when a cache entry was last used");
     }
 }
 

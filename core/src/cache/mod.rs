@@ -140,7 +140,7 @@ impl CodeCache {
         let (bytes, most) = ((content.len() + DIGEST) as u64, self.options.size.min(MAX_ENTRY));
         if bytes > most {
             let advice = if most < MAX_ENTRY { "; raise the limit `cache-size`" } else { "" };
-            let message = format!("{bytes} bytes are more than the cache may keep, which is {most}{advice}");
+            let message = format!("{bytes} bytes do not fit into the cache, which may keep {most}{advice}");
             return Err(Error::new(Kind::Limit, message));
         }
         entry::write(&self.directory, key, content).map_err(|error| self.failed("written", error))?;
@@ -227,7 +227,7 @@ impl CodeCache {
         if let Some(code) = self.code(&key) {
             match backend.load(prepared, code) {
                 Ok(module) => return Ok(module),
-                Err(error) => tracing::warn!(%error, "cached code was refused; compiling anew"),
+                Err(error) => tracing::warn!(%error, "cached code was rejected; compiling again"),
             }
         }
         let module = backend.compile(prepared)?;
@@ -256,7 +256,7 @@ impl CodeCache {
         }
         let module = backend.compile(prepared)?;
         let Some(code) = module.serialize()? else {
-            let message = format!("the backend {name} has no compiled code of this module: there is nothing to keep");
+            let message = format!("the backend {name} has no compiled code for this module: there is nothing to keep");
             return Err(Error::new(Kind::Unsupported, message));
         };
         self.put(&key.0, code.bytes())

@@ -63,16 +63,21 @@ pub(super) fn check_size(
 ) -> Result<(), HttpError> {
     let count = headers.len() as u64;
     if count > count_limit {
-        return Err(HttpError::new(kind, format!("the {what} are {count}, over the limit of {count_limit}")));
+        return Err(HttpError::new(kind, format!("there are {count} {what}, more than the limit of {count_limit}")));
     }
     let sizes = || headers.iter().map(|(name, value)| (name, (name.as_str().len() + value.len() + 4) as u64));
     if let Some((name, bytes)) = sizes().find(|(_, bytes)| *bytes > bytes_limit) {
-        let message = format!("{name}, one of the {what}, has {bytes} bytes, over the limit of {bytes_limit} for all");
+        let message = format!(
+            "{name}, one of the {what}, has {bytes} bytes, more than the limit of {bytes_limit} for all of them"
+        );
         return Err(HttpError::new(kind, message).with_field(FieldSize { name: name.as_str().to_owned(), bytes }));
     }
     let bytes: u64 = sizes().map(|(_, bytes)| bytes).sum();
     if bytes > bytes_limit {
-        return Err(HttpError::new(kind, format!("the {what} are {bytes} bytes, over the limit of {bytes_limit}")));
+        return Err(HttpError::new(
+            kind,
+            format!("the {what} have {bytes} bytes, more than the limit of {bytes_limit}"),
+        ));
     }
     Ok(())
 }

@@ -99,7 +99,7 @@ impl Policy {
         }
         Err(HttpError::new(
             HttpErrorKind::AddressProhibited,
-            format!("{} is {class}; to let a redirect lead there, name it itself among the allowed origins", to.host),
+            format!("{} is {class}; to let a redirect lead there, add it itself to the allowed origins", to.host),
         ))
     }
 
@@ -170,10 +170,10 @@ impl Policy {
             return Ok(());
         }
         let message = match &host {
-            HostName::Ip(_) => format!("{host} is {class}; to permit it, name it itself among the allowed origins"),
+            HostName::Ip(_) => format!("{host} is {class}; to permit it, add it itself to the allowed origins"),
             HostName::Name(_) => format!(
-                "{host} resolves to {ip}, which is {class}; to permit it, allow private addresses, or name the address \
-                 itself among the allowed origins and in the url"
+                "{host} resolves to {ip}, which is {class}; to permit it, allow private addresses, or add the address \
+                 itself to the allowed origins and use it in the url"
             ),
         };
         Err(HttpError::new(HttpErrorKind::AddressProhibited, message))
@@ -246,7 +246,7 @@ impl PolicyBuilder {
                 what: "forbidden header",
                 entry: name.to_owned(),
                 span: at..name.len(),
-                reason: "it is no header name".into(),
+                reason: "it is not a valid header name".into(),
                 example: "for example x-internal-token".into(),
             }
         })?;

@@ -55,7 +55,7 @@ impl Target {
         };
         let bytes = scheme.as_str().len() + "://".len() + authority.as_str().len() + path_and_query.as_str().len();
         if bytes > MAX_BYTES {
-            let message = format!("the url has {bytes} bytes, more than the {MAX_BYTES} that one may have");
+            let message = format!("the url has {bytes} bytes; at most {MAX_BYTES} are allowed");
             return Err(HttpError::new(HttpErrorKind::UrlTooLong, message));
         }
         Target::new(Origin::new(scheme, host, port)?, path_and_query)
@@ -158,7 +158,7 @@ pub(crate) fn is_path_and_query(text: &str) -> bool {
 
 fn path(text: &str) -> Result<PathAndQuery, HttpError> {
     if !text.is_ascii() {
-        return Err(invalid("the path or query of the url is not ASCII: escape what is beyond it"));
+        return Err(invalid("the path or query of the url is not ASCII: percent-encode all other characters"));
     }
     PathAndQuery::try_from(text)
         .map_err(|error| invalid("the path or query of the url is not valid").with_source(error))

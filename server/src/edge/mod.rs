@@ -143,13 +143,11 @@ impl Edge {
     }
 }
 
-const OTHER_SCHEME: Refusal = Refusal::new(
-    StatusCode::MISDIRECTED_REQUEST,
-    "the scheme of the request target is not the one that this connection is for",
-);
+const OTHER_SCHEME: Refusal =
+    Refusal::new(StatusCode::MISDIRECTED_REQUEST, "the scheme of the request target does not match this connection");
 const INVALID_TARGET: Refusal = Refusal::bad("the request target is not valid for this method");
 const INVALID_HOST: Refusal = Refusal::bad(
-    "the host in Host or in the request target is not valid: it is a name or an address, and may have a port",
+    "the host in Host or in the request target is not valid: it must be a name or an address, and may have a port",
 );
 
 /// The path and query of a target in origin-form, asterisk-form or absolute-form (RFC 9112, section 3.2; RFC 9113,
@@ -175,7 +173,7 @@ fn authority(parts: &Parts, scheme: &Scheme) -> Result<Option<Authority>, Refusa
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err(Refusal::bad("Host stands in the head more than once"));
+        return Err(Refusal::bad("Host appears more than once"));
     }
     let host = match host.map(HeaderValue::to_str).transpose().map_err(|_| INVALID_HOST)? {
         Some(text) => Some((text, HostPort::parse(text).ok_or(INVALID_HOST)?)),
@@ -184,9 +182,7 @@ fn authority(parts: &Parts, scheme: &Scheme) -> Result<Option<Authority>, Refusa
     let target = parts.uri.authority();
     let named = target.map(|target| HostPort::parse(target.as_str()).ok_or(INVALID_HOST)).transpose()?;
     match (target, named, host) {
-        (_, _, None) if parts.version == Version::HTTP_11 => {
-            Err(Refusal::bad("a request of HTTP/1.1 has to have a Host"))
-        }
+        (_, _, None) if parts.version == Version::HTTP_11 => Err(Refusal::bad("an HTTP/1.1 request must have a Host")),
         (Some(target), Some(named), host) => {
             let default = if *scheme == Scheme::HTTPS { 443 } else { 80 };
             let differs = host.is_some_and(|(_, host)| !host.is(&named, default));

@@ -29,7 +29,7 @@ impl Compiler {
     /// Compiles into a directory for temporary files, and reads what was written.
     pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Code, Error> {
         let directory = tempfile::Builder::new().prefix("wasmedge-").tempdir();
-        let directory = directory.map_err(Error::system("no directory for compiled code"))?;
+        let directory = directory.map_err(Error::system("cannot create a directory for compiled code"))?;
         let code = directory.path().join("code.wasm");
         match self {
             Compiler::InProcess => compile(wasm, &code)?,
@@ -77,7 +77,8 @@ pub(crate) fn compile(wasm: &[u8], out: &Path) -> Result<(), Error> {
     // The compiler recurses over the guest's code; on a thread of its own it has the room.
     thread::scope(|scope| {
         let compiler = thread::Builder::new().name("wasmedge-compile".to_owned()).stack_size(256 << 20);
-        let thread = compiler.spawn_scoped(scope, compile).map_err(Error::system("no thread for the compiler"))?;
+        let thread =
+            compiler.spawn_scoped(scope, compile).map_err(Error::system("cannot start a thread for the compiler"))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

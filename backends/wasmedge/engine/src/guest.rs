@@ -66,8 +66,8 @@ impl Number {
 /// Why a call from the host did not return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// There is no such export, or it is no function of numbers.
-    #[error("there is no such function of numbers")]
+    /// There is no such export, or it is not a function of numbers.
+    #[error("there is no such function, or it takes or returns something other than numbers")]
     NoFunction,
     /// The function has more parameters or results than slots were given.
     #[error("there are too few slots for the call")]

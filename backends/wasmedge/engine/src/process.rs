@@ -58,7 +58,7 @@ impl Helper {
     pub(crate) fn compile(&self, wasm: &[u8], directory: &Path, code: &Path) -> Result<(), Error> {
         let (module, said) = (directory.join("module.wasm"), directory.join("said"));
         fs::write(&module, wasm).map_err(Error::system("the module for the compiler cannot be written"))?;
-        let stderr = File::create(&said).map_err(Error::system("no file for what the compiler says"))?;
+        let stderr = File::create(&said).map_err(Error::system("cannot create a file for the compiler's messages"))?;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg(compiler::version()).arg(self.memory.to_string()).args([&module, code]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
@@ -138,7 +138,7 @@ pub fn run_helper(arguments: impl IntoIterator<Item = OsString>) -> Result<(), E
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         std::process::exit(1);
     });
-    watch.map_err(Error::system("no thread to watch for the end of whoever compiles"))?;
+    watch.map_err(Error::system("cannot start the thread that watches the parent process"))?;
     let wasm = fs::read(&module).map_err(Error::system("the module for the compiler cannot be read"))?;
     compiler::compile(&wasm, &code)
 }

@@ -218,7 +218,8 @@ impl NativeSession {
         }
         let values: Option<Vec<Val>> = types.into_iter().zip(params).map(of_type).collect();
         let values = values.ok_or_else(|| {
-            let message = format!("`{export}` takes other parameters than u32 and u64, which cannot be given here");
+            let message =
+                format!("`{export}` has parameters that are neither u32 nor u64, which cannot be passed here");
             Error::new(Kind::Guest, message)
         })?;
         Ok((values, ty.results().len()))
@@ -243,8 +244,9 @@ impl HostedSession for NativeSession {
         };
         let (values, results) = Self::integers(export, &ty, params)?;
         let results = self.enter(async |Live { store, instance }| {
-            let function =
-                instance.get_func(&mut *store, index).ok_or_else(|| wasmtime::format_err!("the export is gone"))?;
+            let function = instance
+                .get_func(&mut *store, index)
+                .ok_or_else(|| wasmtime::format_err!("the export was not found again"))?;
             let mut returned = vec![Val::Bool(false); results];
             function.call_async(&mut *store, &values, &mut returned).await?;
             Ok(returned)
@@ -260,7 +262,7 @@ impl HostedSession for NativeSession {
         };
         if let Some(refusal) = refusal(&request) {
             if reply.send(Ok(refusal)).is_err() {
-                tracing::debug!("a request without an authority was given up");
+                tracing::debug!("dropped a request without an authority");
             }
             return Ok(());
         }

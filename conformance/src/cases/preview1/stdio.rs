@@ -230,7 +230,7 @@ fn no_files(context: &Context) -> CaseResult {
     let mut probe = WasiProbe::start(context, WasiConfig::new())?;
     for (fd, right) in [(0, READ), (1, WRITE), (2, WRITE)] {
         probe.ok("fd_fdstat_get", &[fd, at::OUT.into()], &[range(at::OUT, 24)])?;
-        check_eq!(probe.probe.bytes(at::OUT, 1)?, [0], "the kind of {fd}, which is no terminal");
+        check_eq!(probe.probe.bytes(at::OUT, 1)?, [0], "the kind of {fd}, which is not a terminal");
         let rights = probe.probe.u64_at(at::OUT + 8)?;
         check_eq!(rights & (READ | WRITE | SEEK | TELL), right, "the rights of {fd}");
         probe.ok("fd_filestat_get", &[fd, at::OUT.into()], &[range(at::OUT, 64)])?;

@@ -72,7 +72,7 @@ impl Function {
         let outcome = match host.state.try_lock() {
             Ok(mut state) => {
                 if state.returning {
-                    canon::rule("it was called by a post-return function, which may call nothing")
+                    canon::rule("it was called by a post-return function, which may not call anything")
                 } else if self.only_returns_a_borrow(&mut state, options, slots) {
                     Ok(())
                 } else {
@@ -80,7 +80,7 @@ impl Function {
                 }
             }
             Err(TryLockError::WouldBlock) => canon::rule("it was called by the guest's allocator, within another call"),
-            Err(TryLockError::Poisoned(_)) => canon::rule("an earlier host function of this guest broke down"),
+            Err(TryLockError::Poisoned(_)) => canon::rule("an earlier host function of this guest panicked"),
         };
         outcome.map_err(|fault| match fault {
             Fault::Stop(stop) => stop,
@@ -184,7 +184,7 @@ impl Host {
         let flag = self.composed.as_ref().and_then(|composed| composed.may_leave(instance));
         match flag.and_then(|flag| caller.global(flag)) {
             Some(value) if value & 1 == 0 => {
-                let message = "a component of the guest called out from its allocator or its post-return function";
+                let message = "a component of the guest made a call from its allocator or its post-return function";
                 Err(Error::new(Kind::Trap, message).into())
             }
             _ => Ok(()),
@@ -213,7 +213,7 @@ impl Host {
         let outcome = match self.state.try_lock() {
             Ok(mut state) => match &mut state.handles {
                 Some(handles) => action(handles),
-                None => canon::rule("it is not composed of several components"),
+                None => canon::rule("the guest is not composed of several components"),
             },
             Err(_) => canon::rule("a handle was passed by the guest's allocator, within another call"),
         };

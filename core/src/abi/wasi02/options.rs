@@ -54,7 +54,7 @@ pub(crate) fn parse(name: &str) -> Result<(&str, Options), &'static str> {
 }
 
 const UNKNOWN: &str =
-    "it carries a canonical option that wharf does not know; known are realloc, memory, encoding and instance";
+    "it has a canonical option that wharf does not support; supported are realloc, memory, encoding and instance";
 
 /// Splits `namespace:package/interface@version`.
 pub(crate) fn split_version(module: &str) -> (&str, Option<&str>) {

@@ -149,7 +149,9 @@ impl FromStr for Listen {
             Ok(address) => Ok(Listen { ip: Some(address.ip()), port: address.port() }),
             Err(error) => Err(Error::new(
                 Kind::Config,
-                format!("{text:?} is no place to listen; write ADDR:PORT, for example 127.0.0.1:8080, or PORT"),
+                format!(
+                    "{text:?} is not a valid address to listen on; write ADDR:PORT, for example 127.0.0.1:8080, or PORT"
+                ),
             )
             .with_source(error)),
         }

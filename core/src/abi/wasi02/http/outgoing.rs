@@ -391,8 +391,8 @@ impl Sink for BodySink {
 
     fn stuck(&mut self) -> Option<&'static str> {
         self.writer.stuck().then_some(
-            "the buffer of the body is full and its message not on its way, so that the wait would never end; hand the \
-             request or response over before the body is written",
+            "the buffer of the body is full and its message has not been sent, so the wait would never end; send the \
+             request or set the response before writing the body",
         )
     }
 }

@@ -316,7 +316,8 @@ impl State {
             ),
             _ => HttpError::new(
                 HttpErrorKind::RequestBodyAborted,
-                "the guest dropped the body, or ended, before it finished it; `outgoing-body.finish` makes a message whole",
+                "the guest dropped the body, or ended, before finishing it; call `outgoing-body.finish` to complete a \
+                 message",
             ),
         }
     }

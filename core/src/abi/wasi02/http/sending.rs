@@ -116,7 +116,7 @@ pub(super) fn handle(
     };
     let Some(outbound) = &cx.state.outbound else {
         discarding.discard();
-        let denied = HttpError::new(HttpErrorKind::Denied, "the guest is granted no outbound requests");
+        let denied = HttpError::new(HttpErrorKind::Denied, "the guest is not allowed to send requests");
         return cx.push(FutureIncomingResponse(State::Ready(Err(denied), charge))).map(Ok);
     };
     let mut timeouts = outbound.limits().timeouts();

@@ -52,7 +52,7 @@ pub(super) fn set(
 /// Gives an answer to whoever waits for it. Whether anybody does is none of the guest's business.
 pub(super) fn answer(reply: Reply, response: Result<Response<Body>, ErrorCode>) {
     if reply.send(response).is_err() {
-        tracing::debug!("a response was set that nobody waits for");
+        tracing::debug!("the guest set a response that nothing waits for");
     }
 }
 
@@ -78,13 +78,13 @@ fn message(response: OutgoingResponse, head: bool) -> Result<(Response<()>, Opti
     match (&body, announced) {
         (None, Some(length @ 1..)) if has_content => {
             return wrong(format!(
-                "the response announces a content-length of {length}, and the guest did not ask for its body; write \
-                 the body, or leave the field out"
+                "the response announces a content-length of {length}, but the guest never took its body; write the \
+                 body, or leave out the field"
             ));
         }
         (Some(reader), _) if !has_content => reader.leave_out(),
         (Some(reader), _) if reader.is_left_out() => {
-            return wrong("the status was changed to one with content after the body was asked for".to_owned());
+            return wrong("the status was changed to one that has content after the body was taken".to_owned());
         }
         _ => {}
     }
@@ -133,7 +133,7 @@ impl Host {
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
         let Ok(authority) = authority(&request) else {
             if reply.send(Ok(bad_request())).is_err() {
-                tracing::debug!("a request without an authority was given up");
+                tracing::debug!("dropped a request without an authority");
             }
             return Ok(None);
         };
@@ -154,7 +154,7 @@ impl Host {
         let closed = state.table.close_all::<ResponseOutparam>();
         let left = state.table.count(is_resource, Pollable::NAME);
         if !closed.is_empty() || left > 0 {
-            tracing::debug!("the guest has set {} responses too few, and left {left} handles open", closed.len());
+            tracing::debug!("the guest left {} requests unanswered and {left} handles open", closed.len());
             state.untidy = true;
         }
         if let Some(handles) = &mut state.handles {
