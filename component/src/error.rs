@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A part of WebAssembly or of the component model that flattening does not do.
+/// A part of WebAssembly or of the component model that flattening does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Feature {
@@ -28,7 +28,7 @@ pub enum Feature {
     FixedLengthLists,
     /// Maps.
     Maps,
-    /// Several of the above, or none that has a name here.
+    /// Several of the above, or one that is not listed here.
     Other,
 }
 
@@ -74,11 +74,12 @@ impl fmt::Display for Feature {
     }
 }
 
-/// Why a component was not flattened. The first four are the component's doing, or the embedder's; the last is ours.
+/// Why a component was not flattened. [`Internal`](Self::Internal) is a defect of this crate; all others are caused by
+/// the component, or by the options.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlattenError {
-    /// The bytes are something else.
+    /// The bytes are not a component.
     #[error("not a component: {found}")]
     NotAComponent {
         /// What the bytes are instead, and what to do.
@@ -92,7 +93,7 @@ pub enum FlattenError {
         /// What is wrong there.
         message: String,
     },
-    /// The component is valid and needs what no flattened module can have.
+    /// The component is valid, but needs a feature that a flattened module cannot have.
     #[error("the component needs {feature}, which cannot be flattened: {item}; {}", feature.advice())]
     Unsupported {
         /// What it needs.
@@ -100,7 +101,7 @@ pub enum FlattenError {
         /// The item that needs it.
         item: String,
     },
-    /// The component is composed of several with a memory each, and the engine gives a module one.
+    /// The component is composed of several with a memory each, but the engine supports only one in a module.
     #[error(
         "the component has {memories} memories, but the engine supports only one in a module; run it on an engine with \
          multi-memory"

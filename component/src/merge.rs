@@ -185,7 +185,7 @@ impl Layout {
         })
     }
 
-    /// The index of a function that is no shim.
+    /// The index of a function that is not a shim.
     pub(crate) fn function(&self, function: Func) -> Result<u32> {
         self.functions.get(&function).copied().ok_or_else(|| internal("a function has no index in the module"))
     }

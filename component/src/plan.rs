@@ -11,14 +11,14 @@ pub const PLAN_SECTION: &str = "wharf.plan";
 /// The version of the plan's format that this crate writes and reads.
 pub const PLAN_VERSION: u32 = 1;
 
-/// The import module of what no interface provides: handle tables of the component's own resources, and what joins
-/// composed components.
+/// The module that functions of no interface are imported from: handle tables of the component's own resources, and
+/// functions that connect composed components.
 pub const INTRINSICS_MODULE: &str = "wharf:component/intrinsics";
 
 /// The import module of functions and resources that the component imports by themselves, outside of an interface.
 pub const ROOT_MODULE: &str = "$root";
 
-/// What the host must know of a flattened component.
+/// What the host must know about a flattened component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -78,7 +78,7 @@ pub enum ImportKind {
         function: String,
         /// Its type, in [`Plan::functions`].
         ty: u32,
-        /// How values cross.
+        /// How values are passed.
         options: CanonicalOptions,
     },
     /// `resource.drop`: takes a handle.
@@ -131,11 +131,11 @@ pub struct Export {
     pub function: String,
     /// Its type, in [`Plan::functions`].
     pub ty: u32,
-    /// How values cross.
+    /// How values are passed.
     pub options: CanonicalOptions,
 }
 
-/// How values cross between a component instance and the host.
+/// How values are passed between a component instance and the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CanonicalOptions {
@@ -293,10 +293,10 @@ pub enum PlanError {
     /// The module has no section [`PLAN_SECTION`].
     #[error("the module has no section `{PLAN_SECTION}`; it was not made by `wharf compile --emit core`")]
     Missing,
-    /// The bytes are no module.
+    /// The bytes are not a module.
     #[error("the module is malformed")]
     Module(#[from] wasmparser::BinaryReaderError),
-    /// The section's content is no plan.
+    /// The section's content is not a plan.
     #[error("the section `{PLAN_SECTION}` is malformed")]
     Malformed(#[from] serde_json::Error),
     /// The plan contradicts itself or the module.
@@ -321,7 +321,7 @@ impl Plan {
     /// it names is exported, and every index is in range. So a host may rely on it though the module is a stranger's.
     ///
     /// # Errors
-    /// If there is none, none that this version reads, or one that does not fit.
+    /// If there is no plan, none that this version reads, or one that does not fit the module.
     pub fn read(module: &[u8]) -> Result<Plan, PlanError> {
         crate::reading::read(module)
     }

@@ -43,8 +43,8 @@ const NO_TRAP: &str = "[method]output-stream.write should trap and returned";
 const LIMIT: &str = "the WIT text leaves open how a guest ends that goes beyond a limit of its host: of the kind `limit` with \
                      wharf, by a trap with wasmtime";
 
-/// The failures known on the backends that wharf ships. A difference that is not here fails, and so does one that is
-/// here and no more to be seen.
+/// The failures known on the backends that wharf ships. A difference that is not listed fails, and so does one that is
+/// listed and has gone.
 pub const EXPECTED: &[Expected] = &[
     differs(
         "wasihttp/fields/order-and-casing-stay",

@@ -55,13 +55,13 @@ impl Net<'_> {
         self.policy(|policy| policy.allow(entry).map_err(|error| error.to_string()))
     }
 
-    /// Says what happens to redirects.
+    /// Sets what happens to redirects.
     #[must_use]
     pub fn redirects(self, redirects: Redirects) -> Self {
         self.policy(|policy| Ok(policy.redirects(redirects)))
     }
 
-    /// Changes the policy otherwise.
+    /// Changes the policy in another way.
     #[must_use]
     pub fn policy(mut self, change: impl FnOnce(PolicyBuilder) -> Result<PolicyBuilder, String>) -> Self {
         self.policy = self.policy.and_then(change);

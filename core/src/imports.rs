@@ -58,7 +58,7 @@ pub struct Exit(pub i32);
 #[error("a host function stopped the guest")]
 pub struct Halt;
 
-/// Implements host functions by index: what stands behind an [`Imports`].
+/// Implements the host functions of an [`Imports`], by index.
 pub trait Calls: Send + Sync {
     /// Runs host function `index` for the guest behind `caller`.
     ///

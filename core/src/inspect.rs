@@ -11,7 +11,7 @@ use crate::link::{self, Abi, Status};
 use crate::prepare::{Export, ExportType, Prepared};
 use crate::seam::{FuncType, ValType};
 
-/// The export that a command is started by.
+/// The export that starts a command.
 pub const COMMAND_EXPORT: &str = "_start";
 
 /// The export that a reactor has by default.

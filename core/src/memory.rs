@@ -32,7 +32,7 @@ impl<'a> Memory<'a> {
     /// The memory that the guest behind `caller` exports as `export`.
     ///
     /// # Errors
-    /// [`MemoryError::Missing`] if there is none of that name.
+    /// [`MemoryError::Missing`] if it exports no such memory.
     pub fn named(caller: &'a mut dyn Caller, export: &str) -> Result<Self, MemoryError> {
         caller.memory_named(export).map(Memory).ok_or(MemoryError::Missing)
     }

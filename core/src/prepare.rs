@@ -78,7 +78,7 @@ impl Prepared {
     ///
     /// # Errors
     /// - [`Kind::Guest`]: not WebAssembly, truncated or invalid (the offset is named);
-    /// - [`Kind::Unsupported`]: a component, a feature outside WebAssembly 2.0, an import that is no function;
+    /// - [`Kind::Unsupported`]: a component, a feature outside WebAssembly 2.0, an import that is not a function;
     /// - [`Kind::Limit`]: larger than `options` allow, as a whole, in a function, or in its memories and tables.
     pub fn new(wasm: &[u8], options: &LoadOptions) -> Result<Self> {
         check_header(wasm, options)?;
@@ -104,7 +104,7 @@ impl Prepared {
         Ok(Prepared { wasm, imports, exports, has_start, memories: read.memories, spaces, guarded, composed })
     }
 
-    /// How many memories it has. More than one need an engine with
+    /// How many memories it has. More than one needs an engine with
     /// [`Capability::MultiMemory`](crate::Capability::MultiMemory).
     pub fn memories(&self) -> u32 {
         self.memories
@@ -120,8 +120,8 @@ impl Prepared {
         &self.wasm
     }
 
-    /// The functions that the rewritten module imports, in order: the guest's own and, where it grows a memory or a table,
-    /// one more that [`Imports`](crate::Imports) answers by itself.
+    /// The functions that the rewritten module imports, in order: the guest's own and, where it grows a memory or a
+    /// table, one more that [`Imports`](crate::Imports) answers by itself.
     pub fn imports(&self) -> &Arc<[Import]> {
         &self.imports
     }
@@ -141,7 +141,8 @@ impl Prepared {
         &self.exports
     }
 
-    /// Whether [`Guest::run`](crate::Guest::run) would find what it runs: to be asked before a long compilation.
+    /// Whether [`Guest::run`](crate::Guest::run) would find the function to run: to be checked before a long
+    /// compilation.
     ///
     /// # Errors
     /// What `Guest::run` reports.
@@ -149,7 +150,7 @@ impl Prepared {
         crate::guest::to_run(&self.exports, invoke).map(drop)
     }
 
-    /// Whether the guest could answer requests: to be asked before a long compilation.
+    /// Whether the guest could answer requests: to be checked before a long compilation.
     ///
     /// # Errors
     /// [`no_handler`](crate::no_handler).

@@ -43,7 +43,7 @@ impl Attachment {
 /// The host functions block the calling thread while they wait for the network, and never enter an async runtime.
 ///
 /// # Errors
-/// [`Kind::Config`] if there are imports of these names already.
+/// [`Kind::Config`] if imports of these names exist already.
 pub fn add_experimental_to_imports<T: Send + 'static>(
     store: &mut impl AsStoreMut,
     env: &FunctionEnv<T>,
@@ -60,7 +60,7 @@ pub fn add_experimental_to_imports<T: Send + 'static>(
 /// if the guest asked to exit.
 ///
 /// # Errors
-/// [`Kind::Config`] if there are imports of these names already.
+/// [`Kind::Config`] if imports of these names exist already.
 pub fn add_functions_to_imports<T: Send + 'static, C: Clone + Send + Sync + 'static>(
     store: &mut impl AsStoreMut,
     env: &FunctionEnv<T>,

@@ -40,7 +40,7 @@ pub(super) fn strip(headers: &mut HeaderMap, policy: &Policy) {
     }
 }
 
-/// Removes whitespace around values, which is no part of them (RFC 9110, section 5.5): HTTP/1.1 cannot carry it, and
+/// Removes whitespace around values, which is not part of them (RFC 9110, section 5.5): HTTP/1.1 cannot carry it, and
 /// HTTP/2 must not (RFC 9113, section 8.2.1).
 pub fn trim_values(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
@@ -85,7 +85,7 @@ pub(super) fn check_size(
 /// The length that a message announces, if it announces one.
 ///
 /// # Errors
-/// The value that is no length, or that another value contradicts.
+/// The value that is not a length, or that another value contradicts.
 pub(super) fn announced_length(headers: &HeaderMap) -> Result<Option<u64>, String> {
     let mut announced = None;
     for value in headers.get_all(CONTENT_LENGTH) {

@@ -11,7 +11,8 @@ use crate::error::{Error, Kind};
 /// The entry that names every origin.
 pub const ALLOW_ALL: &str = "insecure:allow-all";
 
-/// An entry of a policy that cannot be used. `Display` is one line: what is wrong, where, and how a right one looks.
+/// An entry of a policy that cannot be used. `Display` is one line: what is wrong, where, and what a valid one looks
+/// like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {entry:?} is wrong at byte {}: {reason}; write {example}", span.start)]
 #[non_exhaustive]
@@ -24,7 +25,7 @@ pub struct PolicyError {
     pub span: Range<usize>,
     /// Why they are wrong.
     pub reason: String,
-    /// A right one.
+    /// A valid one.
     pub example: String,
 }
 

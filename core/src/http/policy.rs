@@ -33,7 +33,7 @@ pub enum Redirects {
 /// - An entry `localhost`, or one below `.localhost`, allows the loopback addresses.
 /// - `insecure:allow-all` names every origin, so it allows the IP addresses that a guest's URL names, and `localhost`,
 ///   but neither link-local addresses nor the metadata services of clouds, and no other name that resolves to an
-///   address that is not public. What an origin's redirect names is no word of the guest's: it must be public, unless
+///   address that is not public. The host that a redirect names is not chosen by the guest: it must be public, unless
 ///   the origin is on this machine and the redirect stays there.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -80,7 +80,8 @@ impl Policy {
     /// Whether a redirect may lead from an allowed origin to `to`.
     ///
     /// `insecure:allow-all` lets a guest name an address that is not public, or `localhost`, but not an origin out
-    /// there: what a redirect names is held to what a name may resolve to. From this machine it may lead to this machine.
+    /// there: what a redirect names is held to what a name may resolve to. From this machine it may lead to this
+    /// machine.
     ///
     /// # Errors
     /// [`HttpErrorKind::Denied`], [`HttpErrorKind::AddressProhibited`].
@@ -106,7 +107,7 @@ impl Policy {
     /// Whether a guest may connect a socket of its own to `port` of `ip`, which it knows as `host`: a name that it
     /// looked up, or the address itself.
     ///
-    /// It may where it may send requests to, over either scheme.
+    /// It may connect to whatever it may send requests to, with either scheme.
     ///
     /// # Errors
     /// [`HttpErrorKind::Denied`], [`HttpErrorKind::AddressProhibited`].
@@ -129,7 +130,8 @@ impl Policy {
         ))
     }
 
-    /// Whether a guest may look up the addresses of `host`: of whatever an entry names, whatever its port.
+    /// Whether a guest may look up the addresses of `host`: it may for every host that an entry names, whatever the
+    /// port.
     ///
     /// # Errors
     /// [`HttpErrorKind::Denied`].
@@ -237,7 +239,7 @@ impl PolicyBuilder {
     /// Forbids a header beyond those that always are: it is removed from requests and from responses.
     ///
     /// # Errors
-    /// A [`PolicyError`] if `name` is no header name.
+    /// A [`PolicyError`] if `name` is not a valid header name.
     pub fn forbid_header(mut self, name: &str) -> Result<Self, PolicyError> {
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
             let wrong = |c: char| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));

@@ -18,7 +18,7 @@ const MAX_BYTES: usize = (u16::MAX - 1) as usize;
 /// of an [`Origin`]. Path and query are sent byte for byte as the guest set them: no dot segment is removed and nothing
 /// is escaped or unescaped, since signatures are made over them.
 ///
-/// Valid are the characters of RFC 3986, section 3.3 and 3.4, and beyond them those that the URLs of browsers carry
+/// Valid characters are those of RFC 3986, sections 3.3 and 3.4, and also those that the URLs of browsers carry
 /// unescaped: `[`, `]`, `\`, `^`, `{`, `|`, `}`, in a path `"`, in a query `` ` ``, and a `%` that begins no escape.
 /// Blanks, control characters, `<`, `>`, and everything beyond ASCII are not.
 #[derive(Clone, PartialEq, Eq)]

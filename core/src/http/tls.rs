@@ -1,4 +1,4 @@
-//! Whom an https origin has to convince: the system's certificate authorities, and those the embedder adds.
+//! Server certificate verification: the system's certificate authorities, and those the embedder adds.
 
 use std::sync::{Arc, OnceLock};
 

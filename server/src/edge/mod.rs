@@ -1,8 +1,8 @@
 //! What may reach a guest: one place for HTTP/1.1, HTTP/2, with and without TLS.
 //!
-//! [`Edge::admit`] decides it of each request. What it can no longer see of HTTP/1, since parsers are lenient, [`Heads`]
-//! has decided before on the bytes: no request reaches a guest whose authority or framing two parsers could read
-//! differently. `docs/http-edge.md` lists the rules.
+//! [`Edge::admit`] decides it of each request. What it can no longer see of HTTP/1, since parsers are lenient,
+//! [`Heads`] has decided before on the bytes: no request reaches a guest whose authority or framing two parsers could
+//! read differently. `docs/http-edge.md` lists the rules.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -62,14 +62,14 @@ impl Edge {
         Heads::new(stream, self.limits, self.refused.clone(), Arc::clone(&self.trailers))
     }
 
-    /// Waits until the body of a request over HTTP/1 comes to an end with trailers. The connection has that end once it is
-    /// asked for more.
+    /// Waits until the body of a request over HTTP/1 comes to an end with trailers. The connection has that end once it
+    /// is asked for more.
     pub(crate) async fn trailers(&self) {
         self.trailers.notified().await;
     }
 
-    /// Decides whether a request may reach the guest. One that may has a target that says all that is known: its scheme,
-    /// its authority, and a path.
+    /// Decides whether a request may reach the guest. One that may has a target that says all that is known: its
+    /// scheme, its authority, and a path.
     ///
     /// # Errors
     /// With what it is to be answered otherwise.
@@ -167,8 +167,8 @@ fn path(parts: &Parts) -> Result<PathAndQuery, Refusal> {
     }
 }
 
-/// Whom a request is for (RFC 9110, section 7.2; RFC 9112, section 3.2; RFC 9113, section 8.3.1). Only HTTP/1.0 may
-/// leave it out.
+/// The host that a request is for (RFC 9110, section 7.2; RFC 9112, section 3.2; RFC 9113, section 8.3.1). Only
+/// HTTP/1.0 may leave it out.
 fn authority(parts: &Parts, scheme: &Scheme) -> Result<Option<Authority>, Refusal> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next();

@@ -21,7 +21,7 @@ pub enum Compiler {
     /// In this process: nothing has to be set up, and a crash of the compiler is a crash of the process.
     #[default]
     InProcess,
-    /// In a process of its own, whose end is an error and no more, and which is bounded in time and memory.
+    /// In a process of its own, bounded in time and memory: if it crashes, that is only an error.
     Process(Helper),
 }
 
@@ -45,12 +45,12 @@ impl Compiler {
 
 /// Modules of up to this many bytes are optimised.
 ///
-/// Others are not: a JavaScript engine of 13 MB took 24 seconds of a processor without optimisation, 334 at O1, for code
-/// that is two thirds as large; either took 2.4 GiB of memory and more. LLVM has been seen to crash when it optimised
-/// guests of that size.
+/// Others are not: a JavaScript engine of 13 MB took 24 seconds of a processor without optimisation, 334 at O1, for
+/// code that is two thirds as large; either took 2.4 GiB of memory and more. LLVM has been seen to crash when it
+/// optimised guests of that size.
 const LARGE: usize = 1 << 20;
 
-/// All that shapes the code, but for the engine's version and the processor: for the key of a cache.
+/// All that shapes the code, except the engine's version and the processor: for the key of a cache.
 pub const SETTINGS: &str = "O2-to-1MiB-else-O0";
 
 /// Compiles a module into the file `out`, in this process.

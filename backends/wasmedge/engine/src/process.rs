@@ -26,7 +26,7 @@ const LOOK: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)
 /// How much of what a helper says is read, in bytes, and how much is told, in characters.
 const WORDS: (u64, usize) = (4096, 200);
 
-/// A program that calls [`run_helper`], to compile in a process of its own.
+/// A program that calls [`run_helper`], to compile in a separate process.
 #[derive(Debug, Clone)]
 pub struct Helper {
     program: PathBuf,
@@ -36,8 +36,8 @@ pub struct Helper {
 }
 
 impl Helper {
-    /// The program at `program`, which calls [`run_helper`] with all that follows `arguments` in its arguments. It has to
-    /// be built with the same version of this crate.
+    /// The program at `program`, which calls [`run_helper`] with all that follows `arguments` in its arguments. It has
+    /// to be built with the same version of this crate.
     pub fn new(program: impl Into<PathBuf>, arguments: impl IntoIterator<Item: Into<OsString>>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
         Helper { program: program.into(), arguments, time: TIME, memory: MEMORY }
@@ -113,8 +113,8 @@ fn first_line(said: &Path) -> String {
 /// file sizes, and ends it when its standard input is closed.
 ///
 /// # Errors
-/// [`Error::Version`] if the process was started by another version of this crate, or without arguments; else as the
-/// compiler in this process has it. To be printed in one line, with its sources, on standard error.
+/// [`Error::Version`] if the process was started by another version of this crate, or without arguments; else the same
+/// as for the compiler in this process. To be printed in one line, with its sources, on standard error.
 pub fn run_helper(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     let mut arguments = arguments.into_iter();
     let mut next = || arguments.next().unwrap_or_default();

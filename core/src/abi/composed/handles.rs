@@ -29,7 +29,7 @@ enum Of {
 
 #[derive(Debug, Clone, Copy)]
 enum Held {
-    /// The holder's own; lent so many times by calls under way.
+    /// The holder's own; lent this many times by calls in progress.
     Own { lent: u32 },
     /// Lent to the holder by the call of this number.
     Borrow { call: usize },

@@ -1,9 +1,9 @@
-//! What joins the components that one component is composed of: handles that go from one to another, calls between
-//! them, and strings from one memory to another.
+//! Connects the parts of a composed component: handles that are passed from one to another, calls between them, and
+//! strings that are copied from one memory to another.
 //!
-//! `wharf-component` makes one module of such a component and imports these functions from [`MODULE`]. What their
-//! numbers mean stands in the module's plan, [`Composed`]. Each component instance has handles of its own, so that no
-//! part of a guest reaches what another holds.
+//! `wharf-component` makes one module of such a component and imports these functions from [`MODULE`]. The module's
+//! plan, [`Composed`], says what their numbers mean. Each component instance has handles of its own, so that no part of
+//! a guest reaches what another holds.
 
 mod handles;
 mod plan;

@@ -250,7 +250,7 @@ fn blocking_write_and_flush(cx: &mut Cx<'_>, this: Output, mut contents: Bytes) 
     Ok(Ok(()))
 }
 
-/// Whether a guest may write and flush so many bytes in one call.
+/// Whether a guest may write and flush this many bytes in one call.
 fn flushable(len: u64) -> Outcome {
     if len > MAX_FLUSHED {
         return rule(format!("{len} bytes were to be written and flushed at once; at most {MAX_FLUSHED} are allowed"));

@@ -5,8 +5,8 @@
 //! test compares with the WIT files in `core/wit`, in both directions.
 //!
 //! What holds for every function:
-//! - A guest that breaks a rule of the canonical ABI or of a function, by a pointer, a string, a handle, a case that
-//!   there is none of, or by dropping what still has children, ends with a trap that names the function and the rule.
+//! - A guest that breaks a rule of the canonical ABI or of a function, with an invalid pointer, string, handle or case,
+//!   or by dropping a resource that still has children, ends with a trap that names the function and the rule.
 //! - A guest's allocator may not call back into these functions.
 //! - Every wait ends with the guest's [`Run`].
 //! - Handles, arguments and buffers are bounded.
@@ -225,8 +225,8 @@ impl Host {
         })
     }
 
-    /// Goes on with what `config` and `outbound` grant. Handles stay as they are, and standard streams that the guest has
-    /// open lead elsewhere.
+    /// Goes on with what `config` and `outbound` grant. Handles stay as they are, and standard streams that the guest
+    /// has open lead elsewhere.
     pub(crate) fn renew(&self, config: &WasiConfig, outbound: Option<Outbound>) {
         let mut state = self.lock();
         state.header_bytes = header_bytes(outbound.as_ref());
@@ -247,8 +247,8 @@ impl Host {
         state.table.close_family(http::is_resource);
     }
 
-    /// Whether the guest has left a request unanswered, given a message up, or left handles open that belong to a request:
-    /// the next one would meet what is left of this one.
+    /// Whether the guest has left a request unanswered, given a message up, or left handles open that belong to a
+    /// request: the next one would meet what is left of this one.
     pub(crate) fn is_untidy(&self) -> bool {
         self.lock().untidy
     }

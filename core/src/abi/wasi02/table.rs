@@ -14,7 +14,7 @@ pub(super) const MAX_HANDLES: usize = 4096;
 /// What a handle takes beyond the value it stands for: its entry, allocations, and what small values have boxed.
 const COST: u64 = 320;
 
-/// What a handle can stand for.
+/// What a handle can refer to.
 pub(crate) trait Resource: Send + 'static {
     /// The resource's name in its WIT file, for messages.
     const NAME: &'static str;

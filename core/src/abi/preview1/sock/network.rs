@@ -83,7 +83,7 @@ impl Network {
     /// any directory.
     ///
     /// # Errors
-    /// [`Kind::Config`] if the operating system refuses to make it one that does not block.
+    /// [`Kind::Config`] if the operating system cannot make it non-blocking.
     pub fn listener(mut self, listener: TcpListener) -> Result<Self> {
         listener.set_nonblocking(true).map_err(|error| {
             Error::new(Kind::Config, "the listener to hand to the guest cannot be used").with_source(error)
