@@ -73,7 +73,7 @@ pub(crate) fn of_module(text: &str) -> CaseResult<(Vec<u8>, HashMap<String, Stri
         _ = writeln!(wit, "import {interface};");
     }
     for (at, (name, index, ty)) in surface.functions.iter().enumerate() {
-        // What the canonical ABI asks of a module is no export of the component's.
+        // What the canonical ABI requires of a module is not an export of the component.
         if name.starts_with("cabi_") || name == "_initialize" {
             continue;
         }

@@ -17,7 +17,7 @@ pub(crate) fn inspect(name: &str, component: &[u8], format: Format) -> anyhow::R
     let wasi03 = wasi03(component);
     let mut report = match flatten(component, &FlattenOptions::default()) {
         Ok(flattened) => Report::of_plan(name, &flattened.plan),
-        // What a component needs is what this command tells; what is no component has nothing to be told about.
+        // This command tells what a component needs; there is nothing to tell about what is not a component.
         Err(error) if wasi03.is_some() || matches!(error, FlattenError::Unsupported { .. }) => {
             Report { file: name, kind: "component", problems: vec![error.to_string()], ..Report::default() }
         }

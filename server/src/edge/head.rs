@@ -110,7 +110,7 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<u8, Refusal> {
     if target.len() > limits.target {
         return Err(TARGET_TOO_LONG);
     }
-    // A fragment would vanish in `Uri`; it is no part of any form of a target (RFC 9112, section 3.2).
+    // A fragment would vanish in `Uri`; it is not part of any form of a target (RFC 9112, section 3.2).
     if target.contains(&b'#') || Uri::try_from(target).is_err() {
         return Err(Refusal::bad(
             "the request target is not valid: characters that a URI cannot have must be percent-encoded",
@@ -119,7 +119,8 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<u8, Refusal> {
     Ok(minor)
 }
 
-/// What follows a head with these fields, each of which ends with CR LF, and an empty line (RFC 9112, sections 5 and 6).
+/// What follows a head with these fields, each of which ends with CR LF, and an empty line (RFC 9112, sections 5 and
+/// 6).
 fn fields(mut rest: &[u8], minor: u8, limits: &Limits) -> Result<Framing, Refusal> {
     let (mut count, mut codings, mut length) = (0, None, None);
     while let Some(end) = rest.iter().position(|byte| *byte == b'\r').filter(|end| *end > 0) {
@@ -146,7 +147,8 @@ fn fields(mut rest: &[u8], minor: u8, limits: &Limits) -> Result<Framing, Refusa
     }
 }
 
-/// Name and value of a field line, without the whitespace around the value (RFC 9112, section 5; RFC 9110, section 5.5).
+/// Name and value of a field line, without the whitespace around the value (RFC 9112, section 5; RFC 9110, section
+/// 5.5).
 fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if line[0] == b' ' || line[0] == b'\t' {
         return Err(Refusal::bad("a line of the head begins with whitespace; fields may not be folded"));
@@ -182,7 +184,8 @@ fn transfer_codings(value: &[u8]) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "no transfer coding other than chunked is supported"))
 }
 
-/// A length, in digits (RFC 9110, section 8.6). A list, even of equal values, is refused as RFC 9112, section 6.3, allows.
+/// A length, in digits (RFC 9110, section 8.6). A list, even of equal values, is refused as RFC 9112, section 6.3,
+/// allows.
 pub(super) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     // The two largest values mean something else in hyper.

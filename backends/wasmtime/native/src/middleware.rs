@@ -23,7 +23,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
         |accessor: &Accessor<State>, (request,): (Resource<Request>,)| {
             Box::pin(async move {
                 let sent = WasiHttp::send(&accessor.with_getter::<WasiHttp>(State::http), request).await;
-                // What is no error code ends the guest.
+                // Anything other than an error code ends the guest.
                 let answer: Answer = match sent {
                     Ok(response) => Ok(response),
                     Err(error) => Err(error.downcast()?),

@@ -223,7 +223,7 @@ fn no_position(context: &Context) -> CaseResult {
     Ok(())
 }
 
-/// No position and a kind that is no file: by these wasi-libc decides how to buffer.
+/// No position, and a kind that is not a file: by these wasi-libc decides how to buffer.
 fn no_files(context: &Context) -> CaseResult {
     const SEEK: u64 = 1 << 2;
     const TELL: u64 = 1 << 5;

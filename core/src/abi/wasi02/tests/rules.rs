@@ -70,7 +70,7 @@ fn strings_are_checked_for_bounds_and_for_utf_8() {
     }
     let [ptr, len] = guest.bytes(&[b'a', 0xff]);
     guest.traps(HAS, &[fields, ptr, len], "not UTF-8");
-    // Nothing at the very end is in bounds; the name is no name, which is no rule of the ABI.
+    // Nothing at the very end is in bounds; the name is invalid, which breaks no rule of the ABI.
     assert_eq!(guest.call(HAS, &[fields, MEMORY as u64, 0]), 0);
 }
 
