@@ -73,7 +73,7 @@ async fn ask(address: std::net::SocketAddr, request: &str, end: Instant) -> anyh
 /// trailers, whose bytes do not look like the last chunk.
 fn complete(answer: &[u8]) -> anyhow::Result<bool> {
     let Some(head) = answer.windows(4).position(|part| part == b"\r\n\r\n") else { return Ok(false) };
-    let text = std::str::from_utf8(&answer[..head]).context("a head that is no text")?;
+    let text = std::str::from_utf8(&answer[..head]).context("a head that is not UTF-8")?;
     if !text.starts_with("HTTP/1.1 200") {
         bail!("the answer is {text:?}");
     }

@@ -16,7 +16,8 @@ pub(crate) fn make(args: &BackendArgs) -> anyhow::Result<Box<dyn Backend>> {
         None => named(&args.backend),
         Some(mode) if args.backend == "wasmedge" => in_mode(mode),
         Some(_) => {
-            let message = format!("--wasmedge-mode is for the backend wasmedge, and the backend is {}", args.backend);
+            let message =
+                format!("--wasmedge-mode is only for the backend wasmedge, but the backend is {}", args.backend);
             Err(Usage(message).into())
         }
     }
@@ -37,8 +38,8 @@ fn in_mode(mode: WasmEdgeMode) -> anyhow::Result<Box<dyn Backend>> {
     let backend = match mode {
         // The compiler is a process that runs this very program.
         WasmEdgeMode::Aot => {
-            let program =
-                std::env::current_exe().context("this program, which is WasmEdge's compiler, is not found")?;
+            let program = std::env::current_exe()
+                .context("cannot find this program's own file, which runs WasmEdge's compiler")?;
             WasmEdge::with_compiler(Compiler::Process(Helper::new(program, [HELPER])))?
         }
         WasmEdgeMode::Interpreter => WasmEdge::new(Mode::Interpreter)?,

@@ -11,7 +11,7 @@ pub(crate) fn raise_limit() {
     if limit.current != limit.maximum {
         let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
         if let Err(error) = raised {
-            tracing::debug!("wharf goes on with at most {:?} descriptors: {error}", limit.current);
+            tracing::debug!("cannot raise the limit of {:?} open descriptors: {error}", limit.current);
         }
     }
 }

@@ -46,7 +46,9 @@ pub(crate) fn guest_code(code: i32) -> u8 {
             0 => FAILURE,
             low => low,
         };
-        tracing::warn!("the guest exited with {code}, which no process can; wharf exits with {given}");
+        tracing::warn!(
+            "the guest exited with {code}, which is not a valid exit code of a process; wharf exits with {given}"
+        );
         given
     })
 }

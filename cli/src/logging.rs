@@ -54,7 +54,9 @@ fn filter(global: &GlobalArgs, usual: &str, variable: impl Fn(&str) -> Option<St
     let Some((name, value)) = set else { return (EnvFilter::new(usual), None) };
     match EnvFilter::builder().parse(&value) {
         Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new(usual), Some(format!("{name} is no log filter and is ignored: {error}"))),
+        Err(error) => {
+            (EnvFilter::new(usual), Some(format!("{name} is not a valid log filter and is ignored: {error}")))
+        }
     }
 }
 
@@ -136,6 +138,6 @@ mod tests {
         let (filter, problem) =
             filter(&global(0, 0), "warn", |name| (name == "WHARF_LOG").then(|| "wharf=loud".to_owned()));
         assert_eq!(filter.to_string(), "warn");
-        assert!(problem.unwrap().starts_with("WHARF_LOG is no log filter"));
+        assert!(problem.unwrap().starts_with("WHARF_LOG is not a valid log filter"));
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Prints a result. A reader that has gone away, as `head` does, has had enough: that is no failure.
+/// Prints a result. A reader that has gone away, as `head` does, has had enough: that is not a failure.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

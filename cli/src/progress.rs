@@ -66,6 +66,6 @@ fn log(what: &str, stopped: &mpsc::Receiver<()>) {
 /// Puts `text` in place of the line the cursor is on.
 pub(crate) fn line(text: &str) {
     let mut err = std::io::stderr().lock();
-    // Progress that cannot be shown is no reason to fail.
+    // It is not an error if progress cannot be shown.
     let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
 }

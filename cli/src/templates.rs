@@ -1,7 +1,7 @@
 //! The templates of `wharf new`, compiled in from `guests/templates`, and the SDKs that they bring along.
 //!
-//! A template is a directory named as its language. Its `template.toml` says how its project is built and run; every other
-//! file is written to the project, with what stands in double braces replaced.
+//! A template is a directory named as its language. Its `template.toml` says how its project is built and run; every
+//! other file is written to the project, with what is in double braces replaced.
 
 use std::collections::BTreeMap;
 
@@ -73,8 +73,10 @@ impl Template {
     /// If there is none, or it is not well-formed: a test sees to that.
     pub(crate) fn of(language: &str) -> anyhow::Result<Self> {
         let path = format!("templates/{language}/{DESCRIPTION}");
-        let (_, text) =
-            EMBEDDED.iter().find(|(of, _)| *of == path).with_context(|| format!("no template `{language}`"))?;
+        let (_, text) = EMBEDDED
+            .iter()
+            .find(|(of, _)| *of == path)
+            .with_context(|| format!("there is no template for `{language}`"))?;
         let template: Template = toml::from_str(str::from_utf8(text)?).with_context(|| path.clone())?;
         for copied in &template.copies {
             if below(&copied.from).next().is_none() {
@@ -87,7 +89,7 @@ impl Template {
     /// The project of this name. `sdk` is a directory that has the SDK; without it, the project brings a copy along.
     ///
     /// # Errors
-    /// If `sdk` is given and the template has no SDK; if a file of the template names what there is nothing for.
+    /// If `sdk` is given and the template has no SDK; if a file of the template names a value that does not exist.
     pub(crate) fn project(&self, language: &str, name: &str, sdk: Option<&str>) -> anyhow::Result<Project> {
         let own = self.copies.iter().find(|copied| copied.sdk);
         if sdk.is_some() && own.is_none() {

@@ -38,7 +38,7 @@ pub(crate) fn outline(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
                 // Validation reads what is there and does not miss the rest.
                 if unchecked_range.end > wasm.len() {
                     let offset = unchecked_range.start as u64;
-                    let message = "the file is truncated: a section ends behind its end".to_owned();
+                    let message = "the file is truncated: a section extends past the end of the file".to_owned();
                     return Err(FlattenError::Invalid { offset, message }.into());
                 }
             }
@@ -111,8 +111,9 @@ pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
                         .ok_or_else(|| internal("a component index is out of range"))?;
                     let count = known.ok_or_else(|| {
                         if inside {
-                            let item =
-                                format!("one inside instantiates component {component_index} of its own, an argument");
+                            let item = format!(
+                                "an inner component instantiates its component {component_index}, which is an argument"
+                            );
                             unsupported(Feature::ComponentArguments, item)
                         } else {
                             let item =

@@ -13,7 +13,7 @@ use crate::shims::Shims;
 pub(crate) const PORTABLE: WasmFeatures =
     WasmFeatures::WASM2.union(WasmFeatures::EXTENDED_CONST).union(WasmFeatures::MULTI_MEMORY);
 
-/// The same, and the component model as WASI 0.2 has it.
+/// The same, and the component model as of WASI 0.2.
 pub(crate) const COMPONENT: WasmFeatures = PORTABLE.union(WasmFeatures::COMPONENT_MODEL);
 
 /// Features that have a name of their own in a refusal.
@@ -41,7 +41,7 @@ const DRAFTS: WasmFeatures = WasmFeatures::CM_VALUES
     .union(WasmFeatures::CM_IMPLEMENTS)
     .union(WasmFeatures::CM_CANON_NAMES);
 
-/// Refuses what is no component, too large, invalid, or in need of more than [`COMPONENT`].
+/// Refuses what is not a component, is too large or invalid, or needs more than [`COMPONENT`].
 pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {
     let (found, limit) = (wasm.len() as u64, options.max_component_bytes);
     if found > limit {

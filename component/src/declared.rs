@@ -115,6 +115,6 @@ impl<'a> Declared<'a> {
             return Ok(());
         }
         let names = names.join(", ");
-        Err(unsupported(Feature::Other, format!("two types `{kind} {{{names}}}` whose names differ in case only")))
+        Err(unsupported(Feature::Other, format!("two types `{kind} {{{names}}}` whose names differ only in case")))
     }
 }

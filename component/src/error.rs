@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A part of WebAssembly or of the component model that flattening does not do.
+/// A part of WebAssembly or of the component model that flattening does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Feature {
@@ -28,7 +28,7 @@ pub enum Feature {
     FixedLengthLists,
     /// Maps.
     Maps,
-    /// Several of the above, or none that has a name here.
+    /// Several of the above, or one that is not listed here.
     Other,
 }
 
@@ -63,7 +63,7 @@ impl Feature {
             | Feature::Other => "build it for WebAssembly 2.0, without that feature",
             Feature::FixedLengthLists | Feature::Maps => "use the types of WASI 0.2 in its interfaces",
             Feature::ComponentArguments => "compose it so that each component is instantiated where it is defined",
-            Feature::CoreModules | Feature::FirstClassComponents => "compose it so that all it needs is inside",
+            Feature::CoreModules | Feature::FirstClassComponents => "compose it so that it contains all it needs",
         }
     }
 }
@@ -74,11 +74,12 @@ impl fmt::Display for Feature {
     }
 }
 
-/// Why a component was not flattened. The first four are the component's doing, or the embedder's; the last is ours.
+/// Why a component was not flattened. [`Internal`](Self::Internal) is a defect of this crate; all others are caused by
+/// the component, or by the options.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlattenError {
-    /// The bytes are something else.
+    /// The bytes are not a component.
     #[error("not a component: {found}")]
     NotAComponent {
         /// What the bytes are instead, and what to do.
@@ -92,7 +93,7 @@ pub enum FlattenError {
         /// What is wrong there.
         message: String,
     },
-    /// The component is valid and needs what no flattened module can have.
+    /// The component is valid, but needs a feature that a flattened module cannot have.
     #[error("the component needs {feature}, which cannot be flattened: {item}; {}", feature.advice())]
     Unsupported {
         /// What it needs.
@@ -100,9 +101,9 @@ pub enum FlattenError {
         /// The item that needs it.
         item: String,
     },
-    /// The component is composed of several with a memory each, and the engine gives a module one.
+    /// The component is composed of several with a memory each, but the engine supports only one in a module.
     #[error(
-        "the component has {memories} memories, and the engine gives a module one; run it on an engine with \
+        "the component has {memories} memories, but the engine supports only one in a module; run it on an engine with \
          multi-memory"
     )]
     NeedsMultiMemory {

@@ -1,8 +1,8 @@
 //! Components without a component runtime: turns a WASI 0.2 component into one core module.
 //!
-//! [`flatten`] merges the core modules of a component, ahead of time, into one module that imports functions only. Every
-//! engine then runs it in the same way: compile, bind each import to a host function, instantiate, call. A [`Plan`]
-//! beside the module says what its imports and exports mean.
+//! [`flatten`] merges the core modules of a component, ahead of time, into one module that imports functions only.
+//! Every engine then runs it in the same way: compile, bind each import to a host function, instantiate, call. A
+//! [`Plan`] beside the module says what its imports and exports mean.
 //!
 //! It does not lift or lower values, keep handles or run anything: that is the host's work, for which the plan holds
 //! the types, the canonical options and the handle tables. It knows nothing of HTTP, nor of any engine; the crate
@@ -19,12 +19,12 @@
 //! Exports are `memory` (others `memory_1` and so on), `cabi_realloc` (others `cabi_realloc_1`), the component's
 //! functions (`wasi:cli/run@0.2.3#run`, or the plain name of one outside of an interface), `cabi_post_` before such a
 //! name, `$destructor_N` of resource N, `$may_leave_N` of component instance N, and [`START_EXPORT`].
-//! The plan says which of them there are; it is right where a name had to give way to another.
+//! The plan says which of them there are; it is authoritative where a name had to be changed because of another.
 //!
 //! # The way through this crate
-//! `check`, `census` and `declared` refuse; `translate` reads the structure into a `blueprint`; `module` takes the core modules
-//! apart; `link` resolves their imports; `shims` takes out what only passed calls on; `naming` writes the plan; `merge`
-//! and `segments` write the module.
+//! `check`, `census` and `declared` refuse; `translate` reads the structure into a `blueprint`; `module` takes the core
+//! modules apart; `link` resolves their imports; `shims` takes out what only passed calls on; `naming` writes the plan;
+//! `merge` and `segments` write the module.
 //!
 //! # Hostile components
 //! Size, nesting, instances and code are bounded by [`FlattenOptions`]. Memory and time are in proportion to them.
@@ -57,17 +57,18 @@ pub use plan::{INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE};
 /// The export that the host calls once after instantiation, where the plan says that there is one.
 pub const START_EXPORT: &str = "$start";
 
-/// Names this version of flattening: its crate's version and a digest of its sources. Another one may make another module of
-/// the same component, so whoever keeps modules keeps them under this name.
+/// Names this version of flattening: its crate's version and a digest of its sources. Another revision may make another
+/// module of the same component, so modules have to be cached under this name.
 pub const REVISION: &str = concat!(env!("CARGO_PKG_VERSION"), "-", env!("WHARF_COMPONENT_SOURCES"));
 
-/// Whether the bytes begin as those of a component do. Nothing behind that is looked at.
+/// Whether the bytes begin like those of a component. Nothing after the header is read.
 pub fn is_component(wasm: &[u8]) -> bool {
     wasmparser::Parser::is_component(wasm)
 }
 
 /// A component as one core module.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Flattened {
     /// The module. Its custom section [`PLAN_SECTION`] holds the plan. The same component and options give the same
     /// bytes.

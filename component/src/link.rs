@@ -164,7 +164,7 @@ impl<'a> Linked<'a> {
         }
         match stack.as_slice() {
             [value] => Ok(*value),
-            _ => Err(internal("a constant expression has not one value")),
+            _ => Err(internal("a constant expression does not have exactly one value")),
         }
     }
 
@@ -172,7 +172,7 @@ impl<'a> Linked<'a> {
     pub(crate) fn fold_offset(&self, instance: usize, expr: &ConstExpr<'_>) -> Result<i32> {
         match self.fold(instance, expr)? {
             Const::I32(offset) => Ok(offset),
-            _ => Err(internal("a segment's offset is no i32")),
+            _ => Err(internal("a segment's offset is not an i32")),
         }
     }
 
@@ -204,7 +204,7 @@ impl<'a> Linked<'a> {
         match def {
             Def::Host(host) => Ok(Func::Host(host)),
             Def::Item(item) if item.kind == ItemKind::Function => self.function(item),
-            _ => Err(internal("what should be a function is none")),
+            _ => Err(internal("an item that should be a function is not one")),
         }
     }
 

@@ -185,9 +185,9 @@ impl Layout {
         })
     }
 
-    /// The index of a function that is no shim.
+    /// The index of a function that is not a shim.
     pub(crate) fn function(&self, function: Func) -> Result<u32> {
-        self.functions.get(&function).copied().ok_or_else(|| internal("a function has no place in the module"))
+        self.functions.get(&function).copied().ok_or_else(|| internal("a function has no index in the module"))
     }
 
     pub(crate) fn table(&self, table: usize) -> Result<Option<u32>> {
@@ -195,7 +195,7 @@ impl Layout {
     }
 
     fn global(&self, global: usize) -> Result<u32> {
-        self.globals.get(global).copied().flatten().ok_or_else(|| internal("a global has no place in the module"))
+        self.globals.get(global).copied().flatten().ok_or_else(|| internal("a global has no index in the module"))
     }
 
     /// The index of an element segment of an instance.

@@ -11,16 +11,17 @@ pub const PLAN_SECTION: &str = "wharf.plan";
 /// The version of the plan's format that this crate writes and reads.
 pub const PLAN_VERSION: u32 = 1;
 
-/// The import module of what no interface provides: handle tables of the component's own resources, and what joins
-/// composed components.
+/// The module that functions of no interface are imported from: handle tables of the component's own resources, and
+/// functions that connect composed components.
 pub const INTRINSICS_MODULE: &str = "wharf:component/intrinsics";
 
 /// The import module of functions and resources that the component imports by themselves, outside of an interface.
 pub const ROOT_MODULE: &str = "$root";
 
-/// What the host must know of a flattened component.
+/// What the host must know about a flattened component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Plan {
     /// [`PLAN_VERSION`].
     pub version: u32,
@@ -54,6 +55,7 @@ pub struct Plan {
 
 /// One import of the core module: always a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Import {
     /// The import's module.
     pub module: String,
@@ -66,6 +68,7 @@ pub struct Import {
 /// What an imported function does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ImportKind {
     /// Calls a function of the host: lifts its parameters, calls it, lowers its results.
     Call {
@@ -75,7 +78,7 @@ pub enum ImportKind {
         function: String,
         /// Its type, in [`Plan::functions`].
         ty: u32,
-        /// How values cross.
+        /// How values are passed.
         options: CanonicalOptions,
     },
     /// `resource.drop`: takes a handle.
@@ -118,6 +121,7 @@ pub enum ImportKind {
 
 /// One function that the component exports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Export {
     /// The export's name in the core module.
     pub name: String,
@@ -127,12 +131,13 @@ pub struct Export {
     pub function: String,
     /// Its type, in [`Plan::functions`].
     pub ty: u32,
-    /// How values cross.
+    /// How values are passed.
     pub options: CanonicalOptions,
 }
 
-/// How values cross between a component instance and the host.
+/// How values are passed between a component instance and the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CanonicalOptions {
     /// The component instance, in [`Plan::instances`].
     pub instance: u32,
@@ -171,6 +176,7 @@ impl Encoding {
 
 /// A component instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Instance {
     /// The exported global that is 0 while the instance must not call out: the host sets it to 0 around `realloc` and
     /// post-return, and traps a call that finds it 0. `None` if only the host needs to keep it.
@@ -180,6 +186,7 @@ pub struct Instance {
 /// A resource type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Resource {
     /// One that the host provides.
     Imported {
@@ -199,6 +206,7 @@ pub enum Resource {
 
 /// A table of handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HandleTable {
     /// The component instance it belongs to, in [`Plan::instances`].
     pub instance: u32,
@@ -228,6 +236,7 @@ pub struct Param {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the component model's own names")]
+#[non_exhaustive]
 pub enum Type {
     Bool,
     S8,
@@ -284,10 +293,10 @@ pub enum PlanError {
     /// The module has no section [`PLAN_SECTION`].
     #[error("the module has no section `{PLAN_SECTION}`; it was not made by `wharf compile --emit core`")]
     Missing,
-    /// The bytes are no module.
+    /// The bytes are not a module.
     #[error("the module is malformed")]
     Module(#[from] wasmparser::BinaryReaderError),
-    /// The section's content is no plan.
+    /// The section's content is not a plan.
     #[error("the section `{PLAN_SECTION}` is malformed")]
     Malformed(#[from] serde_json::Error),
     /// The plan contradicts itself or the module.
@@ -297,7 +306,10 @@ pub enum PlanError {
         what: String,
     },
     /// The plan has another version.
-    #[error("the module's plan has version {found}, this wharf reads {PLAN_VERSION}; compile the component again")]
+    #[error(
+        "the module's plan has version {found}, but this wharf reads version {PLAN_VERSION}; compile the component \
+         again"
+    )]
     Version {
         /// The version found.
         found: u32,
@@ -309,7 +321,7 @@ impl Plan {
     /// it names is exported, and every index is in range. So a host may rely on it though the module is a stranger's.
     ///
     /// # Errors
-    /// If there is none, none that this version reads, or one that does not fit.
+    /// If there is no plan, none that this version reads, or one that does not fit the module.
     pub fn read(module: &[u8]) -> Result<Plan, PlanError> {
         crate::reading::read(module)
     }

@@ -64,7 +64,7 @@ impl Check<'_> {
         let plan = self.plan;
         let planned = plan.imports.iter().map(|import| (import.module.as_str(), import.name.as_str()));
         if !planned.eq(self.surface.imports.iter().map(|(module, name)| (module.as_str(), name.as_str()))) {
-            return Err("its imports are not the module's".to_owned());
+            return Err("its imports differ from the module's".to_owned());
         }
         for import in &plan.imports {
             self.import(&import.kind)?;

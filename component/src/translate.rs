@@ -99,7 +99,7 @@ impl Reader<'_> {
         }
         self.blueprint.resources.extend(std::mem::take(&mut self.defined).into_values());
         if self.blueprint.resources.len() as u64 != u64::from(self.component.num_resources) {
-            return Err(internal("a resource is counted and not defined"));
+            return Err(internal("a resource is counted but not defined"));
         }
         self.handle_tables()?;
         for (index, trampoline) in trampolines.iter() {
@@ -350,7 +350,7 @@ fn def(def: &CoreDef) -> Result<Def> {
         CoreDef::InstanceFlags(instance) => Def::MayLeave(instance.as_u32()),
         CoreDef::Trampoline(index) => Def::Host(index.index()),
         CoreDef::UnsafeIntrinsic(_) | CoreDef::TaskMayBlock => {
-            return Err(internal("an adapter uses what only Wasmtime has"));
+            return Err(internal("an adapter uses something that only Wasmtime has"));
         }
     })
 }
@@ -375,6 +375,8 @@ fn number(ty: &WasmValType) -> Result<wasm_encoder::ValType> {
         WasmValType::I64 => wasm_encoder::ValType::I64,
         WasmValType::F32 => wasm_encoder::ValType::F32,
         WasmValType::F64 => wasm_encoder::ValType::F64,
-        WasmValType::V128 | WasmValType::Ref(_) => return Err(internal("a host function takes no number")),
+        WasmValType::V128 | WasmValType::Ref(_) => {
+            return Err(internal("a host function takes or returns something other than numbers"));
+        }
     })
 }

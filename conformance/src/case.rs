@@ -21,8 +21,8 @@ pub struct Case {
     pub proves: &'static str,
     /// What the engine must be able to do, each with what is run where it cannot.
     pub needs: &'static [Need],
-    /// The guests of `guests/` that it runs. One that is not there makes the case skipped; one that no case names does not
-    /// compile.
+    /// The guests of `guests/` that it runs. One that is not there makes the case skipped; one that no case names does
+    /// not compile.
     pub guests: &'static [PrebuiltGuest],
     /// The case itself.
     pub run: fn(&Context) -> CaseResult,
@@ -34,7 +34,7 @@ impl Case {
         Case { id, level: Level::Must, proves, needs: &[], guests: &[], run }
     }
 
-    /// A case that a backend had better pass: quality, not correctness.
+    /// A case that a backend should pass: quality, not correctness.
     pub const fn should(id: &'static str, proves: &'static str, run: fn(&Context) -> CaseResult) -> Self {
         Case { id, level: Level::Should, proves, needs: &[], guests: &[], run }
     }

@@ -73,7 +73,7 @@ pub(crate) fn of_module(text: &str) -> CaseResult<(Vec<u8>, HashMap<String, Stri
         _ = writeln!(wit, "import {interface};");
     }
     for (at, (name, index, ty)) in surface.functions.iter().enumerate() {
-        // What the canonical ABI asks of a module is no export of the component's.
+        // What the canonical ABI requires of a module is not an export of the component.
         if name.starts_with("cabi_") || name == "_initialize" {
             continue;
         }
@@ -106,7 +106,7 @@ fn encode(mut module: Vec<u8>, wit: &str, encoding: StringEncoding) -> CaseResul
         let text = if unversioned { text.replace("@0.1.0-draft", "") } else { text.to_owned() };
         resolve.push_str(name, &text).map_err(|error| Unmet::harness(format!("{error:#}")))?;
     }
-    let wrong = |error| Unmet::harness(format!("the probe is no component: {error:#}\n{wit}"));
+    let wrong = |error| Unmet::harness(format!("the probe is not a component: {error:#}\n{wit}"));
     let world = format!("package wharf:probe;\nworld probe {{\n{wit}}}\n");
     let package = resolve.push_str("probe.wit", &world).map_err(|error| Unmet::harness(format!("{error:#}\n{wit}")))?;
     let world = resolve.select_world(&[package], None).map_err(|error| Unmet::harness(format!("{error:#}\n{wit}")))?;

@@ -43,8 +43,8 @@ const NO_TRAP: &str = "[method]output-stream.write should trap and returned";
 const LIMIT: &str = "the WIT text leaves open how a guest ends that goes beyond a limit of its host: of the kind `limit` with \
                      wharf, by a trap with wasmtime";
 
-/// The failures known on the backends that wharf ships. A difference that is not here fails, and so does one that is
-/// here and no more to be seen.
+/// The failures known on the backends that wharf ships. A difference that is not listed fails, and so does one that is
+/// listed and has gone.
 pub const EXPECTED: &[Expected] = &[
     differs(
         "wasihttp/fields/order-and-casing-stay",
@@ -86,7 +86,7 @@ pub const EXPECTED: &[Expected] = &[
     ),
     differs(
         "wasihttp/outbound/invalid-parts",
-        "the WIT text decides for wharf: an authority whose port is no number is not syntactically valid",
+        "the WIT text decides for wharf: an authority whose port is not a number is not syntactically valid",
         "core/wit/http.wit: outgoing-request.set-authority",
         r#"setting authority to "host:port": expected 1, saw 0"#,
     ),
@@ -232,7 +232,7 @@ pub const EXPECTED: &[Expected] = &[
     ),
     differs(
         "wasihttp/outgoing/status-codes",
-        "the WIT text decides for wharf: setting what is no valid status code fails, and 600 is none by RFC 9110, \
+        "the WIT text decides for wharf: setting an invalid status code fails, and 600 is invalid by RFC 9110, \
          section 15",
         "core/wit/http.wit: outgoing-response.set-status-code",
         "the answer of setting 600: expected 1, saw 0",

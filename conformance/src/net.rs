@@ -55,13 +55,13 @@ impl Net<'_> {
         self.policy(|policy| policy.allow(entry).map_err(|error| error.to_string()))
     }
 
-    /// Says what happens to redirects.
+    /// Sets what happens to redirects.
     #[must_use]
     pub fn redirects(self, redirects: Redirects) -> Self {
         self.policy(|policy| Ok(policy.redirects(redirects)))
     }
 
-    /// Changes the policy otherwise.
+    /// Changes the policy in another way.
     #[must_use]
     pub fn policy(mut self, change: impl FnOnce(PolicyBuilder) -> Result<PolicyBuilder, String>) -> Self {
         self.policy = self.policy.and_then(change);
@@ -168,6 +168,6 @@ impl Resolver for Names {
         self.0
             .get(name)
             .cloned()
-            .ok_or_else(|| HttpError::new(HttpErrorKind::DnsNotFound, format!("the case knows no name {name}")))
+            .ok_or_else(|| HttpError::new(HttpErrorKind::DnsNotFound, format!("the case has no name {name}")))
     }
 }

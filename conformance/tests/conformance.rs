@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     for name in wharf::backends() {
         match wharf::backend(name) {
             Ok(backend) => subjects.push(Subject::new(Arc::from(backend))),
-            // A backend that is compiled in and does not start is no reason to test the others only.
+            // If a backend that is compiled in does not start, testing only the others is not enough.
             Err(error) => {
                 eprintln!("error: the backend {name} does not start: {}", wharf::core::chain(&error));
                 return Exit::Harness.into();

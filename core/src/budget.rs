@@ -1,8 +1,9 @@
 //! How much memory one instance may take, all together: its own memories and tables, and what the host keeps for it.
 //!
-//! Handles, header fields, strings, bodies that wait to be read or sent: whatever a guest makes the host keep is charged
-//! here by what it really takes, allocations and bookkeeping included, and given back when it is dropped. A charge is a
-//! guard, so that nothing has to remember to give it back, and one atomic addition, so that it may be made anywhere.
+//! Handles, header fields, strings, bodies that wait to be read or sent: whatever a guest makes the host keep is
+//! charged here by what it really takes, allocations and bookkeeping included, and given back when it is dropped. A
+//! charge is a guard, so that nothing has to remember to give it back, and one atomic addition, so that it may be made
+//! anywhere.
 //!
 //! What cannot be kept is refused where the ABI has an error for it. Else it ends the guest.
 
@@ -62,7 +63,7 @@ impl Budget {
         Budget(Arc::new(Account { limit, used: AtomicU64::new(0), share }))
     }
 
-    /// A budget that is never used up, for who bounds a guest in another way.
+    /// A budget without a limit, for embedders that limit a guest in another way.
     pub fn unlimited() -> Self {
         Budget::new(u64::MAX)
     }
@@ -80,7 +81,7 @@ impl Budget {
     /// Charges `bytes` until the guard is dropped.
     ///
     /// # Errors
-    /// There is not so much left.
+    /// If less than that is left.
     pub fn charge(&self, bytes: u64) -> Result<Charge, Exceeded> {
         self.take(bytes)?;
         Ok(Charge { budget: self.clone(), bytes })
@@ -94,7 +95,7 @@ impl Budget {
     /// The same bytes, charged for as long as any part of them is kept, wherever they go.
     ///
     /// # Errors
-    /// There is not so much left.
+    /// If less than that is left.
     pub fn hold(&self, bytes: Bytes) -> Result<Bytes, Exceeded> {
         if bytes.is_empty() {
             return Ok(bytes);
@@ -197,7 +198,7 @@ impl TotalMemory {
         taken.map(drop).map_err(|_| Exceeded { limit: self.0.limit, option: TOTAL })
     }
 
-    /// How many bytes instances have given back until now: what an allocator may hold on to.
+    /// How many bytes instances have given back so far; the allocator may still hold on to them.
     pub fn given_back(&self) -> u64 {
         self.0.given_back.load(Ordering::Relaxed)
     }
@@ -225,7 +226,7 @@ impl Charge {
     /// Charges `bytes` instead of what is charged now.
     ///
     /// # Errors
-    /// There is not so much left; then nothing changes.
+    /// If less than that is left; then nothing changes.
     pub fn resize(&mut self, bytes: u64) -> Result<(), Exceeded> {
         if bytes > self.bytes {
             self.budget.take(bytes - self.bytes)?;
@@ -236,17 +237,17 @@ impl Charge {
         Ok(())
     }
 
-    /// Gives so many bytes back, or all that there are.
+    /// Gives back this many bytes, or all of them if there are fewer.
     pub fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.budget.give_back(bytes);
         self.bytes -= bytes;
     }
 
-    /// Charges so many bytes more.
+    /// Charges this many more bytes.
     ///
     /// # Errors
-    /// There is not so much left; then nothing changes.
+    /// If less than that is left; then nothing changes.
     pub fn grow(&mut self, bytes: u64) -> Result<(), Exceeded> {
         self.resize(self.bytes.saturating_add(bytes))
     }
@@ -272,9 +273,12 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// There is not so much memory left.
+/// Not enough memory is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the guest, with what the host keeps for it, would take more than {limit} bytes: raise the limit `{option}`")]
+#[error(
+    "the guest, including what the host keeps for it, would use more than {limit} bytes of memory: raise the limit \
+     `{option}`"
+)]
 pub struct Exceeded {
     limit: u64,
     /// The limit's name, as the command has it.
@@ -282,12 +286,12 @@ pub struct Exceeded {
 }
 
 impl Exceeded {
-    /// Whether it is the [`TotalMemory`] that is used up: then other guests have it, and may give it back.
+    /// Whether the [`TotalMemory`] is used up: other guests use it, and may give some back.
     pub fn is_total(&self) -> bool {
         self.option == TOTAL
     }
 
-    /// Why an operation failed, if this is why.
+    /// The `Exceeded` that made an operation fail, if it was one.
     pub fn of(error: &Error) -> Option<&Exceeded> {
         std::error::Error::source(error).and_then(|source| source.downcast_ref())
     }

@@ -19,7 +19,7 @@ pub enum Kind {
     Limit,
     /// The origin failed: not found, refused, reset, or spoke HTTP wrongly.
     Origin,
-    /// The engine failed in a way that is no fault of the guest.
+    /// The engine failed in a way that is not the guest's fault.
     Engine,
     /// The guest needs what this version of wharf, or this backend, does not have.
     Unsupported,

@@ -75,8 +75,8 @@ impl Guest {
         let info = backend.info();
         if prepared.memories() > 1 && !info.can(Capability::MultiMemory) {
             let message = format!(
-                "the guest has {} memories, as components do that are composed of several, and the backend {} gives it \
-                 one; run it on a backend that `wharf backends` lists with multi-memory",
+                "the guest has {} memories, as composed components do, but the backend {} supports only one; run it on \
+                 a backend that `wharf backends` lists with multi-memory",
                 prepared.memories(),
                 info.name
             );
@@ -117,7 +117,8 @@ impl Guest {
         &self.exports
     }
 
-    /// Whether it answers requests: it exports `wasi:http/incoming-handler` of WASI 0.2. [`Session::handle`] hands it one.
+    /// Whether it answers requests: it exports `wasi:http/incoming-handler` of WASI 0.2. [`Session::handle`] hands it
+    /// one.
     pub fn is_handler(&self) -> bool {
         self.handler.is_some()
     }
@@ -168,8 +169,8 @@ impl Guest {
         Ok(session)
     }
 
-    /// Runs the guest as a command and returns its exit code: `_start`, or else `wasi:cli/run`, or else the function with
-    /// the empty name; or the function `invoke`. It must take no parameters.
+    /// Runs the guest as a command and returns its exit code: `_start`, or else `wasi:cli/run`, or else the function
+    /// with the empty name; or the function `invoke`. It must take no parameters.
     ///
     /// # Errors
     /// [`Kind::Guest`] if there is no such function, else the error that ended the guest: [`Kind::Trap`],
@@ -220,7 +221,7 @@ pub struct Session {
     exports: Arc<[Export]>,
     handler: Option<Lifted>,
     uninterruptible: Option<&'static str>,
-    /// What it was started with, of which it may have kept anything.
+    /// What it was started with, any of which it may have remembered.
     granted: WasiConfig,
     run: Run,
     /// While its time runs.
@@ -230,12 +231,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Calls an exported function with raw slots, and returns its results. What they point to stays: a post-return
-    /// function, the export with `cabi_post_` before the name, is the caller's to call.
+    /// Calls an exported function with raw slots, and returns its results. What they point to is not freed: the caller
+    /// has to call the post-return function, the export with `cabi_post_` before the name.
     ///
     /// # Errors
     /// [`Stop::Exit`] if the guest exits. A trap is an error of [`Kind::Trap`] whose source is a [`Trap`]. After
-    /// either, and after a time limit, the instance is not fit for further calls.
+    /// either, and after a time limit, the instance cannot be called again.
     pub fn call(&mut self, export: &str, params: &[u64]) -> Result<Vec<u64>, Stop> {
         let ty = function(&self.exports, export)?;
         if ty.params.len() != params.len() {
@@ -270,10 +271,10 @@ impl Session {
         ended
     }
 
-    /// Stops the guest's time and closes what belongs to the HTTP messages it has open, as when it has answered a
-    /// request. Its memory, its files and its other handles stay. Returns whether it is fit for more: not if it trapped,
-    /// exited, or was interrupted, nor if it left a request unanswered, gave a message up, or left handles open that belong
-    /// to a request, which would get mixed up with the next one's.
+    /// Stops the guest's time limit and closes what belongs to its open HTTP messages, as after it has answered a
+    /// request. Its memory, files and other handles stay. Returns whether the instance can be used again: it cannot if
+    /// it trapped, exited or was interrupted, nor if it left a request unanswered, abandoned a message, or left handles
+    /// of a request open, which could be confused with those of the next one.
     pub fn rest(&mut self) -> bool {
         self.spent |= self.watch.take().is_some_and(|watch| !watch.end());
         self.spent |= self.linked.host.is_untidy();
@@ -281,21 +282,21 @@ impl Session {
         !self.spent
     }
 
-    /// Whether the guest may go on under `config`: it is fit for more, and was started with the same arguments,
-    /// environment, directories and use of sockets, of which it may have kept anything.
+    /// Whether the instance may be used again with `config`: it is in a state that allows it, and was started with the
+    /// same arguments, environment, directories and use of sockets, any of which it may have remembered.
     pub fn may_renew(&self, config: &GuestConfig) -> bool {
         !self.spent && self.granted.grants_the_same(&config.wasi)
     }
 
-    /// Lets the guest go on under another configuration: its time limit runs from here, its limits count anew, its
-    /// standard streams and its requests go where `config` says. Files it opened by preview 1 are closed.
+    /// Lets the guest continue with another configuration: its time limit starts now, its limits count from zero, and
+    /// its standard streams and requests go where `config` says. Files it opened by preview 1 are closed.
     ///
     /// # Errors
     /// [`Kind::Config`] if it [may not](Session::may_renew); [`Kind::Unsupported`] as [`Guest::start`].
     pub fn renew(&mut self, config: GuestConfig) -> Result<()> {
         check_timeout(self.uninterruptible, config.timeout)?;
         if !self.may_renew(&config) {
-            let message = "the instance ended, or was granted something else; start another one";
+            let message = "the instance has ended, or was started with other grants; start a new one";
             return Err(Error::new(Kind::Config, message));
         }
         self.run.renew(deadline(config.timeout), config.cancel);
@@ -309,7 +310,7 @@ impl Session {
         self.linked.host.open_handles()
     }
 
-    /// What it takes: its memories, its tables, and what the host keeps for it.
+    /// The memory it uses: its memories, its tables, and what the host keeps for it.
     pub fn budget(&self) -> &Budget {
         &self.linked.budget
     }
@@ -378,7 +379,7 @@ impl Lifted {
         if let Some(export) = post_return
             && !matches!(&export.ty, ExportType::Function(ty) if ty.params == *results && ty.results.is_empty())
         {
-            let message = format!("the export `{}` is no function that takes what `{name}` returns", export.name);
+            let message = format!("the export `{}` is not a function that takes what `{name}` returns", export.name);
             return Err(Error::new(Kind::Guest, message));
         }
         Ok(Lifted { name: name.into(), post_return: post_return.map(|export| export.name.as_str().into()) })
@@ -397,7 +398,7 @@ fn check_timeout(uninterruptible: Option<&str>, timeout: Option<Duration>) -> Re
     }
 }
 
-/// When the time is over. A limit beyond what the clock can count to is none.
+/// When the time is over. A limit beyond what the clock can count to is no limit.
 fn deadline(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }
@@ -426,7 +427,8 @@ fn check_reallocs(bindings: &[Binding], exports: &[Export]) -> Result<()> {
             _ => function(exports, realloc)?,
         };
         if ty.params != [ValType::I32; 4] || ty.results != [ValType::I32] {
-            let message = format!("the export `{realloc}` is no allocator: its type is {ty}, not (i32 x 4) -> (i32)");
+            let message =
+                format!("the export `{realloc}` is not an allocator: its type is {ty}, not (i32 x 4) -> (i32)");
             return Err(Error::new(Kind::Guest, message));
         }
     }
@@ -451,7 +453,9 @@ fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {
     let export = exports.iter().find(|export| export.name == name);
     match export.map(|export| &export.ty) {
         Some(ExportType::Function(ty)) => Ok(ty),
-        Some(_) => Err(Error::new(Kind::Guest, format!("the export `{name}` is no function that the host can call"))),
+        Some(_) => {
+            Err(Error::new(Kind::Guest, format!("the export `{name}` is not a function that the host can call")))
+        }
         None => {
             let callable: Vec<&str> = exports
                 .iter()

@@ -42,28 +42,28 @@ pub trait HostedSession: Send {
     /// As [`Session::handle`].
     fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop>;
 
-    /// Ends its work on a request. Returns whether it is fit for more, under another configuration: a host that keeps no
-    /// instances says no.
+    /// Ends its work on a request. Returns whether it can be used again, with another configuration; false for a host
+    /// whose instances serve one request each.
     fn rest(&mut self) -> bool {
         false
     }
 
-    /// Whether it may go on under `config`, as [`Session::may_renew`] says.
+    /// Whether it may be used again with `config`, as [`Session::may_renew`] says.
     fn may_renew(&self, config: &GuestConfig) -> bool {
         _ = config;
         false
     }
 
-    /// Goes on under another configuration.
+    /// Continues with another configuration.
     ///
     /// # Errors
     /// As [`Session::renew`].
     fn renew(&mut self, config: GuestConfig) -> Result<()> {
         _ = config;
-        Err(Error::new(Kind::Config, "an instance of this host serves one request; start another one"))
+        Err(Error::new(Kind::Config, "an instance of this host serves one request; start a new one"))
     }
 
-    /// Its memory; `None` if it has none that can be seen: a component's is its own.
+    /// Its memory; `None` if it has none that is accessible: a component's memory is private.
     fn memory(&mut self) -> Option<&mut [u8]> {
         None
     }
@@ -84,7 +84,7 @@ pub trait HostedSession: Send {
     /// How many handles of WASI 0.2 it has open.
     fn open_handles(&mut self) -> usize;
 
-    /// What it takes: its memories, its tables, and what the host keeps for it.
+    /// The memory it uses: its memories, its tables, and what the host keeps for it.
     fn budget(&self) -> Budget;
 }
 
@@ -178,7 +178,7 @@ impl HostedSession for Session {
     }
 }
 
-/// The error of a guest that is to answer requests and cannot.
+/// The error for a guest that is to answer requests but exports no handler.
 pub fn no_handler() -> Error {
     let message = "the guest exports no `wasi:http/incoming-handler@0.2`, so it cannot serve; `wharf run` is for guests \
                    that are started as a command";

@@ -20,12 +20,25 @@ pub struct Import {
     pub ty: FuncType,
 }
 
-/// How a host function ends the guest.
-#[derive(Debug)]
+/// What ends a guest: its own exit, or an error.
+///
+/// It is an error, so that `?` passes it on:
+///
+/// ```
+/// use wharf_core::Session;
+///
+/// fn answer(session: &mut Session) -> Result<u64, Box<dyn std::error::Error>> {
+///     let results = session.call("answer", &[])?;
+///     Ok(results[0])
+/// }
+/// ```
+#[derive(Debug, thiserror::Error)]
 pub enum Stop {
     /// The guest asked to exit with this status.
+    #[error("the guest exited with status {0}")]
     Exit(i32),
-    /// The host ends it: deadline, cancellation, limit, a broken rule.
+    /// The host ends it: deadline, cancellation, limit, a broken rule. Prints as the error does, and has its source.
+    #[error(transparent)]
     Error(Error),
 }
 
@@ -45,7 +58,7 @@ pub struct Exit(pub i32);
 #[error("a host function stopped the guest")]
 pub struct Halt;
 
-/// Implements host functions by index: what stands behind an [`Imports`].
+/// Implements the host functions of an [`Imports`], by index.
 pub trait Calls: Send + Sync {
     /// Runs host function `index` for the guest behind `caller`.
     ///
@@ -150,4 +163,46 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain;
+
+    fn exits() -> Result<(), Stop> {
+        Err(Stop::Exit(3))
+    }
+
+    fn fails() -> Result<(), Error> {
+        Err(Error::new(Kind::Denied, "not allowed").with_source("because"))
+    }
+
+    /// Passes on either, as a host function of an embedder's does.
+    fn stops(exit: bool) -> Result<(), Stop> {
+        if exit {
+            exits()?
+        } else {
+            fails()?
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_stop_is_passed_on_as_any_error() {
+        fn boxed(exit: bool) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            stops(exit)?;
+            Ok(())
+        }
+        fn any(exit: bool) -> anyhow::Result<()> {
+            stops(exit)?;
+            Ok(())
+        }
+        for (exit, says) in [(true, "the guest exited with status 3"), (false, "not allowed: because")] {
+            assert_eq!(chain(&*boxed(exit).unwrap_err()), says);
+            assert_eq!(format!("{:#}", any(exit).unwrap_err()), says);
+        }
+        let stop = any(true).unwrap_err().downcast::<Stop>().unwrap();
+        assert!(matches!(stop, Stop::Exit(3)));
+    }
 }

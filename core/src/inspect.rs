@@ -11,7 +11,7 @@ use crate::link::{self, Abi, Status};
 use crate::prepare::{Export, ExportType, Prepared};
 use crate::seam::{FuncType, ValType};
 
-/// The export that a command is started by.
+/// The export that starts a command.
 pub const COMMAND_EXPORT: &str = "_start";
 
 /// The export that a reactor has by default.
@@ -57,6 +57,7 @@ pub(crate) fn initializes(exports: &[Export]) -> bool {
 
 /// A module's imports and exports, each import with what wharf makes of it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Inspection {
     /// The imports, in the module's order.
     pub imports: Vec<(Import, Status)>,

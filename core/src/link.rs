@@ -23,7 +23,7 @@ pub enum Abi {
     Preview1,
     /// WASI 0.2, `wasi:http` included, as lowered core functions.
     Wasi02,
-    /// What joins the components that one is composed of.
+    /// Connects the parts of a composed component.
     Composed,
 }
 
@@ -123,7 +123,7 @@ pub enum Status {
         /// The signature that wharf has.
         expected: FuncType,
     },
-    /// Known, and not hosted.
+    /// Known, but not supported.
     Refused {
         /// Why, and what to do.
         reason: &'static str,
@@ -234,7 +234,7 @@ pub(crate) struct Linked {
     pub(crate) budget: Budget,
 }
 
-/// What stands behind a lock that is only ever written to between calls of the guest.
+/// Reads state that is only replaced between calls of the guest.
 pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,12 +7,13 @@ use crate::seam::Caller;
 
 /// Why a range of guest memory cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MemoryError {
     /// The guest exports no memory.
     #[error("the guest exports no memory")]
     Missing,
     /// The range does not lie within the memory.
-    #[error("the range leaves the guest's memory")]
+    #[error("the range is not within the guest's memory")]
     OutOfBounds,
 }
 
@@ -31,7 +32,7 @@ impl<'a> Memory<'a> {
     /// The memory that the guest behind `caller` exports as `export`.
     ///
     /// # Errors
-    /// [`MemoryError::Missing`] if there is none of that name.
+    /// [`MemoryError::Missing`] if it exports no such memory.
     pub fn named(caller: &'a mut dyn Caller, export: &str) -> Result<Self, MemoryError> {
         caller.memory_named(export).map(Memory).ok_or(MemoryError::Missing)
     }

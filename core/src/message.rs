@@ -1,15 +1,15 @@
 //! When a message that a guest makes is whole, and what becomes of one that it leaves unfinished.
 //!
-//! A guest writes a body while the message is on its way, and may end at any moment. Whoever reads the message must never
-//! take a part for the whole (RFC 9112, section 8; RFC 9113, section 8.1.1), and whoever asked is better served by an
-//! error than by nothing at all, which many clients answer by asking again. So part of each message is kept back until
-//! the guest vouches for the rest:
+//! A guest writes a body while the message is on its way, and may end at any moment. Whoever reads the message must
+//! never take a part for the whole (RFC 9112, section 8; RFC 9113, section 8.1.1), and whoever asked is better served
+//! by an error than by nothing at all, which many clients answer by asking again. So part of each message is kept back
+//! until the guest vouches for the rest:
 //! - the head of a response, until the guest flushes something, waits for something, or finishes. Until then the whole
 //!   response can be replaced;
-//! - where the message ends with the last byte of its announced length, that byte; where it ends with its head (a length
-//!   of 0, an answer to HEAD, status 204 or 304), the head: until the guest finishes.
+//! - where the message ends with the last byte of its announced length, that byte; where it ends with its head (a
+//!   length of 0, an answer to HEAD, status 204 or 304), the head: until the guest finishes.
 //!
-//! What is sent in the end is [`Progress::verdict`]'s to say, for every host and both protocols:
+//! [`Progress::verdict`] decides what is finally sent, for every host and both protocols:
 //!
 //! | the guest | nothing was sent | the head was sent |
 //! |---|---|---|
@@ -22,11 +22,11 @@
 //! | exited, whatever its code | 500 | broken |
 //! | ran out of time | 504 | broken |
 //!
-//! The status that the guest itself had set plays no part: the guest did not vouch for it either. A message whose body was
-//! never asked for is finished when it is handed over; if it announces a length all the same, it has fewer bytes than
-//! announced. *Broken* means what was flushed, and then an end that no reader can take for the message's: a connection
-//! that ends early where length or chunks frame the body, one that is reset where the body extends to the connection's
-//! end, a reset stream in HTTP/2.
+//! The status that the guest itself had set plays no part: the guest did not vouch for it either. A message whose body
+//! was never asked for is finished when it is handed over; if it announces a length all the same, it has fewer bytes
+//! than announced. *Broken* means what was flushed, and then an end that no reader can take for the message's: a
+//! connection that ends early where length or chunks frame the body, one that is reset where the body extends to the
+//! connection's end, a reset stream in HTTP/2.
 
 use http::StatusCode;
 
@@ -51,7 +51,7 @@ pub enum GuestEnd {
 }
 
 impl GuestEnd {
-    /// How a guest ended that leaves a message behind.
+    /// How a guest that leaves a message behind ended.
     pub fn of<T>(ended: &Result<T, Stop>) -> Self {
         match ended {
             Ok(_) => GuestEnd::Returned,
@@ -74,8 +74,8 @@ pub enum Content {
 }
 
 impl Content {
-    /// What ends the content of a response of this status, which answers a HEAD or another request and announces a length
-    /// or does not (RFC 9112, section 6.3).
+    /// What ends the content of a response of this status, which answers a HEAD or another request and announces a
+    /// length or does not (RFC 9112, section 6.3).
     pub fn of_response(answers_head: bool, status: StatusCode, announced: Option<u64>) -> Self {
         if answers_head
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
@@ -91,7 +91,7 @@ impl Content {
     }
 }
 
-/// How far a message is.
+/// How far a message has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// What ends its content.

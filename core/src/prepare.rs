@@ -30,6 +30,7 @@ pub(crate) const ADMITTED: WasmFeatures = PORTABLE.union(WasmFeatures::MULTI_MEM
 
 /// One export of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Export {
     /// The export's name.
     pub name: String,
@@ -39,6 +40,7 @@ pub struct Export {
 
 /// What an export is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ExportType {
     /// A function whose signature can cross the seam.
     Function(FuncType),
@@ -76,7 +78,7 @@ impl Prepared {
     ///
     /// # Errors
     /// - [`Kind::Guest`]: not WebAssembly, truncated or invalid (the offset is named);
-    /// - [`Kind::Unsupported`]: a component, a feature outside WebAssembly 2.0, an import that is no function;
+    /// - [`Kind::Unsupported`]: a component, a feature outside WebAssembly 2.0, an import that is not a function;
     /// - [`Kind::Limit`]: larger than `options` allow, as a whole, in a function, or in its memories and tables.
     pub fn new(wasm: &[u8], options: &LoadOptions) -> Result<Self> {
         check_header(wasm, options)?;
@@ -102,7 +104,7 @@ impl Prepared {
         Ok(Prepared { wasm, imports, exports, has_start, memories: read.memories, spaces, guarded, composed })
     }
 
-    /// How many memories it has. More than one need an engine with
+    /// How many memories it has. More than one needs an engine with
     /// [`Capability::MultiMemory`](crate::Capability::MultiMemory).
     pub fn memories(&self) -> u32 {
         self.memories
@@ -118,8 +120,8 @@ impl Prepared {
         &self.wasm
     }
 
-    /// The functions that the rewritten module imports, in order: the guest's own and, where it grows a memory or a table,
-    /// one more that [`Imports`](crate::Imports) answers by itself.
+    /// The functions that the rewritten module imports, in order: the guest's own and, where it grows a memory or a
+    /// table, one more that [`Imports`](crate::Imports) answers by itself.
     pub fn imports(&self) -> &Arc<[Import]> {
         &self.imports
     }
@@ -139,7 +141,8 @@ impl Prepared {
         &self.exports
     }
 
-    /// Whether [`Guest::run`](crate::Guest::run) would find what it runs: to be asked before a long compilation.
+    /// Whether [`Guest::run`](crate::Guest::run) would find the function to run: to be checked before a long
+    /// compilation.
     ///
     /// # Errors
     /// What `Guest::run` reports.
@@ -147,7 +150,7 @@ impl Prepared {
         crate::guest::to_run(&self.exports, invoke).map(drop)
     }
 
-    /// Whether the guest could answer requests: to be asked before a long compilation.
+    /// Whether the guest could answer requests: to be checked before a long compilation.
     ///
     /// # Errors
     /// [`no_handler`](crate::no_handler).
@@ -321,8 +324,8 @@ fn check_functions(read: &Read, limit: u64) -> Result<()> {
     match read.largest {
         Some((index, bytes)) if bytes > limit => {
             let message = format!(
-                "function {index} of the module has {bytes} bytes; at most {limit} are allowed: build the guest so that \
-                 less becomes one function, or raise the limit `max-function-size`"
+                "function {index} of the module has {bytes} bytes; at most {limit} are allowed: split the function \
+                 when building the guest, or raise the limit `max-function-size`"
             );
             Err(Error::new(Kind::Limit, message))
         }

@@ -1,11 +1,11 @@
 //! How long a guest may run, and how core waits on its behalf.
 //!
-//! No engine can interrupt a blocked host function, so every wait of core goes through [`Run::wait`], which ends at
-//! the run's deadline or when the embedder cancels. Waiting parks the calling thread and never enters a runtime:
-//! it works from a plain thread, a multi-thread tokio and a current-thread tokio alike. On a thread whose other tasks
-//! must go on meanwhile, another one takes them over first ([`on_worker`](crate::on_worker)). The I/O itself is driven by
-//! threads of wharf's own ([`io`]). Sockets of a guest are the exception: the guest's thread waits for them itself, in
-//! the operating system ([`Run::wait_fds`]), so that no other thread has to wake up for each of their events.
+//! No engine can interrupt a blocked host function, so every wait of core goes through [`Run::wait`], which ends at the
+//! run's deadline or when the embedder cancels. Waiting parks the calling thread and never enters a runtime: it works
+//! from a plain thread, a multi-thread tokio and a current-thread tokio alike. On a thread whose other tasks must go on
+//! meanwhile, another one takes them over first ([`on_worker`](crate::on_worker)). The I/O itself is driven by threads
+//! of wharf's own ([`io`]). Sockets of a guest are the exception: the guest's thread waits for them itself, in the
+//! operating system ([`Run::wait_fds`]), so that no other thread has to wake up for each of their events.
 
 use std::fmt;
 use std::future::Future;
@@ -132,7 +132,7 @@ impl Run {
         }
     }
 
-    /// Has the guest's next wait let go of `kept`, once.
+    /// Releases `kept` when the guest waits next, once.
     pub fn keep(&self, kept: Arc<impl Kept + 'static>) {
         let kept: Arc<dyn Kept> = kept;
         let mut time = self.time();

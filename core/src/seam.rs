@@ -87,7 +87,7 @@ impl Capability {
     }
 }
 
-/// What a backend says of itself.
+/// What a backend says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendInfo {
     /// The backend's name, as given to `--backend`.
@@ -123,7 +123,7 @@ pub trait Backend: Send + Sync {
     /// `prepared` is the module the code was compiled from, for engines whose code needs it.
     ///
     /// # Errors
-    /// Any error makes core compile anew.
+    /// On any error core compiles the module again.
     fn load(&self, prepared: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn Module>>;
 }
 
@@ -165,17 +165,17 @@ pub trait Caller {
     /// A [`Trap`] as the engine reports it. When it is [`TrapCode::Host`], the reason is in [`Imports`].
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap>;
 
-    /// Reads the exported global `export`, of a number type; `None` if there is none of that name.
+    /// Reads the exported global `export`, of a number type; `None` if there is no such global.
     fn global(&mut self, export: &str) -> Option<u64>;
 
-    /// Writes the exported mutable global `export`; false if there is none of that name or it is immutable.
+    /// Writes the exported mutable global `export`; false if there is no such global or it is immutable.
     fn set_global(&mut self, export: &str, value: u64) -> bool;
 }
 
 /// One instance of a module. It may move between threads and is used by one at a time.
 pub trait Instance: Caller + Send {
-    /// A handle that stops this instance from another thread. The default one does nothing: for an engine that cannot,
-    /// which says so by lacking [`Capability::Interrupt`] or has core [meter](crate::meter) its guests.
+    /// A handle that stops this instance from another thread. The default does nothing, for an engine that cannot be
+    /// interrupted: its backend lacks [`Capability::Interrupt`], or has core [meter](crate::meter) its guests.
     fn interrupt(&self) -> Arc<dyn Interrupt> {
         Arc::new(NoInterrupt)
     }
@@ -191,8 +191,7 @@ impl Interrupt for NoInterrupt {
 pub trait Interrupt: Send + Sync {
     /// Makes the guest code that runs now, or that is entered next, trap with [`TrapCode::Interrupted`].
     ///
-    /// Final: an interrupted instance is not called again. Does not end a host function, core's own waits see to
-    /// themselves.
+    /// Final: an interrupted instance is not called again. It does not end a host function: core ends its own waits.
     fn interrupt(&self);
 }
 
@@ -228,6 +227,7 @@ pub enum TrapCode {
 
 /// A trap, as an adapter reports it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 #[error("{message}")]
 pub struct Trap {
     /// The reason, the same on every engine.
@@ -242,8 +242,8 @@ impl Trap {
         Trap { code, message: message.into() }
     }
 
-    /// What an adapter answers if an instance could not be made because of it. A prepared module has no start function, so
-    /// that it is the copying of a segment that failed: [`Kind::Trap`] if it is that, and else [`Kind::Engine`].
+    /// The error for an instance that could not be made because of this trap. A prepared module has no start function, so
+    /// only copying a segment can trap: [`Kind::Trap`] if that was it, else [`Kind::Engine`].
     pub fn in_instantiation(self) -> Error {
         if matches!(self.code, TrapCode::MemoryOutOfBounds | TrapCode::TableOutOfBounds) {
             let what = "a data or element segment does not fit into its memory or table";
@@ -252,13 +252,13 @@ impl Trap {
         Error::new(Kind::Engine, "the module cannot be instantiated").with_source(self)
     }
 
-    /// What an adapter answers to a call of an export that is no function of numbers.
+    /// The trap for a call of an export that is not a function of numbers.
     pub fn no_function(export: &str) -> Self {
         Trap::new(TrapCode::Other, format!("the guest exports no function `{export}` that takes and returns numbers"))
     }
 
-    /// What an adapter answers to a call with `given` slots of a function that has more parameters or results.
+    /// The trap for a call with `given` slots of a function that has more parameters or results.
     pub fn few_slots(export: &str, given: usize) -> Self {
-        Trap::new(TrapCode::Other, format!("{given} slots are too few for a call of `{export}`"))
+        Trap::new(TrapCode::Other, format!("{given} slots are too few to call `{export}`"))
     }
 }

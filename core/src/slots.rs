@@ -3,7 +3,7 @@
 /// How many values are kept on the stack; longer signatures are rare and use the heap.
 const INLINE: usize = 16;
 
-/// Lends `run` a buffer of `len` times `fill`, without an allocation for the signatures that there commonly are.
+/// Calls `run` with a buffer of `len` times `fill`, without an allocation for signatures of usual length.
 pub fn with_buffer<T: Copy, R>(len: usize, fill: T, run: impl FnOnce(&mut [T]) -> R) -> R {
     match [fill; INLINE].get_mut(..len) {
         Some(buffer) => run(buffer),

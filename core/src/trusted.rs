@@ -15,7 +15,7 @@ use std::fmt;
 /// }
 /// ```
 ///
-/// Safe code cannot make one of bytes, neither with a constructor,
+/// Safe code cannot make one from bytes, neither with a constructor,
 ///
 /// ```compile_fail,E0133
 /// # use wharf_core::TrustedCode;
@@ -58,7 +58,8 @@ impl<'a> TrustedCode<'a> {
     ///
     /// # Safety
     /// `code` is what an engine wrote when it compiled a module, complete and unchanged, and it only ever reaches the
-    /// same version of that engine with the same [`BackendInfo::code_key`](crate::BackendInfo::code_key), for that module.
+    /// same version of that engine with the same [`BackendInfo::code_key`](crate::BackendInfo::code_key), for that
+    /// module.
     #[expect(unsafe_code, reason = "that bytes are code which may be executed cannot be checked, only promised")]
     pub unsafe fn new(code: impl Into<Cow<'a, [u8]>>) -> Self {
         TrustedCode(code.into())

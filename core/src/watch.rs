@@ -80,7 +80,7 @@ impl Timer {
         let timer: &'static Timer = Box::leak(Box::default());
         let watch = std::thread::Builder::new().name("wharf-watch".to_owned());
         watch.spawn(|| timer.run()).map_err(|error| {
-            let message = "the thread that ends guests in time cannot be started; let the process have more threads";
+            let message = "the thread that enforces time limits cannot be started; let the process have more threads";
             Error::new(Kind::Limit, message).with_source(error)
         })?;
         Ok(TIMER.get_or_init(|| timer))

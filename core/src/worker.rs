@@ -58,8 +58,8 @@ pub fn on_worker<T>(guest: impl FnOnce() -> T) -> T {
     guest()
 }
 
-/// Blocks this thread, or runs a guest that nothing interrupts now and then. If the thread is a worker, another one takes
-/// over its other tasks first.
+/// Blocks this thread, or runs a guest during which nothing calls [`breathe`]. If the thread is a worker, another one
+/// takes over its other tasks first.
 pub fn off_worker<T>(blocks: impl FnOnce() -> T) -> T {
     if SINCE.get().is_none() {
         return blocks();
@@ -70,7 +70,7 @@ pub fn off_worker<T>(blocks: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Called now and then by whatever has a guest's attention while it runs: an engine's epoch, the meter's check.
+/// Called from time to time while a guest runs: by an engine's epoch callback, or by the meter's check.
 ///
 /// On a worker, a guest that has run for long lets another thread take over the worker's other tasks, and waits for its
 /// turn among those that have.

@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::Body;
-use wharf_core::{Guest, GuestConfig, LoadOptions, Stop};
+use wharf_core::{Guest, GuestConfig, LoadOptions};
 use wharf_server::{Handler, HandlerOptions};
 use wharf_wasmtime::Wasmtime;
 
@@ -49,20 +49,15 @@ fn request(path: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
 /// The guest's thread is this one. The response comes while it runs, and its body as it writes it, so that another thread
 /// has to take them.
 fn synchronous(guest: &Guest) -> Result<String, Failed> {
-    let ended = |stop| match stop {
-        Stop::Error(error) => Failed::from(error),
-        Stop::Exit(code) => format!("the guest exited with {code}").into(),
-    };
     let (reply, response): (Reply, _) = tokio::sync::oneshot::channel();
     let taking = thread::spawn(move || -> Result<String, Failed> {
         let response: Response<Body> = response.blocking_recv()?.map_err(|code| format!("{code:?}"))?;
         // A future that needs no runtime of its own can be waited for as core waits.
-        let body = wharf_core::Run::default().wait(response.into_body().collect());
-        let body = body.map_err(|stop| format!("{stop:?}"))??;
+        let body = wharf_core::Run::default().wait(response.into_body().collect())??;
         Ok(String::from_utf8(body.to_bytes().to_vec())?)
     });
     let request = request("/sync")?.map(|body| body.map_err(|never| match never {}).boxed_unsync());
-    guest.start(config()).and_then(|mut session| session.handle(request, reply)).map_err(ended)?;
+    guest.start(config())?.handle(request, reply)?;
     taking.join().map_err(|_| "the thread that takes the response failed")?
 }
 

@@ -14,21 +14,21 @@ use http_body::{Body, Frame, SizeHint};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Access {
-    /// Who asked.
+    /// The client's address.
     pub peer: SocketAddr,
-    /// How.
+    /// The request's method.
     pub method: Method,
-    /// For what.
+    /// The request's URI.
     pub uri: Uri,
-    /// In which version of HTTP.
+    /// The request's version of HTTP.
     pub version: Version,
-    /// What was answered; `None` if the client left before it was.
+    /// The response's status; `None` if the client left before there was one.
     pub status: Option<StatusCode>,
     /// How many bytes of body were passed on to the connection.
     pub bytes: u64,
-    /// Whether the answer was complete: it was not broken off, by either side.
+    /// Whether the response was complete: neither side broke it off.
     pub complete: bool,
-    /// How long it took, from the head of the request to the end of the answer.
+    /// How long it took, from the head of the request to the end of the response.
     pub time: Duration,
 }
 

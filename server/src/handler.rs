@@ -26,7 +26,7 @@ use crate::guarded::Guarded;
 use crate::pool::{Pool, exited};
 use crate::tally::Tally;
 
-/// The body of a response: it ends in an error where the guest left it unfinished, so that the server can break the
+/// The body of a response. It ends in an error if the guest left it unfinished, so that the server can break the
 /// message off.
 pub type ResponseBody = Body;
 
@@ -34,7 +34,7 @@ pub type ResponseBody = Body;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandlerOptions {
-    /// How many requests are worked on at a time, each on a thread of its own once it waits for something.
+    /// How many requests are handled at a time, each on a thread of its own once it waits for something.
     pub max_concurrent: usize,
     /// How many more may wait for their turn; all others are answered with 503.
     pub max_waiting: usize,
@@ -42,24 +42,24 @@ pub struct HandlerOptions {
     pub max_wait: Duration,
     /// How large a request body may be, in bytes.
     pub max_request_body: u64,
-    /// How many requests an instance answers, one after another. 1 gives each request a fresh one; beyond it, what a guest
-    /// keeps in its memory is seen by the requests that follow.
+    /// How many requests an instance handles, one after another. 1 gives each request a new instance; with more, a
+    /// request can see what earlier ones left in the guest's memory.
     pub max_reuse: u32,
-    /// How many fresh instances are kept ready; `None` for a few if one takes long to make, and else none.
+    /// How many new instances are kept ready; `None` for a few if one takes long to make, and else none.
     pub pre_warm: Option<usize>,
     /// How many instances that have answered a request may wait for another.
     pub max_idle: usize,
-    /// How large the memory of such an instance may be, in bytes: one that has grown beyond it is let go.
+    /// How large the memory of such an instance may be, in bytes: one that has grown beyond it is dropped.
     pub max_idle_memory: u64,
-    /// Whether guests begin on the runtime's workers, if it is multi-threaded. A guest that waits, or runs for long, hands
-    /// the worker's other tasks to another thread; most answer before, and no thread had to be woken up for them. Leave it
-    /// off if handlers are called within a `LocalSet`.
+    /// Whether guests begin on the runtime's workers, if it is multi-threaded. A guest that waits, or runs for long,
+    /// hands the worker's other tasks to another thread; most guests answer before that, and need no other thread.
+    /// Leave it off if handlers are called within a `LocalSet`.
     pub on_workers: bool,
 }
 
 impl Default for HandlerOptions {
-    /// 128 at a time, 1024 waiting, for at most 5 s; request bodies of 64 MiB. A fresh instance for each request, as many
-    /// kept ready as is sensible; where instances are used again, 64 of at most 64 MiB may wait. Not on workers.
+    /// 128 at a time, 1024 waiting, for at most 5 s; request bodies of 64 MiB. A fresh instance for each request, as
+    /// many kept ready as is sensible; where instances are used again, 64 of at most 64 MiB may wait. Not on workers.
     fn default() -> Self {
         HandlerOptions {
             max_concurrent: 128,
@@ -91,16 +91,17 @@ struct Inner {
 }
 
 impl Handler {
-    /// A handler whose instances are granted what `config` says, which is asked for each request, with its number from
-    /// 0 on, and with `None` for an instance that is made ready before there is one. A configuration's time limit is that
-    /// of one request, streaming its body included; or else that of making an instance ready.
+    /// Makes a handler whose instances are granted what `config` returns. It is called for each request with the
+    /// request's number, from 0 on, and with `None` for an instance that is made ready before there is a request. A
+    /// configuration's time limit is that of one request, streaming its body included; or else that of making an
+    /// instance ready.
     ///
-    /// An instance is used for a request only if its arguments, environment, directories and sockets are the ones that the
-    /// request is granted.
+    /// An instance is used for a request only if its arguments, environment, directories and sockets are the ones that
+    /// the request is granted.
     ///
     /// # Errors
-    /// [`Kind::Guest`] if the guest does not export `wasi:http/incoming-handler`; else why it cannot be started, which is
-    /// tried here.
+    /// [`Kind::Guest`] if the guest does not export `wasi:http/incoming-handler`; else why it cannot be started, which
+    /// is tried here.
     pub fn new(
         guest: Arc<dyn HostedGuest>,
         options: HandlerOptions,
@@ -125,8 +126,9 @@ impl Handler {
         self.0.pool.idle()
     }
 
-    /// Answers one request: 503 if there are too many, or the memory of all guests is used up; else what the guest says,
-    /// or where it ends before any of that was sent what [`message`] says: 504 if it ran out of time, else 500.
+    /// Answers one request: with 503 if there are too many, or the memory of all guests is used up; else with the
+    /// guest's response; or, if the guest ends before any of that was sent, as [`message`] says: with 504 if it ran out
+    /// of time, else with 500.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the guest, and so does dropping the body before its end: what it waits for, its
@@ -209,7 +211,7 @@ impl Handler {
         }
     }
 
-    /// Waits until no guest works on a request any more, also not on what comes after its answer.
+    /// Waits until no guest works on a request any more, nor on what it does after its response.
     pub async fn settled(&self) {
         self.0.admission.empty().await;
     }
@@ -218,7 +220,7 @@ impl Handler {
 impl Inner {
     fn run(&self, config: GuestConfig, request: Request<Body>, reply: Reply) -> Result<()> {
         if config.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Cancelled, "nobody waits for the answer any more"));
+            return Err(Error::new(Kind::Cancelled, "nothing waits for the answer any more"));
         }
         let ended = match self.pool.take(config) {
             Ok(mut ready) => {

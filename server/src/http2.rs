@@ -1,7 +1,7 @@
 //! HTTP/2: a connection and its streams.
 //!
-//! On h2 itself. hyper's server on it has no way to send `100 Continue` (RFC 9110, section 10.1.1), takes a request body
-//! that was reset without an error for a whole one, and does not tell how long a stream waits for its client.
+//! On h2 itself. hyper's server on it has no way to send `100 Continue` (RFC 9110, section 10.1.1), takes a request
+//! body that was reset without an error for a whole one, and does not tell how long a stream waits for its client.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -29,8 +29,8 @@ const WINDOW: u32 = 1 << 20;
 /// How much of a response waits in memory for its connection to take it, in bytes.
 const MAX_UNSENT: usize = 64 << 10;
 
-/// How much of a response is handed over at once, in bytes: as much as a frame that every client accepts holds (RFC 9113,
-/// section 4.2).
+/// How much of a response is handed over at once, in bytes: as much as a frame that every client accepts holds (RFC
+/// 9113, section 4.2).
 const PIECE: usize = 16 << 10;
 
 /// How long a client may take to answer a ping.
@@ -38,8 +38,8 @@ const PONG: Duration = Duration::from_secs(20);
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// Serves one stream after another with `answer`, until the client closes the connection, has had no stream for too long,
-/// or the server is to stop. What is dropped of `answer` is what its client does not wait for any more.
+/// Serves one stream after another with `answer`, until the client closes the connection, has had no stream for too
+/// long, or the server is to stop. What is dropped of `answer` is what its client does not wait for any more.
 pub(crate) async fn serve<S, F, B>(
     stream: S,
     options: &ServerOptions,
@@ -185,7 +185,8 @@ fn complete(fields: &mut HeaderMap, length: Option<u64>) {
     }
 }
 
-/// Sends a body as its client takes it. One that breaks off, or that the client takes nothing of for too long, is reset.
+/// Sends a body as its client takes it. One that breaks off, or that the client takes nothing of for too long, is
+/// reset.
 async fn send<B: Body<Data = Bytes> + Unpin>(
     mut body: B,
     mut stream: SendStream<Bytes>,
@@ -212,7 +213,7 @@ async fn send<B: Body<Data = Bytes> + Unpin>(
         let last = body.is_end_stream();
         while !data.is_empty() {
             let Ok(taken) = timeout(patience, capacity(&mut stream, data.len().min(PIECE))).await else {
-                tracing::debug!("a client took none of a response for {patience:?}");
+                tracing::debug!("a client read nothing of a response for {patience:?}");
                 stream.send_reset(Reason::CANCEL);
                 return Ok(());
             };
@@ -248,7 +249,7 @@ pub(crate) struct RequestBody {
     stream: RecvStream,
     /// Whether all data was given on.
     data_ended: bool,
-    /// How long it says that it is.
+    /// The length that it announces.
     length: Option<u64>,
     /// Tells that the guest waits for it, where the client waits for that before it sends it.
     wanted: Option<oneshot::Sender<()>>,

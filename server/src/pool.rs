@@ -73,7 +73,7 @@ impl Pool {
         // A host whose instances serve one request each, the one that they were made for, has none to keep.
         let kept = first.is_some();
         if !kept && options.max_reuse > 1 {
-            tracing::warn!("no instance is used again: on this host, each answers one request");
+            tracing::warn!("instances are not reused: on this host, each answers one request");
         }
         pool.warm = options.pre_warm.filter(|_| kept).unwrap_or_else(|| {
             let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -86,7 +86,7 @@ impl Pool {
             let kept = Arc::clone(&pool);
             let thread = thread::Builder::new().name("wharf-warm".to_owned());
             if let Err(error) = thread.spawn(move || kept.keep_warm()) {
-                tracing::warn!("no instances are kept ready, for want of a thread: {error}");
+                tracing::warn!("no instances are kept ready: cannot start a thread: {error}");
             }
         }
         Ok(pool)

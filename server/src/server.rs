@@ -38,7 +38,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// How long a client may take to begin: with TLS, with the head of a request, and with the next one's.
+    /// How long a client may take for the TLS handshake, for its first bytes, and over HTTP/1 for the head of each
+    /// request.
     pub header_timeout: Duration,
     /// How large the head of a request may be, in bytes; at least 8192. Beyond it, a request is answered with 431.
     pub max_header_bytes: usize,
@@ -51,22 +52,22 @@ pub struct ServerOptions {
     /// Forwarded (RFC 7239), or else the scheme of the request target. Without it, a request for a scheme that its
     /// connection does not have is answered with 421 (RFC 9110, section 7.4).
     pub trusted_proxy: bool,
-    /// How long a client may take none of a response, on a connection and on a stream of HTTP/2.
+    /// How long a client may read nothing of a response, on a connection and on a stream of HTTP/2.
     pub stall_timeout: Duration,
-    /// How long an HTTP/2 connection may have no stream before it is closed. With HTTP/1.1, `header_timeout` is how long
-    /// one may ask nothing.
+    /// How long an HTTP/2 connection may have no stream before it is closed. With HTTP/1.1, `header_timeout` limits how
+    /// long a connection may be idle.
     pub idle_timeout: Duration,
-    /// How many connections there may be; more wait to be accepted.
+    /// How many connections may be open at a time; more wait to be accepted.
     pub max_connections: usize,
-    /// How many requests of one HTTP/2 connection may be under way.
+    /// How many requests of one HTTP/2 connection may be in progress.
     pub max_streams: u32,
-    /// How long requests under way get to finish once the server is to stop.
+    /// How long requests in progress may take to finish when the server stops.
     pub drain: Duration,
 }
 
 impl Default for ServerOptions {
-    /// 10 s for a head of 64 KiB with 100 fields and a target of 32 KiB, no proxy, 30 s for a client that takes nothing,
-    /// 60 s for one that asks nothing, 4096 connections of 128 requests, 10 s to drain.
+    /// 10 s for a head of 64 KiB with 100 fields and a target of 32 KiB, no proxy, 30 s for a client that reads
+    /// nothing, 60 s for one that sends no request, 4096 connections of 128 requests, 10 s to drain.
     fn default() -> Self {
         ServerOptions {
             header_timeout: Duration::from_secs(10),
@@ -83,8 +84,9 @@ impl Default for ServerOptions {
     }
 }
 
-/// Why there is no server.
+/// Why a server cannot be started.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// The address cannot be listened on.
     #[error("cannot listen on {0}; choose another address, or a port that nothing else uses")]
@@ -94,8 +96,8 @@ pub enum ServerError {
 /// How many connections may wait to be accepted; the operating system may let less.
 const BACKLOG: u32 = 1024;
 
-/// An address that is taken, at which nobody can connect yet: what is wrong with it is known before a guest is compiled,
-/// and nobody waits for an answer meanwhile.
+/// A bound address that accepts no connections yet. So problems with the address are known before a guest is compiled,
+/// and no client waits in the meantime.
 #[derive(Debug)]
 pub struct Bound {
     socket: TcpSocket,
@@ -103,7 +105,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Takes `address`; port 0 takes one that is free.
+    /// Binds `address`; port 0 chooses a free port.
     ///
     /// # Errors
     /// [`ServerError::Bind`].
@@ -119,7 +121,7 @@ impl Bound {
         bind().map_err(|error| ServerError::Bind(address, error))
     }
 
-    /// The address that is taken.
+    /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -138,7 +140,7 @@ impl Bound {
     }
 }
 
-/// A server that listens and does not yet accept.
+/// A server that listens, but does not accept connections yet.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -148,7 +150,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `address`; port 0 takes one that is free.
+    /// Listens on `address`; port 0 chooses a free port.
     ///
     /// # Errors
     /// [`ServerError::Bind`].
@@ -156,14 +158,14 @@ impl Server {
         Bound::new(address)?.listen(options)
     }
 
-    /// Speaks TLS, and nothing else. [`tls_from_pem`](crate::tls_from_pem) makes a configuration; which protocols clients
+    /// Serves TLS only. [`tls_from_pem`](crate::tls_from_pem) makes a configuration; which protocols clients
     /// may choose is part of it.
     pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
         self.tls = Some(TlsAcceptor::from(config));
         self
     }
 
-    /// Tells `log` of each request, when its answer ends. It is called by the server's tasks, which wait for it.
+    /// Calls `log` for each request, when its response ends. The server's tasks call it, and wait for it.
     pub fn access_log(mut self, log: impl Fn(&Access) + Send + Sync + 'static) -> Self {
         self.log = Some(Arc::new(log));
         self
@@ -174,8 +176,8 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` is cancelled, then lets the requests under way finish, and what guests still do once they have
-    /// answered.
+    /// Serves until `stop` is cancelled, then lets the requests in progress finish, and what guests still do after
+    /// their response.
     ///
     /// Returns whether all of them did within [`ServerOptions::drain`].
     pub async fn run(self, handler: Handler, stop: CancellationToken) -> bool {
@@ -267,7 +269,7 @@ impl Shared {
     /// Does what comes before the first request.
     async fn begin(&self, stream: TcpStream) -> io::Result<Begun> {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("a connection keeps Nagle's algorithm: {error}");
+            tracing::debug!("cannot turn off Nagle's algorithm on a connection: {error}");
         }
         let patience = self.options.stall_timeout;
         let socket = Socket::new(stream);

@@ -7,16 +7,16 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Why there is no TLS.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read, or holds no certificate or key in PEM.
-    #[error("`{}` is no PEM file with {what}", path.display())]
+    #[error("`{}` is not a PEM file with {what}", path.display())]
     File {
         /// Which file.
         path: PathBuf,
-        /// What it is to hold.
+        /// What it should hold.
         what: &'static str,
         /// Why it does not.
         #[source]

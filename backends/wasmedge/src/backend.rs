@@ -92,7 +92,7 @@ impl Backend for WasmEdge {
     }
 
     fn load(&self, _: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn wharf_core::Module>> {
-        let refused = || Error::new(Kind::Unsupported, "WasmEdge's interpreter takes no compiled code");
+        let refused = || Error::new(Kind::Unsupported, "WasmEdge's interpreter cannot load compiled code");
         let native = self.native.as_ref().ok_or_else(refused)?;
         // SAFETY: that is what the type promises.
         let code = unsafe { Code::new(code.bytes().to_vec()) };

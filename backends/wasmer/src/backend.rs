@@ -11,8 +11,9 @@ use crate::instance;
 
 /// The engine bounds the stack. It can be interrupted, too (feature `experimental-host-interrupt` of 7.3), but its
 /// `SIGUSR1` handler discards whatever runs on the guest's stack, also the engine's own code around a host call with a
-/// lock it holds: a guest that calls host functions in a loop and is interrupted then aborts the process. It also misses
-/// a guest that is just being entered, and takes that signal away from the embedder. So core meters the guest's time.
+/// lock it holds: a guest that calls host functions in a loop and is interrupted then aborts the process. It also
+/// misses a guest that is just being entered, and takes that signal away from the embedder. So core meters the guest's
+/// time.
 const FRAMES: Frames = Frames::Engine;
 
 /// The Wasmer engine, with its Cranelift compiler.
@@ -24,8 +25,7 @@ pub struct Wasmer {
 impl Wasmer {
     /// Makes the engine for this machine's CPU.
     ///
-    /// # Errors
-    /// None: a `Result` as from every backend.
+    /// # Errors Never: it is a `Result` as for every backend.
     pub fn new() -> Result<Self> {
         let engine = engine();
         let features = engine.as_sys().target().cpu_features();

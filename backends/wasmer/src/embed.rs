@@ -25,7 +25,8 @@ impl Attachment {
     /// function reads it.
     pub fn attach(self, store: &impl AsStoreRef, instance: &Instance) -> Result<()> {
         if let Some((name, _)) = instance.exports.iter().memories().find(|(_, memory)| memory.ty(store).shared) {
-            let what = format!("the memory `{name}` is shared between threads: host functions take unshared ones only");
+            let what =
+                format!("the memory `{name}` is shared between threads: host functions support unshared memories only");
             return Err(Error::new(Kind::Unsupported, what));
         }
         self.0.get_or_init(|| Arc::new(Guest::new(instance)));
@@ -42,7 +43,7 @@ impl Attachment {
 /// The host functions block the calling thread while they wait for the network, and never enter an async runtime.
 ///
 /// # Errors
-/// [`Kind::Config`] if there are imports of these names already.
+/// [`Kind::Config`] if imports of these names exist already.
 pub fn add_experimental_to_imports<T: Send + 'static>(
     store: &mut impl AsStoreMut,
     env: &FunctionEnv<T>,
@@ -59,7 +60,7 @@ pub fn add_experimental_to_imports<T: Send + 'static>(
 /// if the guest asked to exit.
 ///
 /// # Errors
-/// [`Kind::Config`] if there are imports of these names already.
+/// [`Kind::Config`] if imports of these names exist already.
 pub fn add_functions_to_imports<T: Send + 'static, C: Clone + Send + Sync + 'static>(
     store: &mut impl AsStoreMut,
     env: &FunctionEnv<T>,
@@ -71,7 +72,8 @@ pub fn add_functions_to_imports<T: Send + 'static, C: Clone + Send + Sync + 'sta
     let cell = Arc::<OnceLock<Arc<Guest>>>::default();
     for function in functions {
         if imports.exists(module, function.name) {
-            let what = format!("there is an import `{module}::{}` already; add wharf's only once", function.name);
+            let what =
+                format!("the import `{module}::{}` is already defined; add wharf's imports only once", function.name);
             return Err(Error::new(Kind::Config, what));
         }
         let (state, cell) = (state.clone(), Arc::clone(&cell));

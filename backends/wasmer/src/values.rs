@@ -19,7 +19,7 @@ pub(crate) fn host_call(
     })
 }
 
-/// The signature as the engine has it.
+/// The signature in the engine's types.
 pub(crate) fn engine_type(ty: &FuncType) -> FunctionType {
     let number = |ty: &ValType| match ty {
         ValType::I32 => Type::I32,
@@ -31,7 +31,7 @@ pub(crate) fn engine_type(ty: &FuncType) -> FunctionType {
     FunctionType::new(types(&ty.params), types(&ty.results))
 }
 
-/// The type as the seam has it; `None` if it is no number.
+/// The type in the seam's terms; `None` if it is not a number type.
 pub(crate) fn val_type(ty: Type) -> Option<ValType> {
     match ty {
         Type::I32 => Some(ValType::I32),
@@ -42,7 +42,7 @@ pub(crate) fn val_type(ty: Type) -> Option<ValType> {
     }
 }
 
-/// A value as a slot; `None` if it is no number.
+/// A value as a slot; `None` if it is not a number.
 pub(crate) fn to_slot(value: &Value) -> Option<u64> {
     match value {
         Value::I32(value) => Some(u64::from(*value as u32)),

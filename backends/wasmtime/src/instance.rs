@@ -56,7 +56,11 @@ pub(crate) fn link(module: &wasmtime::Module) -> wasmtime::Result<InstancePre<Da
     for (index, import) in module.imports().enumerate() {
         let import_ty = import.ty();
         let Some((ty, slots)) = import_ty.func().and_then(|ty| Some((ty.clone(), values::func_type(ty)?))) else {
-            wasmtime::bail!("the import `{}::{}` cannot cross the seam", import.module(), import.name());
+            wasmtime::bail!(
+                "the import `{}::{}` has a type that cannot be passed to the host",
+                import.module(),
+                import.name()
+            );
         };
         let trampoline = move |caller: wasmtime::Caller<'_, Data>, raw: &mut [_]| {
             let call = |slots: &mut [u64]| {

@@ -9,14 +9,14 @@ use wharf_core::{FuncType, Halt, Trap, TrapCode, ValType, with_buffer};
 /// Trap messages carry names that the guest chose: longer ones are cut, in bytes.
 const MAX_MESSAGE: usize = 8 << 10;
 
-/// The signature as the seam has it; `None` if it has references or vectors.
+/// The signature in the seam's terms; `None` if it has references or vectors.
 pub(crate) fn func_type(ty: &wasmtime::FuncType) -> Option<FuncType> {
     let params = ty.params().map(|ty| val_type(&ty)).collect::<Option<_>>()?;
     let results = ty.results().map(|ty| val_type(&ty)).collect::<Option<_>>()?;
     Some(FuncType { params, results })
 }
 
-/// The type as the seam has it; `None` if it is no number.
+/// The type in the seam's terms; `None` if it is not a number type.
 pub(crate) fn val_type(ty: &wasmtime::ValType) -> Option<ValType> {
     match ty {
         wasmtime::ValType::I32 => Some(ValType::I32),
@@ -27,7 +27,7 @@ pub(crate) fn val_type(ty: &wasmtime::ValType) -> Option<ValType> {
     }
 }
 
-/// The type as the engine has it.
+/// The type in the engine's terms.
 pub(crate) fn engine_type(ty: ValType) -> wasmtime::ValType {
     match ty {
         ValType::I32 => wasmtime::ValType::I32,
@@ -47,7 +47,7 @@ pub(crate) fn to_val(slot: u64, ty: ValType) -> Val {
     }
 }
 
-/// A value as a slot; `None` if it is no number.
+/// A value as a slot; `None` if it is not a number.
 pub(crate) fn to_slot(val: &Val) -> Option<u64> {
     match *val {
         Val::I32(value) => Some(u64::from(value as u32)),
@@ -108,7 +108,7 @@ pub(crate) fn trap(error: &wasmtime::Error) -> Trap {
         let _ = write!(message, "\n{backtrace}");
     }
     message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-    Trap { code, message }
+    Trap::new(code, message)
 }
 
 fn trap_code(trap: wasmtime::Trap) -> TrapCode {

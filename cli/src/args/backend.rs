@@ -10,7 +10,7 @@ pub(crate) struct BackendArgs {
     #[arg(long, value_name = "NAME", env = "WHARF_BACKEND", default_value = wharf::DEFAULT)]
     pub(crate) backend: String,
 
-    /// How WasmEdge runs code; the other backends have one way only, and take no such option
+    /// How WasmEdge runs code; not accepted with the other backends
     #[arg(long, value_name = "MODE", value_enum)]
     pub(crate) wasmedge_mode: Option<WasmEdgeMode>,
 }
@@ -19,7 +19,7 @@ pub(crate) struct BackendArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Backend")]
 pub(crate) struct HostArgs {
-    /// Which host a component runs on; without the option wharf's own, or for components of WASI 0.3 wasmtime's
+    /// Which host runs a component [default: wharf's own, or wasmtime's for components of WASI 0.3]
     #[arg(long, value_name = "HOST", value_enum)]
     pub(crate) component_host: Option<ComponentHost>,
 }
@@ -43,7 +43,7 @@ pub(crate) enum WasmEdgeMode {
 /// The hidden command that is WasmEdge's compiler, in a process of its own.
 pub(crate) const HELPER: &str = "wasmedge-compile";
 
-/// What one process of wharf's tells another.
+/// What one process of wharf passes to another.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HelperArgs {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]

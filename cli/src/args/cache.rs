@@ -15,7 +15,7 @@ pub(crate) struct CacheArgs {
     #[command(flatten)]
     pub(crate) cache: CacheSizeArgs,
 
-    /// Compile anew and keep nothing
+    /// Always compile, and neither read nor write the cache
     #[arg(long, conflicts_with_all = ["cache_dir", "cache_size"])]
     pub(crate) no_cache: bool,
 }
@@ -26,7 +26,7 @@ pub(crate) struct CacheSizeArgs {
     #[command(flatten)]
     pub(crate) dir: CacheDirArgs,
 
-    /// How much may be kept; what was used longest ago is removed first
+    /// How large the cache may be; the least recently used entries are removed first
     #[arg(long, value_name = "SIZE", value_parser = values::room, default_value = "2GiB")]
     pub(crate) cache_size: ByteSize,
 }
@@ -34,7 +34,7 @@ pub(crate) struct CacheSizeArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Compiled code")]
 pub(crate) struct CacheDirArgs {
-    /// Where compiled code is kept between runs: a directory that nobody else can write to, nor exchange
+    /// Where compiled code is kept between runs; nobody else may be able to write to this directory or replace it
     /// [default: `wharf/code` in the user's cache directory]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) cache_dir: Option<PathBuf>,
@@ -48,9 +48,9 @@ pub(crate) struct CacheCommandArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheCommand {
-    /// List what is kept, what was used last first
+    /// List the cached code, the most recently used first
     List(CacheListArgs),
-    /// Remove all that is kept, and no other files; guests are then compiled anew
+    /// Remove all cached code, and no other files; guests are compiled again at their next start
     Clear(CacheDirArgs),
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConformanceArgs {
-    /// A backend to run on, or `all` that wharf has; may be repeated; one that is not compiled in is an error
+    /// A backend to run on, or `all`; may be repeated; a backend that is not compiled in is an error
     #[arg(long, value_name = "NAME|all", env = "WHARF_BACKEND", default_value = wharf::DEFAULT, value_delimiter = ',')]
     pub(crate) backend: Vec<String>,
 
@@ -12,7 +12,7 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Vec<String>,
 
-    /// Print the ids of the cases, one a line, and run none
+    /// Print the ids of the cases, one per line, and run none
     #[arg(long)]
     pub(crate) list: bool,
 

@@ -6,11 +6,11 @@ use clap::{ArgAction, ValueEnum};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct GlobalArgs {
-    /// Log more: -v what wharf does, -vv in detail, -vvv everything, engines and libraries included
+    /// Log more: -v for what wharf does, -vv for details, -vvv for everything, including engines and libraries
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
 
-    /// Log less: -q errors only, -qq nothing
+    /// Log less: -q for errors only, -qq for nothing
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) quiet: u8,
 
@@ -18,16 +18,16 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 
-    /// When output is coloured; `auto` means on a terminal, unless NO_COLOR is set
+    /// When to colour output; `auto` means on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// A line for people
+    /// Lines for people to read
     Text,
-    /// A JSON object a line
+    /// One JSON object per line
     Json,
 }
 

@@ -43,26 +43,26 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a guest, granting it what the options name and nothing else
     Run(Box<RunArgs>),
-    /// Serve HTTP with a guest, an instance for each request
+    /// Serve HTTP with a guest, with an instance for each request
     Serve(Box<ServeArgs>),
     /// Show a guest fetching from a local server, and being denied without the option that allows it
     Demo(DemoArgs),
     /// List the backends: engine version and capabilities
     Backends(BackendsArgs),
-    /// Say which ABIs a guest speaks, or which interfaces, what it imports, and what would keep it from running
+    /// Show which ABIs or interfaces a guest uses, what it imports, and what would prevent it from running
     Inspect(InspectArgs),
-    /// Make one core module of a component, which runs on engines that know no components; or fill the cache
+    /// Turn a component into one core module, for engines without component support; or fill the cache
     Compile(Box<CompileArgs>),
-    /// List or remove the compiled code that is kept
+    /// List or remove cached code
     Cache(CacheCommandArgs),
     /// Run the conformance suite
     #[cfg(feature = "conformance")]
     Conformance(ConformanceArgs),
-    /// Write a project for a guest of your own
+    /// Create a project for a new guest
     New(NewArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
-    /// Compile one module for WasmEdge: how this program starts itself, and nothing for people
+    /// Compile one module for WasmEdge; wharf starts itself with it, it is not meant for users
     #[command(name = HELPER, hide = true, disable_help_flag = true)]
     WasmEdgeCompile(HelperArgs),
 }
@@ -101,13 +101,13 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompileArgs {
-    /// A WebAssembly component; for the cache, a module will do
+    /// A WebAssembly component; with --emit cache, also a module
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// Where the result is written, except for the cache
+    /// The file to write the core module to; not with --emit cache
     #[arg(short, long = "output", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
-    /// What is written
+    /// What to produce
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Emit::Core)]
     pub(crate) emit: Emit,
     /// Keep the names of functions, for backtraces
@@ -127,17 +127,17 @@ pub(crate) struct CompileArgs {
 pub(crate) enum Emit {
     /// One core module whose imports are host functions, with a custom section that explains them
     Core,
-    /// The core module and the backend's code, into the cache: the guest then starts at once with the same backend
+    /// The core module and the backend's code, in the cache: the guest then starts at once with the same backend
     Cache,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct NewArgs {
-    /// The language the guest is to be written in
+    /// The language to write the guest in
     #[arg(long, value_name = "LANGUAGE", value_parser = PossibleValuesParser::new(templates::languages()))]
     #[arg(required_unless_present = "list")]
     pub(crate) lang: Option<String>,
-    /// The project's name, and its directory's: lower-case letters, digits and dashes
+    /// The name of the project and its directory: lower-case letters, digits and dashes
     #[arg(value_name = "NAME", required_unless_present = "list", value_parser = project_name)]
     pub(crate) name: Option<String>,
     /// Use the SDK in this directory, instead of a copy in the project

@@ -19,9 +19,9 @@ Examples:
   wharf run --backend wasmer --timeout 2s --dir ./data::/data -e TOKEN guest.wasm
   wharf run --tcplisten 127.0.0.1:8080 server.wasm
 
-Options stand before the module; whatever follows it is the guest's. Arguments and variables have to be UTF-8, as WASI 0.2
-has them and for guests of preview 1 too, so that a guest gets the same from either. The exit code is the guest's own, or 134 if it
-traps, 124 if it runs out of time, 1 if it cannot be run, 2 if the command line is wrong.";
+Options go before the module; everything after it is passed to the guest. Arguments and variables must be UTF-8, as
+WASI 0.2 requires; this holds for guests of preview 1 too, so that both get the same. The exit code is the guest's own,
+or 134 if it traps, 124 if it runs out of time, 1 if it cannot be run, 2 if the command line is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "wharf run [OPTIONS] <MODULE> [ARGS]...", after_help = EXAMPLES)]
@@ -45,7 +45,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "FN", help_heading = "Guest")]
     pub(crate) invoke: Option<String>,
 
-    /// The guest, a WebAssembly module or component, and the arguments it gets
+    /// The guest, a WebAssembly module or component, followed by its arguments
     #[arg(value_name = "MODULE", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_hint = clap::ValueHint::FilePath)]
     pub(crate) module_and_args: Vec<OsString>,
@@ -55,7 +55,7 @@ pub(crate) struct RunArgs {
 #[command(next_help_heading = "Outbound HTTP")]
 pub(crate) struct OutboundArgs {
     /// Allow requests to an origin: `[scheme://]host[:port]`, `*.` for all names below a domain, or
-    /// `insecure:allow-all`; may be repeated, and without it nothing is reachable
+    /// `insecure:allow-all`; may be repeated; by default nothing is reachable
     #[arg(short, long, alias = "allowed-host", value_name = "PATTERN", value_parser = values::allow_entry)]
     pub(crate) allow_host: Vec<AllowEntry>,
 
@@ -63,14 +63,14 @@ pub(crate) struct OutboundArgs {
     #[arg(long)]
     pub(crate) allow_private_ips: bool,
 
-    /// How many redirects are followed for a guest of `wasi_experimental_http`, each checked like a request of its own;
-    /// `manual` hands them to the guest, as guests of `wasi:http` always get them
+    /// How many redirects to follow for a guest that uses `wasi_experimental_http`, each checked like a new request;
+    /// `manual` passes redirects to the guest, as is always done for guests that use `wasi:http`
     #[arg(long, value_name = "N|manual", value_parser = values::redirects, default_value = "10")]
     pub(crate) redirects: Redirects,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Sockets (connecting and looking names up take --allow-host)")]
+#[command(next_help_heading = "Sockets (connections and name lookups need --allow-host)")]
 pub(crate) struct SocketArgs {
     /// Listen on an address and hand the listener to the guest, as descriptor 3; a second one is 4, and so on
     #[arg(long, value_name = "ADDR:PORT", value_parser = values::address)]
@@ -84,13 +84,13 @@ pub(crate) struct SocketArgs {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub(crate) max_sockets: usize,
 
-    /// How much may be buffered for a socket, each way
+    /// How much may be buffered for a socket in each direction
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
     pub(crate) max_socket_buffer: ByteSize,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Limits (sizes take KiB, MiB, GiB; times are seconds or take ms, s, m)")]
+#[command(next_help_heading = "Limits (sizes accept KiB, MiB, GiB; times are seconds or accept ms, s, m)")]
 pub(crate) struct LimitArgs {
     /// How many responses the guest may have open at a time
     #[arg(short, long, value_name = "N", default_value_t = 64)]
@@ -100,7 +100,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "TIME", value_parser = values::period)]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long connecting may take, with name resolution and TLS
+    /// How long connecting may take, including name resolution and TLS
     #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "10s")]
     pub(crate) connect_timeout: Duration,
 
@@ -120,7 +120,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) max_response_body: Option<ByteSize>,
 
-    /// How large all headers of a request or a response may be together; clients of a server always have 8KiB
+    /// How large all headers of a request or response may be together; clients of `wharf serve` may always send 8KiB
     #[arg(long, value_name = "SIZE", value_parser = values::room, default_value = "64KiB")]
     pub(crate) max_header_bytes: ByteSize,
 
@@ -129,14 +129,14 @@ pub(crate) struct LimitArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Limits (sizes take KiB, MiB, GiB; times are seconds or take ms, s, m)")]
+#[command(next_help_heading = "Limits (sizes accept KiB, MiB, GiB; times are seconds or accept ms, s, m)")]
 pub(crate) struct LoadArgs {
-    /// How much memory the guest may take: its memories, its tables, and what wharf keeps for it, all together; code that
-    /// was compiled with another limit is compiled anew
+    /// How much memory the guest may use: its memories, its tables, and what wharf keeps for it, all together; code
+    /// that was compiled with another limit is compiled again
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "4GiB")]
     pub(crate) max_memory: ByteSize,
 
-    /// How large the code of one function may be: compilers take long for a large one
+    /// How large the code of one function may be; compiling a large one takes long
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]
     pub(crate) max_function_size: ByteSize,
 
@@ -148,11 +148,11 @@ pub(crate) struct LoadArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Guest")]
 pub(crate) struct GuestArgs {
-    /// Set an environment variable of the guest, or pass on wharf's own if it is set; may be repeated
+    /// Set an environment variable for the guest; NAME alone passes on wharf's own, if it is set; may be repeated
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = values::env_entry)]
     pub(crate) env: Vec<EnvEntry>,
 
-    /// Grant a directory, to be read and written, under its own or another name; may be repeated
+    /// Let the guest read and write a directory, under its own or another name; may be repeated
     #[arg(long, value_name = "HOST[::GUEST]", value_parser = values::dir_grant)]
     #[arg(value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Vec<DirGrant>,

@@ -17,10 +17,10 @@ Examples:
   wharf serve --tls-cert cert.pem --tls-key key.pem --addr 0.0.0.0:8443 --access-log app.wasm
   wharf serve --backend wasmer --addr 127.0.0.1:0 --timeout 10s -a https://api.example.com app.wasm
 
-Each request gets an instance of its own, unless --max-instance-reuse-count says otherwise. --timeout is for each
-request, its body included, and 30 s unless it is given; a client that leaves ends its guest before. SIGINT,
-SIGTERM and SIGHUP (unless it is ignored, as by nohup) let the requests under way finish; a second one ends
-wharf at once. The exit code is 0 if all of them did, and 1 if --drain was over before.";
+Each request gets an instance of its own, unless --max-instance-reuse-count says otherwise. --timeout applies to each
+request, including its body, and defaults to 30 s; if the client disconnects, its guest is ended early. On SIGINT,
+SIGTERM and SIGHUP (unless it is ignored, as under nohup) wharf lets the requests in progress finish; a second signal
+ends it at once. The exit code is 0 if all of them finished, and 1 if the time of --drain ran out first.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -42,8 +42,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
-    /// The guest: a component, or a core module from its bindings, that exports `wasi:http/incoming-handler`, or of
-    /// WASI 0.3 `wasi:http/handler`
+    /// The guest: a component, or a core module made with its bindings, that exports `wasi:http/incoming-handler`, or a
+    /// component of WASI 0.3 that exports `wasi:http/handler`
     #[arg(value_name = "MODULE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) module: PathBuf,
 }
@@ -51,15 +51,15 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Serving")]
 pub(crate) struct ServingArgs {
-    /// Where requests are taken; port 0 takes one that is free
+    /// The address to serve on; port 0 chooses a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) addr: SocketAddr,
 
-    /// Stop when something connects here; port 0 takes one that is free
+    /// Stop when something connects to this address; port 0 chooses a free port
     #[arg(long, value_name = "ADDR")]
     pub(crate) shutdown_addr: Option<SocketAddr>,
 
-    /// Speak TLS with the certificate chain in this PEM file; clients may choose HTTP/2
+    /// Serve TLS with the certificate chain in this PEM file; clients may choose HTTP/2
     #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = clap::ValueHint::FilePath)]
     pub(crate) tls_cert: Option<PathBuf>,
 
@@ -67,20 +67,20 @@ pub(crate) struct ServingArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = clap::ValueHint::FilePath)]
     pub(crate) tls_key: Option<PathBuf>,
 
-    /// Print a line for each request when its answer ends
+    /// Print a line for each request when its response ends
     #[arg(long)]
     pub(crate) access_log: bool,
 
-    /// How many requests an instance answers, one after another: beyond 1, what a guest keeps in its memory is seen by
-    /// the requests that follow
+    /// How many requests an instance handles, one after another; if more than 1, a request can see what earlier ones
+    /// left in the guest's memory
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_instance_reuse_count: u32,
 
-    /// How many fresh instances are kept ready [default: a few if one takes long to make, else none]
+    /// How many new instances to keep ready [default: a few if one takes long to create, else none]
     #[arg(long, value_name = "N")]
     pub(crate) pre_warm: Option<usize>,
 
-    /// How many fields the head of a request may have; more are answered with 431
+    /// How many header fields a request may have; a request with more is answered with 431
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_header_fields: u16,
 
@@ -88,41 +88,42 @@ pub(crate) struct ServingArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::room, default_value = "32KiB")]
     pub(crate) max_target_bytes: ByteSize,
 
-    /// All connections come from a proxy whose word on the scheme holds: `proto` in the last element of Forwarded, or
-    /// else the scheme of the request target. Without it, another scheme than the connection's is answered with 421
+    /// Trust the proxy that all connections come from to say the scheme: by `proto` in the last element of Forwarded,
+    /// or else by the scheme of the request target. Without this, a scheme other than the connection's is answered with
+    /// 421
     #[arg(long)]
     pub(crate) trusted_proxy: bool,
 
-    /// How many connections there may be
+    /// How many connections may be open at a time
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = values::count)]
     pub(crate) max_connections: usize,
 
-    /// How long a client may take to begin: with TLS, with the head of a request, and over HTTP/1.1 with the next one's
+    /// How long a client may take for the TLS handshake, for its first bytes, and over HTTP/1.1 for each request's head
     #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "10s")]
     pub(crate) header_timeout: Duration,
 
-    /// How long a client may take none of a response
+    /// How long a client may read nothing of a response
     #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "30s")]
     pub(crate) stall_timeout: Duration,
 
-    /// How long a client of HTTP/2 may have no request under way
+    /// How long an HTTP/2 connection may have no request in progress
     #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "1m")]
     pub(crate) idle_timeout: Duration,
 
-    /// How many requests are worked on at a time
+    /// How many requests are handled at a time
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = values::count)]
     pub(crate) max_concurrent: usize,
 
-    /// How many more may wait for their turn; all others are answered with 503
+    /// How many more requests may wait for their turn; all others are answered with 503
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(crate) max_waiting: usize,
 
-    /// How much memory all instances may take together; what finds none is answered with 503 [default: three quarters
-    /// of the machine's]
+    /// How much memory all instances may use together; requests beyond it are answered with 503 [default: three
+    /// quarters of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) max_total_memory: Option<ByteSize>,
 
-    /// How long requests under way get to finish at the end
+    /// How long requests in progress may take to finish when the server stops
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
     pub(crate) drain: Duration,
 }

@@ -43,13 +43,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok().map(Duration::from_secs));
     seconds
         .unwrap_or_else(|| humantime::parse_duration(text).ok())
-        .ok_or_else(|| "expected seconds, or a number with a unit, for example 2s, 100ms or 1m".to_owned())
+        .ok_or_else(|| "expected a number of seconds, or a number with a unit, for example 2s, 100ms or 1m".to_owned())
 }
 
 /// A time within which something has to happen, which nothing does in none.
 pub(super) fn period(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("expected more than no time at all, for example 2s, 100ms or 1m".to_owned()),
+        Duration::ZERO => Err("expected a time greater than zero, for example 2s, 100ms or 1m".to_owned()),
         period => Ok(period),
     }
 }
@@ -65,13 +65,15 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
 /// A size that something has to fit into.
 pub(super) fn room(text: &str) -> Result<ByteSize, String> {
     match size(text)? {
-        ByteSize(0) => Err("expected more than nothing, for example 512KiB, 64MiB or 1GiB".to_owned()),
+        ByteSize(0) => Err("expected a size greater than zero, for example 512KiB, 64MiB or 1GiB".to_owned()),
         size => Ok(size),
     }
 }
 
 pub(super) fn size(text: &str) -> Result<ByteSize, String> {
-    text.parse().map_err(|_| "expected bytes, or a number with a unit, for example 512KiB, 64MiB or 1GiB".to_owned())
+    text.parse().map_err(|_| {
+        "expected a number of bytes, or a number with a unit, for example 512KiB, 64MiB or 1GiB".to_owned()
+    })
 }
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
@@ -88,7 +90,9 @@ pub(super) fn env_entry(text: &str) -> Result<EnvEntry, String> {
         None => (text, None),
     };
     if name.is_empty() {
-        return Err("the name is empty; write NAME=VALUE, or NAME to pass on wharf's own".to_owned());
+        return Err(
+            "the name is empty; write NAME=VALUE, or NAME to pass on the value from wharf's own environment".to_owned()
+        );
     }
     Ok(EnvEntry { name: name.to_owned(), value })
 }
@@ -96,7 +100,7 @@ pub(super) fn env_entry(text: &str) -> Result<EnvEntry, String> {
 pub(super) fn dir_grant(text: &str) -> Result<DirGrant, String> {
     let (host, guest) = text.split_once("::").unwrap_or((text, text));
     if host.is_empty() || guest.is_empty() {
-        return Err("a name is empty; write HOST, or HOST::GUEST".to_owned());
+        return Err("a name is empty; write HOST or HOST::GUEST".to_owned());
     }
     Ok(DirGrant { host: host.into(), guest: guest.to_owned() })
 }
@@ -104,13 +108,13 @@ pub(super) fn dir_grant(text: &str) -> Result<DirGrant, String> {
 /// What a project can be called in every language: a name for a directory, a crate, a package and a file.
 pub(crate) fn project_name(text: &str) -> Result<String, String> {
     if !text.starts_with(|c: char| c.is_ascii_lowercase()) || text.len() > 64 {
-        return Err("a name begins with a lower-case letter and has at most 64 characters".to_owned());
+        return Err("a name must begin with a lower-case letter and have at most 64 characters".to_owned());
     }
     if !text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) || text.ends_with('-') {
-        return Err("a name has lower-case letters, digits, and dashes between them".to_owned());
+        return Err("a name may only have lower-case letters, digits, and dashes between them".to_owned());
     }
     if NO_PROJECT.contains(&text) {
-        return Err("the name means something to a toolchain already; give another".to_owned());
+        return Err("the name is reserved by a toolchain; choose another name".to_owned());
     }
     Ok(text.to_owned())
 }

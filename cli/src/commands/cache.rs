@@ -59,7 +59,7 @@ fn options(args: &CacheSizeArgs) -> CacheOptions {
 
 /// The directory that is meant, whether it is there or not.
 fn directory(args: &CacheDirArgs) -> anyhow::Result<PathBuf> {
-    let missing = "there is no directory that compiled code is kept in; name one with --cache-dir";
+    let missing = "there is no directory for compiled code; name one with --cache-dir";
     args.cache_dir.clone().or_else(own_directory).context(missing)
 }
 

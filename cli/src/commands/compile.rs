@@ -15,12 +15,14 @@ use crate::exit;
 pub(crate) fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<u8> {
     match (args.emit, &args.out) {
         (Emit::Core, Some(out)) => emit_core(args, out),
-        (Emit::Core, None) => Err(Usage("--output says where the core module is written".to_owned()).into()),
+        (Emit::Core, None) => {
+            Err(Usage("--output is missing: name the file to write the core module to".to_owned()).into())
+        }
         (Emit::Cache, None) if !args.cache.no_cache => {
             Loading::new(&args.backend, &args.host, &args.load, &args.cache).fill_cache(&args.file, console)?;
             Ok(exit::SUCCESS)
         }
-        (Emit::Cache, _) => Err(Usage("--emit cache goes with neither --output nor --no-cache".to_owned()).into()),
+        (Emit::Cache, _) => Err(Usage("--emit cache cannot be used with --output or --no-cache".to_owned()).into()),
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn inspect(name: &str, component: &[u8], format: Format) -> anyhow::R
     let wasi03 = wasi03(component);
     let mut report = match flatten(component, &FlattenOptions::default()) {
         Ok(flattened) => Report::of_plan(name, &flattened.plan),
-        // What a component needs is what this command tells; what is no component has nothing to be told about.
+        // This command tells what a component needs; there is nothing to tell about what is not a component.
         Err(error) if wasi03.is_some() || matches!(error, FlattenError::Unsupported { .. }) => {
             Report { file: name, kind: "component", problems: vec![error.to_string()], ..Report::default() }
         }
@@ -108,20 +108,20 @@ fn text(report: &Report<'_>) -> String {
         let _ = write!(text, "\n{} ({count})\n{}", styled(HEADING, heading), table.render(2));
     }
     for import in report.component_imports.iter().filter(|name| !report.imports.contains_key(*name)) {
-        let _ = writeln!(text, "\nimported, but none of its functions: {}", printable(import));
+        let _ = writeln!(text, "\nimported, but none of its functions are used: {}", printable(import));
     }
     if !report.needs.is_empty() {
         let _ = writeln!(text, "\n{} {}", styled(ODD, "needs an engine with"), report.needs.join(", "));
     }
     if let Some(name) = &report.wasi03 {
-        let advice = "`wharf run` and `wharf serve` hand it to the component host of wasmtime";
+        let advice = "`wharf run` and `wharf serve` run it on wasmtime's component host";
         let _ = writeln!(text, "\n{} ({}): {advice}", styled(ODD, "of WASI 0.3"), printable(name));
     }
     if report.flattens {
-        let advice = "`wharf compile --emit core` makes it one core module";
+        let advice = "`wharf compile --emit core` turns it into one core module";
         let _ = writeln!(text, "\n{}", styled(GOOD, advice));
     } else {
-        let _ = writeln!(text, "\n{}", styled(BAD, "it cannot be made one core module:"));
+        let _ = writeln!(text, "\n{}", styled(BAD, "it cannot be turned into one core module:"));
         for problem in &report.problems {
             let _ = writeln!(text, "  {}", printable(problem));
         }

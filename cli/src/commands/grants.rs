@@ -22,7 +22,7 @@ pub(crate) fn wasi(args: &GuestArgs, module: &Path, guest_args: Vec<String>) -> 
             (Some(value), _) => value.clone(),
             (None, Ok(value)) => value,
             (None, Err(VarError::NotPresent)) => {
-                tracing::debug!("--env {name}: wharf has no such variable, and neither has the guest");
+                tracing::debug!("--env {name}: wharf's environment has no such variable, so the guest does not get it");
                 continue;
             }
             (None, Err(error)) => return Err(Usage(format!("--env {name}: {error}; write {name}=VALUE")).into()),

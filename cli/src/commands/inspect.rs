@@ -122,6 +122,7 @@ fn describe(ty: &ExportType) -> (&'static str, Option<&FuncType>) {
         ExportType::Memory => ("memory", None),
         ExportType::Global => ("global", None),
         ExportType::Table => ("table", None),
+        _ => ("other", None),
     }
 }
 
@@ -147,7 +148,11 @@ fn text(name: &str, inspection: &Inspection) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{}: {kind}", styled(HEADING, printable(name)));
-    let _ = writeln!(text, "speaks: {}", if abis.is_empty() { "no ABI of wharf".to_owned() } else { abis.join(", ") });
+    let _ = writeln!(
+        text,
+        "speaks: {}",
+        if abis.is_empty() { "no ABI that wharf hosts".to_owned() } else { abis.join(", ") }
+    );
 
     let mut imports = Table::default();
     for (import, status) in &inspection.imports {

@@ -48,11 +48,12 @@ fn list() -> anyhow::Result<u8> {
 
 /// The path of an SDK as a project can name it from wherever it lies.
 fn sdk_path(path: &Path) -> anyhow::Result<String> {
-    let full = path.canonicalize().with_context(|| format!("--sdk: there is no `{}`", path.display()))?;
+    let full = path.canonicalize().with_context(|| format!("--sdk: cannot find `{}`", path.display()))?;
     let text = full.into_os_string().into_string().ok();
     // It is written into files of several languages, between double quotes.
-    text.filter(|path| !path.contains(['"', '\\', '\n', '{', '}']))
-        .with_context(|| format!("--sdk: `{}` has characters that no project can name; move it", path.display()))
+    text.filter(|path| !path.contains(['"', '\\', '\n', '{', '}'])).with_context(|| {
+        format!("--sdk: `{}` has characters that cannot be written into a project; move it", path.display())
+    })
 }
 
 fn make_directory(path: &Path) -> anyhow::Result<()> {
@@ -61,9 +62,9 @@ fn make_directory(path: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error).with_context(|| format!("cannot make the directory `{}`", path.display())),
     }
-    let cannot = || format!("`{}` exists and is no directory that can be used; give another name", path.display());
+    let cannot = || format!("`{}` exists and is not a usable directory; choose another name", path.display());
     if fs::read_dir(path).with_context(cannot)?.next().is_some() {
-        bail!("the directory `{}` is not empty; give another name", path.display());
+        bail!("the directory `{}` is not empty; choose another name", path.display());
     }
     Ok(())
 }

@@ -48,7 +48,8 @@ fn split(args: &RunArgs) -> anyhow::Result<(&Path, Vec<String>)> {
     let (module, rest) = args.module_and_args.split_first().ok_or_else(|| anyhow!("no module was given"))?;
     let rest = rest.strip_prefix(&["--".into()]).unwrap_or(rest);
     let text = |arg: &OsStr| {
-        let wrong = || Usage(format!("the guest's argument {arg:?} is not UTF-8, as WASI has it; pass it in a file"));
+        let wrong =
+            || Usage(format!("the guest's argument {arg:?} is not UTF-8, which WASI requires; pass it in a file"));
         arg.to_str().map(str::to_owned).ok_or_else(wrong)
     };
     Ok((Path::new(module), rest.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?))

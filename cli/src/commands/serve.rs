@@ -106,7 +106,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
         let queue = printer.queue.clone();
         server = server.access_log(move |access| {
             if queue.try_send(access_line(access)).is_err() {
-                tracing::debug!("a line of the access log found no room");
+                tracing::debug!("dropped a line of the access log: the queue is full");
             }
         });
     }
@@ -122,7 +122,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     printer.end();
     if !drained {
         bail!(
-            "requests that took longer than {:?} to finish were cut off; give them longer with --drain",
+            "requests that took longer than {:?} to finish were cut off; allow more time with --drain",
             args.serving.drain
         );
     }
@@ -147,7 +147,7 @@ impl Shutdown {
         loop {
             match self.listener.accept().await {
                 Ok((_, peer)) => {
-                    tracing::info!("told to stop by {peer}");
+                    tracing::info!("stopping: {peer} connected to the shutdown address");
                     stop.cancel();
                     return;
                 }
@@ -201,7 +201,7 @@ impl Printer {
     fn end(self) {
         drop(self.queue);
         if self.ended.recv_timeout(LAST).is_err() {
-            tracing::debug!("guests still had their output open at the end");
+            tracing::debug!("some guests still had their output open at the end");
         }
     }
 }

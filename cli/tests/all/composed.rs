@@ -65,17 +65,17 @@ fn resources_cross_and_end() {
 fn handles_that_are_none_are_traps() {
     let files = Files::new();
     for (steps, says) in [
-        ("(drop (call $read (i32.const 7)))", "7 is no open handle"),
-        ("(call $drop (i32.const 0))", "0 is no open handle"),
+        ("(drop (call $read (i32.const 7)))", "7 is not an open handle"),
+        ("(call $drop (i32.const 0))", "0 is not an open handle"),
         (
             "(local.set $a (call $make (i32.const 1))) (call $drop (local.get $a)) (call $drop (local.get $a))",
-            "no open handle",
+            "not an open handle",
         ),
         (
             "(local.set $a (call $make (i32.const 1))) (drop (call $eat (local.get $a))) (drop (call $read (local.get $a)))",
-            "no open handle",
+            "not an open handle",
         ),
-        ("(loop (drop (call $make (i32.const 1))) (br 0))", "as many as they may"),
+        ("(loop (drop (call $make (i32.const 1))) (br 0))", "the most they may have"),
     ] {
         let file = files.wat("things.wasm", &things(steps));
         for backend in backends() {

@@ -179,7 +179,7 @@ fn what_cannot_be_granted() {
     let files = Files::new();
     let guest = files.fetch();
     refused(&["run", "-a", "ftp://example.com", &guest], 2, &["byte 0", "ftp", "neither http nor https", "--help"]);
-    refused(&["run", "-a", "example.com:0x50", &guest], 2, &["byte 12", "0x50", "no port"]);
+    refused(&["run", "-a", "example.com:0x50", &guest], 2, &["byte 12", "0x50", "not a port"]);
     refused(&["run", "-a", "http://a.example/path", &guest], 2, &["byte"]);
     refused(&["run", "-a", "", &guest], 2, &["--allow-host"]);
     refused(&["run", "--dir", "/nowhere/at/all", &guest], 1, &["--dir", "/nowhere/at/all"]);

@@ -123,7 +123,7 @@ fn tls_needs_both_of_its_files_and_certificates_in_them() {
     let none = files.write("none.pem", "nothing\n");
     for (args, code, part) in [
         (&["--tls-cert", &none, &guest][..], 2, "--tls-key"),
-        (&["--tls-cert", &none, "--tls-key", &none, &guest], 1, "is no PEM file with certificates"),
+        (&["--tls-cert", &none, "--tls-key", &none, &guest], 1, "is not a PEM file with certificates"),
         (&["--tls-cert", "/nowhere.pem", "--tls-key", &none, &guest], 1, "nowhere.pem"),
     ] {
         let ended = end(&mut wharf(&[&["serve", "--addr", "127.0.0.1:0"], args].concat()));

@@ -137,5 +137,5 @@ fn a_cache_is_not_filled_with_nothing() {
     let fill = ["compile", "--backend", "wasmedge", "--wasmedge-mode", "interpreter", "--emit", "cache", "--cache-dir"];
     let ended = end(wharf(&fill).arg(&cache).arg(&guest));
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("no compiled code of this module"), "{ended:?}");
+    assert!(ended.err.contains("no compiled code for this module"), "{ended:?}");
 }

@@ -177,7 +177,7 @@ fn types_that_differ_in_case_only_are_refused() {
          (import \"f\" (func (param \"x\" $t)))) (type (record (field \"URL\" u8))))",
         &FlattenOptions::default(),
     );
-    assert!(error.to_string().contains("case only"), "{error}");
+    assert!(error.to_string().contains("differ only in case"), "{error}");
 }
 
 #[test]

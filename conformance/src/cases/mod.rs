@@ -43,7 +43,7 @@ const _: () = {
     }
 };
 
-/// Whether a case runs the guest of this name. For loops and comparisons of strings are not to be had in constants.
+/// Whether a case runs the guest of this name. Constants can have neither `for` loops nor comparisons of strings.
 const fn is_run(name: &str) -> bool {
     let mut area = 0;
     while area < AREAS.len() {

@@ -39,7 +39,7 @@ pub struct Reply {
 pub enum Body {
     /// These bytes, with their `content-length`.
     Full(Bytes),
-    /// So many bytes, all `x`, made as they are sent, with their `content-length`.
+    /// This many bytes, all `x`, made as they are sent, with their `content-length`.
     Filler(u64),
     /// Pieces of unknown total length, each sent when the pause before it is over.
     Pieces(Vec<(Duration, Bytes)>),
@@ -79,7 +79,7 @@ impl Reply {
         self
     }
 
-    /// Waits so long before the head is sent.
+    /// Waits this long before the head is sent.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self

@@ -143,7 +143,7 @@ impl Origin {
     /// Answers each request with what `answer` says, over HTTP/1.1, or HTTP/2 if the client starts with it.
     ///
     /// # Errors
-    /// [`Unmet::Harness`] if no port is to be had.
+    /// [`Unmet::Harness`] if no port is available.
     pub fn http(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> CaseResult<Origin> {
         Self::http_at(Ipv4Addr::LOCALHOST.into(), answer)
     }
@@ -151,7 +151,7 @@ impl Origin {
     /// As [`http`](Self::http), at another address of this machine, for example `::1`.
     ///
     /// # Errors
-    /// [`Unmet::Skipped`] if this machine does not have the address; [`Unmet::Harness`] if no port is to be had.
+    /// [`Unmet::Skipped`] if this machine does not have the address; [`Unmet::Harness`] if no port is available.
     pub fn http_at(ip: IpAddr, answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> CaseResult<Origin> {
         let socket = bind(ip)?;
         Self::listen("http", socket, move |listener, seen, stop| {
@@ -171,7 +171,7 @@ impl Origin {
     /// `certificate` says. `protocols` is what it offers through ALPN, for example `["h2", "http/1.1"]`.
     ///
     /// # Errors
-    /// [`Unmet::Harness`] if no port or no certificate is to be had.
+    /// [`Unmet::Harness`] if no port or no certificate is available.
     pub fn https(
         ca: &TestCa,
         certificate: Certificate,
@@ -188,7 +188,7 @@ impl Origin {
     /// Plays the same script on every connection, byte for byte.
     ///
     /// # Errors
-    /// [`Unmet::Harness`] if no port is to be had.
+    /// [`Unmet::Harness`] if no port is available.
     pub fn raw(script: impl Into<Vec<Step>>) -> CaseResult<Origin> {
         let script = script.into();
         Self::raw_each(move |_| script.clone())
@@ -197,7 +197,7 @@ impl Origin {
     /// Plays on each connection the script that `script` gives for its number, counted from 0.
     ///
     /// # Errors
-    /// [`Unmet::Harness`] if no port is to be had.
+    /// [`Unmet::Harness`] if no port is available.
     pub fn raw_each(script: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static) -> CaseResult<Origin> {
         Self::listen("http", bind(Ipv4Addr::LOCALHOST.into())?, move |listener, seen, stop| {
             raw::serve(listener, None, Arc::new(script), seen, stop)
@@ -221,7 +221,7 @@ impl Origin {
     /// An address where connections are refused.
     ///
     /// # Errors
-    /// [`Unmet::Harness`] if no port is to be had.
+    /// [`Unmet::Harness`] if no port is available.
     pub fn refusing() -> CaseResult<Origin> {
         let socket = bind(Ipv4Addr::LOCALHOST.into())?;
         let address = socket.local_addr().map_err(Unmet::harness)?;
@@ -231,7 +231,7 @@ impl Origin {
     /// An address where connecting never ends: its queue of connections is full.
     ///
     /// # Errors
-    /// [`Unmet::Harness`] if no port is to be had; [`Unmet::Skipped`] where the system's queues work otherwise.
+    /// [`Unmet::Harness`] if no port is available; [`Unmet::Skipped`] where the system's queues work otherwise.
     pub fn unconnectable() -> CaseResult<Origin> {
         let socket = bind(Ipv4Addr::LOCALHOST.into())?;
         let address = socket.local_addr().map_err(Unmet::harness)?;

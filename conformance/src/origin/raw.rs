@@ -30,7 +30,7 @@ pub enum Step {
     Drip(Vec<u8>, Duration),
     /// Sends these bytes again and again, until the client is gone or [`PATIENCE`] is over.
     Flood(Vec<u8>),
-    /// Does nothing for so long, [`PATIENCE`] at most.
+    /// Does nothing for this long, [`PATIENCE`] at most.
     Wait(Duration),
     /// Waits until the gate is open.
     Gate(Gate),

@@ -21,7 +21,7 @@ pub enum Certificate {
     SelfSigned,
 }
 
-/// A certificate authority that nobody trusts unless told to.
+/// A certificate authority that is not trusted unless a client is told to.
 pub struct TestCa {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,

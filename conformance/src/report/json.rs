@@ -21,7 +21,7 @@ impl Report {
     /// [`Kind::Config`] if `text` is not such a report, or one of another version.
     pub fn from_json(text: &str) -> Result<Report> {
         let report: Report = serde_json::from_str(text)
-            .map_err(|error| Error::new(Kind::Config, "this is no conformance report").with_source(error))?;
+            .map_err(|error| Error::new(Kind::Config, "this is not a conformance report").with_source(error))?;
         if report.format != FORMAT {
             return Err(Error::new(
                 Kind::Config,

@@ -159,7 +159,7 @@ fn ids_are_unique_and_well_formed() {
         let plain = |part: &&str| {
             !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         };
-        assert!(parts.len() >= 3 && parts.iter().all(plain), "{} is no id of the form area/subject/case", case.id);
+        assert!(parts.len() >= 3 && parts.iter().all(plain), "{} is not an id of the form area/subject/case", case.id);
         assert!(case.proves.len() > 3, "{} does not say what it proves", case.id);
         assert!(matches!(case.level, Level::Must | Level::Should));
         assert_eq!(case.area(), parts[0]);
@@ -179,7 +179,7 @@ fn every_saboteur_is_watched_for() {
     for sabotage in Sabotage::ALL {
         assert!(!sabotage.noticed_by().is_empty(), "{sabotage:?}");
         for id in sabotage.noticed_by() {
-            assert!(ids.contains(id), "{sabotage:?} names {id}, which is no case");
+            assert!(ids.contains(id), "{sabotage:?} names {id}, which is not a case");
         }
     }
     let bites = ids.iter().filter(|id| id.starts_with("suite/bites/")).count();
@@ -190,7 +190,7 @@ fn every_saboteur_is_watched_for() {
 fn expected_failures_name_cases_and_say_why() {
     let ids: HashSet<&str> = cases().iter().map(|case| case.id).collect();
     for known in wharf_conformance::EXPECTED {
-        assert!(ids.contains(known.id), "{} is no case", known.id);
+        assert!(ids.contains(known.id), "{} is not a case", known.id);
         for text in [known.backend, known.reason, known.link, known.message] {
             assert!(!text.is_empty(), "the expected failure of {} is not explained", known.id);
         }

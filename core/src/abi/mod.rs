@@ -27,7 +27,7 @@ pub struct Function<C: 'static> {
 }
 
 impl<C> Function<C> {
-    /// The signature as the seam has it.
+    /// The signature in the seam's terms.
     pub fn ty(&self) -> FuncType {
         FuncType { params: self.params.to_vec(), results: self.results.to_vec() }
     }

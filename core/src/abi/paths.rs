@@ -1,7 +1,7 @@
 //! Paths below a directory, the same for every ABI: cap-std's operations, and what a trailing slash means to them.
 //!
 //! POSIX.1-2024, section 4.16 (4.13 before): a path that ends with a slash names a directory, and a symbolic link in
-//! front of the slash is followed. cap-std looks at components, which a trailing slash or dot is none of; where that
+//! front of the slash is followed. cap-std looks at components, and a trailing slash or dot is not one; where that
 //! makes a difference the operation is done here. Paths that lead out of the directory stay cap-std's to refuse.
 
 use std::io;
@@ -47,7 +47,7 @@ pub(in crate::abi) fn rename(from: &Dir, old: &str, to: &Dir, new: &str) -> io::
     from.rename(old, to, new)
 }
 
-/// `rmdir`. A symbolic link is none, with a slash behind it or without: POSIX.1-2024, `rmdir`, ENOTDIR.
+/// `rmdir`. A symbolic link is not one, with or without a trailing slash: POSIX.1-2024, `rmdir`, ENOTDIR.
 pub(in crate::abi) fn remove_dir(dir: &Dir, path: &str) -> io::Result<()> {
     dir.remove_dir(without_slashes(path))
 }

@@ -61,7 +61,7 @@ pub(super) fn keep_within(directory: &Directory, bound: u64) -> io::Result<()> {
     };
     let (abandoned, kept): (Vec<_>, Vec<_>) = list(directory)?.into_iter().partition(Kept::is_abandoned);
     for file in &abandoned {
-        remove(file, "its write did not end");
+        remove(file, "it was never completely written");
     }
     let mut total = kept.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
     // Who still writes a file will finish it, and then keep to the bound in turn.
@@ -69,7 +69,7 @@ pub(super) fn keep_within(directory: &Directory, bound: u64) -> io::Result<()> {
         if total <= bound {
             break;
         }
-        if remove(oldest, "it was used longest ago") {
+        if remove(oldest, "it was the least recently used") {
             total = total.saturating_sub(oldest.bytes);
         }
     }

@@ -184,8 +184,8 @@ impl Directory {
                     }
                     if !trust.owns(&link) {
                         let message = format!(
-                            "`{}`, on the way to the cache directory `{}`, is a link of user {}, who could then have their \
-                             code run; choose a directory of your own",
+                            "`{}`, on the way to the cache directory `{}`, is a symbolic link of user {}, who could \
+                             then have their code run; choose a directory of your own",
                             next.display(),
                             path.display(),
                             link.user

@@ -36,8 +36,8 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
-    /// Names the entry of this `kind` that was made of `parts`: every byte that may change what is made, and the version
-    /// of what makes it. Of two keys that differ in any of these, neither finds the other's entry.
+    /// Names the entry of this `kind` that was made of `parts`: every byte that may change what is made, and the
+    /// version of what makes it. Of two keys that differ in any of these, neither finds the other's entry.
     ///
     /// Files begin with the kind, which is a plain word.
     pub fn new(kind: &str, parts: &[&[u8]]) -> Self {
@@ -55,7 +55,7 @@ impl CacheKey {
     }
 }
 
-/// The same of compiled code: neither sort of key finds an entry of the other.
+/// A key of compiled code. Neither sort of key finds an entry of the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeKey(pub(super) CacheKey);
 
@@ -122,12 +122,12 @@ pub(super) fn read(directory: &Directory, key: &CacheKey) -> Result<Vec<u8>, Mis
     if found.bytes > MAX_ENTRY {
         return Err(unusable("it is too large to be an entry"));
     }
-    let damaged = || unusable("it is damaged, or another's");
+    let damaged = || unusable("it is damaged, or was kept under another key");
     let mut sealed = [0; DIGEST];
     file.read_exact(&mut sealed).map_err(|_| damaged())?;
     let mut content = Vec::new();
     let length = usize::try_from(found.bytes).map_err(|_| damaged())?;
-    content.try_reserve_exact(length).map_err(|_| unusable("there is no memory for it"))?;
+    content.try_reserve_exact(length).map_err(|_| unusable("there is not enough memory to read it"))?;
     (&file).take(MAX_ENTRY).read_to_end(&mut content)?;
     if sealed != seal(key, &content) {
         return Err(damaged());
@@ -138,10 +138,11 @@ pub(super) fn read(directory: &Directory, key: &CacheKey) -> Result<Vec<u8>, Mis
 
 /// Notes that a file is in use now. The times that the system sets by itself are too coarse to tell which came first.
 ///
-/// Where this fails, as in a directory that is only read, what was used last is not known, and nothing is removed either.
+/// Where this fails, as in a directory that is only read, what was used last is not known, and nothing is removed
+/// either.
 fn mark_used(file: &File) {
     if let Err(error) = file.set_modified(SystemTime::now()) {
-        tracing::debug!(%error, "when a cache entry was used last cannot be noted");
+        tracing::debug!(%error, "cannot record when a cache entry was last used");
     }
 }
 

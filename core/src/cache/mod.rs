@@ -1,15 +1,16 @@
-//! What takes long to make, kept between loads: compiled code, and what else is made of a guest's bytes.
+//! Keeps what takes long to make between loads: compiled code, and other things made from a guest's bytes.
 //!
-//! An entry is named by the digest of all that shaped it; for compiled code that is the prepared module, the backend, its
-//! engine's version and its code key, and the sources here that rewrite modules. It begins with the digest of these and its
-//! content, so that an entry that is cut short, damaged or another's is made anew instead of being used.
+//! An entry is named by the digest of all that shaped it; for compiled code that is the prepared module, the backend,
+//! its engine's version and its code key, and the sources here that rewrite modules. It begins with the digest of these
+//! and its content, so that an entry that is cut short, damaged or belongs to another key is made again instead of
+//! being used.
 //!
 //! Who can write an entry can have any code run: a digest is made as easily over other content, and nothing in an entry
-//! says who wrote it. So what is trusted is the owner. The directory, all above it ([`directory`]) and each entry have to
-//! be this user's or root's, and writable by nobody else.
+//! says who wrote it. So what is trusted is the owner. The directory, all above it ([`directory`]) and each entry have
+//! to be this user's or root's, and writable by nobody else.
 //!
-//! Several processes may use one directory. Nothing is locked: an entry is put in its place when it is whole, and who finds
-//! that another has removed one makes it anew.
+//! Several processes may use one directory. Nothing is locked: an entry is put in its place when it is complete, and a
+//! process that finds that another has removed one makes it again.
 
 mod bound;
 mod directory;
@@ -59,8 +60,8 @@ pub struct CodeCache {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheEntry {
-    /// What it is, as [`CacheKey::new`] was told: for compiled code the backend's name. What is being written, or was when
-    /// its process was killed, is `unfinished`.
+    /// What it is, as [`CacheKey::new`] was told: for compiled code the backend's name. What is being written, or was
+    /// when its process was killed, is `unfinished`.
     pub kind: String,
     /// How many bytes it has on the disk.
     pub bytes: u64,
@@ -98,9 +99,9 @@ impl CodeCache {
     /// Uses `directory`. If it is missing it is made, with all above it, for this user only.
     ///
     /// # Errors
-    /// [`Kind::Config`] if it cannot be made or opened; if it belongs to another user than this process's effective one or
-    /// root, or may be written by others; if one of the directories above it belongs to another user, or may be written by
-    /// others and is not sticky, as `/tmp` is; if the path leads through another user's symbolic link.
+    /// [`Kind::Config`] if it cannot be made or opened; if it belongs to another user than this process's effective one
+    /// or root, or may be written by others; if one of the directories above it belongs to another user, or may be
+    /// written by others and is not sticky, as `/tmp` is; if the path leads through another user's symbolic link.
     ///
     /// The group that has the number of its user is the user's own: a directory above may be writable by it.
     pub fn with_options(directory: &Path, options: CacheOptions) -> Result<Self> {
@@ -118,8 +119,8 @@ impl CodeCache {
         Ok(directory.map(|directory| CodeCache { directory, options }))
     }
 
-    /// What is kept under `key`. What is damaged, was kept under another key, belongs to another user or may be written by
-    /// others is not used, and a warning says so.
+    /// What is kept under `key`. What is damaged, was kept under another key, belongs to another user or may be written
+    /// by others is not used, and a warning says so.
     pub fn get(&self, key: &CacheKey) -> Option<Vec<u8>> {
         let path = || self.directory.path.join(&key.file);
         let content = entry::read(&self.directory, key);
@@ -140,7 +141,7 @@ impl CodeCache {
         let (bytes, most) = ((content.len() + DIGEST) as u64, self.options.size.min(MAX_ENTRY));
         if bytes > most {
             let advice = if most < MAX_ENTRY { "; raise the limit `cache-size`" } else { "" };
-            let message = format!("{bytes} bytes are more than the cache may keep, which is {most}{advice}");
+            let message = format!("{bytes} bytes do not fit into the cache, which may keep {most}{advice}");
             return Err(Error::new(Kind::Limit, message));
         }
         entry::write(&self.directory, key, content).map_err(|error| self.failed("written", error))?;
@@ -227,7 +228,7 @@ impl CodeCache {
         if let Some(code) = self.code(&key) {
             match backend.load(prepared, code) {
                 Ok(module) => return Ok(module),
-                Err(error) => tracing::warn!(%error, "cached code was refused; compiling anew"),
+                Err(error) => tracing::warn!(%error, "cached code was rejected; compiling again"),
             }
         }
         let module = backend.compile(prepared)?;
@@ -246,8 +247,8 @@ impl CodeCache {
     /// Compiles the module, unless its code is in the cache, and sees to it that it is: to prepare the cache.
     ///
     /// # Errors
-    /// What [`Backend::compile`] and [`put`](Self::put) report; [`Kind::Unsupported`] if the backend has no code of this
-    /// module to give.
+    /// What [`Backend::compile`] and [`put`](Self::put) report; [`Kind::Unsupported`] if the backend has no code of
+    /// this module to give.
     pub fn fill(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<()> {
         let name = backend.info().name;
         let key = CodeKey::of(backend, prepared);
@@ -256,7 +257,7 @@ impl CodeCache {
         }
         let module = backend.compile(prepared)?;
         let Some(code) = module.serialize()? else {
-            let message = format!("the backend {name} has no compiled code of this module: there is nothing to keep");
+            let message = format!("the backend {name} has no compiled code for this module: there is nothing to keep");
             return Err(Error::new(Kind::Unsupported, message));
         };
         self.put(&key.0, code.bytes())

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What an address is for, by the special-purpose registries of IANA (RFC 6890) and the habits of cloud providers.
+/// The purpose of an address, by the special-purpose registries of IANA (RFC 6890) and the habits of cloud providers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AddressClass {
-    /// Anyone's: a host of the Internet.
+    /// A public host of the Internet.
     Public,
     /// This machine.
     Loopback,
-    /// A network of its own (RFC 1918, RFC 4193, local-use NAT64).
+    /// A private network (RFC 1918, RFC 4193, local-use NAT64).
     Private,
-    /// Between a provider and its customers (RFC 6598).
+    /// Shared between a provider and its customers (RFC 6598).
     SharedNat,
-    /// The link at hand (RFC 3927, RFC 4291).
+    /// The local link (RFC 3927, RFC 4291).
     LinkLocal,
     /// The metadata or platform service of a cloud, which gives credentials to whoever asks.
     Metadata,
@@ -29,7 +29,7 @@ pub enum AddressClass {
     Documentation,
     /// For measurements (RFC 2544, RFC 5180).
     Benchmarking,
-    /// Set aside, or not given to anyone.
+    /// Reserved, or not assigned.
     Reserved,
 }
 

@@ -20,7 +20,7 @@ pub enum HttpErrorKind {
     AddressProhibited,
     /// The URL does not parse, has no host, or its scheme is neither http nor https.
     InvalidUrl,
-    /// The URL is longer than one may be.
+    /// The URL is longer than allowed.
     UrlTooLong,
     /// The method cannot be sent: CONNECT would make a tunnel.
     InvalidMethod,
@@ -34,7 +34,7 @@ pub enum HttpErrorKind {
     RequestBodyTooLarge,
     /// The request body does not have the length that its Content-Length announces; holds the bytes seen.
     RequestBodyLength(u64),
-    /// Whoever makes the request body failed before its end.
+    /// The source of the request body failed before its end.
     RequestBodyAborted,
     /// As many requests as allowed are already waiting for their response.
     TooManyInFlight,
@@ -74,7 +74,7 @@ pub enum HttpErrorKind {
     BetweenBytesTimeout,
     /// Request and response together took longer than the total timeout.
     TotalTimeout,
-    /// The origin switches to another protocol, which nobody asked for.
+    /// The origin switches to another protocol, which was not requested.
     Upgraded,
     /// The origin spoke HTTP wrongly.
     Protocol,
@@ -90,7 +90,7 @@ pub enum HttpErrorKind {
     IncompleteResponse,
     /// More redirects than the policy follows.
     TooManyRedirects,
-    /// A redirect whose Location is no URL.
+    /// A redirect whose Location is not a URL.
     InvalidRedirect,
     /// The request was cancelled from this side.
     Cancelled,
@@ -185,7 +185,7 @@ impl HttpError {
         self
     }
 
-    /// The header or trailer that is too large by itself, where it is one and not all of them together.
+    /// The header or trailer that exceeds the limit alone, if it is one and not all of them together.
     pub fn field(&self) -> Option<&FieldSize> {
         self.field.as_ref()
     }

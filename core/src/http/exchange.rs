@@ -106,7 +106,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // Only a panic drops it unfinished while someone still reads: an aborted task has no reader left.
-        self.end(Err(HttpError::new(HttpErrorKind::Internal, "the transport broke down before the response ended")));
+        self.end(Err(HttpError::new(HttpErrorKind::Internal, "the transport panicked before the response ended")));
     }
 }
 

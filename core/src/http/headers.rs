@@ -40,7 +40,7 @@ pub(super) fn strip(headers: &mut HeaderMap, policy: &Policy) {
     }
 }
 
-/// Removes whitespace around values, which is no part of them (RFC 9110, section 5.5): HTTP/1.1 cannot carry it, and
+/// Removes whitespace around values, which is not part of them (RFC 9110, section 5.5): HTTP/1.1 cannot carry it, and
 /// HTTP/2 must not (RFC 9113, section 8.2.1).
 pub fn trim_values(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
@@ -63,16 +63,21 @@ pub(super) fn check_size(
 ) -> Result<(), HttpError> {
     let count = headers.len() as u64;
     if count > count_limit {
-        return Err(HttpError::new(kind, format!("the {what} are {count}, over the limit of {count_limit}")));
+        return Err(HttpError::new(kind, format!("there are {count} {what}, more than the limit of {count_limit}")));
     }
     let sizes = || headers.iter().map(|(name, value)| (name, (name.as_str().len() + value.len() + 4) as u64));
     if let Some((name, bytes)) = sizes().find(|(_, bytes)| *bytes > bytes_limit) {
-        let message = format!("{name}, one of the {what}, has {bytes} bytes, over the limit of {bytes_limit} for all");
+        let message = format!(
+            "{name}, one of the {what}, has {bytes} bytes, more than the limit of {bytes_limit} for all of them"
+        );
         return Err(HttpError::new(kind, message).with_field(FieldSize { name: name.as_str().to_owned(), bytes }));
     }
     let bytes: u64 = sizes().map(|(_, bytes)| bytes).sum();
     if bytes > bytes_limit {
-        return Err(HttpError::new(kind, format!("the {what} are {bytes} bytes, over the limit of {bytes_limit}")));
+        return Err(HttpError::new(
+            kind,
+            format!("the {what} have {bytes} bytes, more than the limit of {bytes_limit}"),
+        ));
     }
     Ok(())
 }
@@ -80,7 +85,7 @@ pub(super) fn check_size(
 /// The length that a message announces, if it announces one.
 ///
 /// # Errors
-/// The value that is no length, or that another value contradicts.
+/// The value that is not a length, or that another value contradicts.
 pub(super) fn announced_length(headers: &HeaderMap) -> Result<Option<u64>, String> {
     let mut announced = None;
     for value in headers.get_all(CONTENT_LENGTH) {

@@ -51,11 +51,11 @@ impl Hop {
         let target = Target::of(&parts.uri)?;
         check(&target)?;
         if parts.method == Method::CONNECT {
-            let message = "the method CONNECT is not sent: it would make a tunnel past the policy";
+            let message = "the method CONNECT is not allowed: it would open a tunnel past the policy";
             return Err(HttpError::new(HttpErrorKind::InvalidMethod, message));
         }
         if target.path_and_query() == "*" && parts.method != Method::OPTIONS {
-            let message = "the path * stands for the server as a whole, which only the method OPTIONS can ask";
+            let message = "the path * means the server as a whole, and is only valid with the method OPTIONS";
             return Err(HttpError::new(HttpErrorKind::InvalidUrl, message));
         }
         let mut headers = parts.headers;
@@ -213,7 +213,7 @@ impl Context<'_> {
     /// Checks the head of a response and removes what is not for the guest.
     fn accept(&self, mut response: Response<Body>) -> Result<Response<Body>, HttpError> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let message = "the origin switches to another protocol, which nobody asked for";
+            let message = "the origin switches to another protocol, which was not requested";
             return Err(HttpError::new(HttpErrorKind::Upgraded, message));
         }
         if response.status().is_informational() {

@@ -12,8 +12,8 @@ pub struct Limits {
     /// Bytes of all headers of one message: name, value and 4 more for each. Trailers have the same limit of their
     /// own. Default 64 KiB.
     ///
-    /// [`PooledTransport`](super::PooledTransport) reads at most about 400 KiB of an HTTP/1.1 head, so a higher
-    /// value is no use there.
+    /// [`PooledTransport`](super::PooledTransport) reads at most about 400 KiB of an HTTP/1.1 head, so a higher value
+    /// has no effect there.
     pub header_bytes: u64,
     /// Headers of one message, each value counted. Trailers have the same limit of their own. Default 256.
     pub header_count: u64,
@@ -49,9 +49,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Bytes of header fields that a guest may have in one place before it sends them: more than
-    /// [`header_bytes`](Limits::header_bytes), since what is too large for a message is told to whoever sends it, and one
-    /// that keeps far more ends; at least 16 KiB.
+    /// Bytes of header fields that a guest may have in one place before it sends them: at least 16 KiB, and more than
+    /// [`header_bytes`](Limits::header_bytes), so that fields that are too large for a message are reported when it is
+    /// sent. A guest that keeps far more is ended.
     pub fn kept_header_bytes(&self) -> u64 {
         self.header_bytes.saturating_mul(2).max(16 << 10)
     }
@@ -69,6 +69,7 @@ impl Limits {
 
 /// How long one request may take. Each has an error kind of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// Resolving the name, connecting and the TLS handshake, all together. Each hop of a redirect has it anew.
     pub connect: Duration,
@@ -84,7 +85,7 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// Each timeout, but no longer than that of `host`: what a guest asks for, bounded by what it is given.
+    /// Each timeout, but no longer than that of `host`: what a guest asks for, limited by what it may have.
     #[must_use]
     pub fn at_most(self, host: &Timeouts) -> Timeouts {
         Timeouts {

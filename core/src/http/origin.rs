@@ -10,12 +10,12 @@ use super::error::{HttpError, HttpErrorKind};
 /// The longest host name DNS knows.
 pub(super) const NAME_BYTES: usize = 253;
 
-/// How an origin is spoken to.
+/// The scheme of an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// In the clear.
+    /// Unencrypted.
     Http,
-    /// Through TLS.
+    /// Over TLS.
     Https,
 }
 
@@ -31,7 +31,7 @@ impl Scheme {
         }
     }
 
-    /// As it stands in a URL.
+    /// As written in a URL.
     pub fn as_str(self) -> &'static str {
         match self {
             Scheme::Http => "http",

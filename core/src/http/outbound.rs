@@ -75,7 +75,7 @@ impl Slots {
 impl Outbound {
     /// Sends what `policy` allows, within `limits`, through `transport`.
     ///
-    /// Where addresses are checked is the transport's part: make it with the same policy.
+    /// The transport checks the addresses that names resolve to, so it has to be made with the same policy.
     pub fn new(policy: Arc<Policy>, limits: Limits, transport: Arc<dyn Transport>) -> Self {
         let slots = Slots::new(&limits);
         Outbound { shared: Arc::new(Shared { policy, limits, transport, denied: Mutex::default() }), slots }
@@ -92,7 +92,7 @@ impl Outbound {
         Ok(Outbound::new(policy, limits, Arc::new(transport)))
     }
 
-    /// The same policy, limits and transport, with counts of its own: for one more guest.
+    /// The same policy, limits and transport, with separate counts, for another guest.
     #[must_use]
     pub fn for_guest(&self) -> Self {
         Outbound { shared: self.shared.clone(), slots: Slots::new(&self.shared.limits) }
@@ -121,10 +121,11 @@ impl Outbound {
         self.shared.check(target)
     }
 
-    /// Sends `request`, within the timeouts of [`limits`](Outbound::limits), and gives the response to it: a redirect too.
+    /// Sends `request`, within the timeouts of [`limits`](Outbound::limits), and returns the response, also if it is a
+    /// redirect.
     ///
     /// The URI is absolute, and sent as it is ([`Target`]). Headers that belong to the connection, and those the policy
-    /// forbids, are removed, from the response too; nothing is added to what the guest set but what the connection
+    /// forbids, are removed, from the response too; nothing is added to what the guest set, except what the connection
     /// needs. A Content-Length must be that of the body.
     ///
     /// May be called from any thread, and the future polled from any. Whatever can be refused at once is refused at
@@ -206,7 +207,7 @@ impl Shared {
 
 /// A request under way. Polled from any thread, inside or outside an async runtime; dropping it ends the request.
 ///
-/// Its output comes once.
+/// It yields its output once.
 #[must_use = "dropping it ends the request"]
 pub struct Pending {
     state: State,

@@ -11,7 +11,8 @@ use crate::error::{Error, Kind};
 /// The entry that names every origin.
 pub const ALLOW_ALL: &str = "insecure:allow-all";
 
-/// An entry of a policy that cannot be used. `Display` is one line: what is wrong, where, and how a right one looks.
+/// An entry of a policy that cannot be used. `Display` is one line: what is wrong, where, and what a valid one looks
+/// like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {entry:?} is wrong at byte {}: {reason}; write {example}", span.start)]
 #[non_exhaustive]
@@ -24,7 +25,7 @@ pub struct PolicyError {
     pub span: Range<usize>,
     /// Why they are wrong.
     pub reason: String,
-    /// A right one.
+    /// A valid one.
     pub example: String,
 }
 
@@ -108,7 +109,7 @@ impl Parser<'_> {
         }
         if let Some(word) = entry.strip_prefix("insecure:") {
             let span = entry.len() - word.len()..entry.len();
-            return Err(self.error(span, format!("{word:?} is no word that follows insecure:"), ALLOW_ALL));
+            return Err(self.error(span, format!("{word:?} is not valid after insecure:"), ALLOW_ALL));
         }
         let (scheme, start) = match entry.find("://") {
             Some(end) => match Scheme::parse(&entry[..end]) {
@@ -154,7 +155,7 @@ impl Parser<'_> {
             }
         } else if rest.matches(':').count() > 1 {
             let span = start..self.entry.len();
-            return Err(self.error(span, "an ipv6 address stands in brackets", IPV6_EXAMPLE));
+            return Err(self.error(span, "an ipv6 address must be in brackets", IPV6_EXAMPLE));
         } else {
             rest.find(':').unwrap_or(rest.len())
         };
@@ -173,7 +174,7 @@ impl Parser<'_> {
         }
         match port.parse::<u16>() {
             Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => Ok((host, Some(number))),
-            _ => Err(self.error(span, format!("{port:?} is no port from 1 to 65535"), EXAMPLE)),
+            _ => Err(self.error(span, format!("{port:?} is not a port from 1 to 65535"), EXAMPLE)),
         }
     }
 
@@ -183,7 +184,7 @@ impl Parser<'_> {
             return Err(self.error(span, "the host is missing", EXAMPLE));
         }
         if text == "*" {
-            return Err(self.error(span, "* alone names no host", format!("{ALLOW_ALL} to allow every origin")));
+            return Err(self.error(span, "* alone is not a host", format!("{ALLOW_ALL} to allow every origin")));
         }
         let (wildcard, name) = match text.strip_prefix("*.") {
             Some(name) => (true, name),
@@ -192,11 +193,14 @@ impl Parser<'_> {
         let start = span.end - name.len();
         if let Some(at) = name.find('*') {
             let at = start + at;
-            return Err(self.error(at..at + 1, "* stands only for the whole first part of a name", "*.example.com"));
+            return Err(self.error(at..at + 1, "* can only be the whole first part of a name", "*.example.com"));
         }
         let host = Host::parse(name).map_err(|error| {
-            let (reason, example) =
-                if name.starts_with('[') { ("no ipv6 address", IPV6_EXAMPLE) } else { ("no host", EXAMPLE) };
+            let (reason, example) = if name.starts_with('[') {
+                ("not a valid ipv6 address", IPV6_EXAMPLE)
+            } else {
+                ("not a valid host", EXAMPLE)
+            };
             self.error(start..span.end, format!("{name:?} is {reason} ({error})"), example)
         })?;
         match (HostName::of(host), wildcard) {
@@ -296,18 +300,18 @@ mod tests {
             ("example.com\n", 11..12, "an origin has no blanks or control characters"),
             (":80", 0..0, "the host is missing"),
             ("example.com:", 12..12, "the port is missing"),
-            ("example.com:0", 12..13, "\"0\" is no port from 1 to 65535"),
-            ("example.com:99999", 12..17, "\"99999\" is no port from 1 to 65535"),
-            ("example.com:+80", 12..15, "\"+80\" is no port from 1 to 65535"),
-            ("example.com:http", 12..16, "\"http\" is no port from 1 to 65535"),
-            ("insecure:allow-al", 9..17, "\"allow-al\" is no word that follows insecure:"),
-            ("::1", 0..3, "an ipv6 address stands in brackets"),
+            ("example.com:0", 12..13, "\"0\" is not a port from 1 to 65535"),
+            ("example.com:99999", 12..17, "\"99999\" is not a port from 1 to 65535"),
+            ("example.com:+80", 12..15, "\"+80\" is not a port from 1 to 65535"),
+            ("example.com:http", 12..16, "\"http\" is not a port from 1 to 65535"),
+            ("insecure:allow-al", 9..17, "\"allow-al\" is not valid after insecure:"),
+            ("::1", 0..3, "an ipv6 address must be in brackets"),
             ("[::1", 0..4, "the bracket of an ipv6 address is not closed"),
             ("[::1]80", 5..7, "only :port may follow an ipv6 address"),
-            ("*", 0..1, "* alone names no host"),
-            ("a.*.example.com", 2..3, "* stands only for the whole first part of a name"),
-            ("*example.com", 0..1, "* stands only for the whole first part of a name"),
-            ("*.*.com", 2..3, "* stands only for the whole first part of a name"),
+            ("*", 0..1, "* alone is not a host"),
+            ("a.*.example.com", 2..3, "* can only be the whole first part of a name"),
+            ("*example.com", 0..1, "* can only be the whole first part of a name"),
+            ("*.*.com", 2..3, "* can only be the whole first part of a name"),
             ("*.127.0.0.1", 0..11, "an address has no sub-domains"),
             ("*.[::1]", 0..7, "an address has no sub-domains"),
             ("a..example.com", 0..14, "a part of the host name between dots is empty"),

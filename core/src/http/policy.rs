@@ -13,6 +13,7 @@ use super::pattern::{ALLOW_ALL, Pattern, PolicyError};
 /// What happens when an origin answers with a redirect, for guests whose ABI leaves that to the host
 /// ([`Outbound::follow`](super::Outbound::follow)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Redirects {
     /// The guest gets the redirect itself.
     Manual,
@@ -32,7 +33,7 @@ pub enum Redirects {
 /// - An entry `localhost`, or one below `.localhost`, allows the loopback addresses.
 /// - `insecure:allow-all` names every origin, so it allows the IP addresses that a guest's URL names, and `localhost`,
 ///   but neither link-local addresses nor the metadata services of clouds, and no other name that resolves to an
-///   address that is not public. What an origin's redirect names is no word of the guest's: it must be public, unless
+///   address that is not public. The host that a redirect names is not chosen by the guest: it must be public, unless
 ///   the origin is on this machine and the redirect stays there.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -79,7 +80,8 @@ impl Policy {
     /// Whether a redirect may lead from an allowed origin to `to`.
     ///
     /// `insecure:allow-all` lets a guest name an address that is not public, or `localhost`, but not an origin out
-    /// there: what a redirect names is held to what a name may resolve to. From this machine it may lead to this machine.
+    /// there: what a redirect names is held to what a name may resolve to. From this machine it may lead to this
+    /// machine.
     ///
     /// # Errors
     /// [`HttpErrorKind::Denied`], [`HttpErrorKind::AddressProhibited`].
@@ -98,14 +100,14 @@ impl Policy {
         }
         Err(HttpError::new(
             HttpErrorKind::AddressProhibited,
-            format!("{} is {class}; to let a redirect lead there, name it itself among the allowed origins", to.host),
+            format!("{} is {class}; to let a redirect lead there, add it itself to the allowed origins", to.host),
         ))
     }
 
     /// Whether a guest may connect a socket of its own to `port` of `ip`, which it knows as `host`: a name that it
     /// looked up, or the address itself.
     ///
-    /// It may where it may send requests to, over either scheme.
+    /// It may connect to whatever it may send requests to, with either scheme.
     ///
     /// # Errors
     /// [`HttpErrorKind::Denied`], [`HttpErrorKind::AddressProhibited`].
@@ -128,7 +130,8 @@ impl Policy {
         ))
     }
 
-    /// Whether a guest may look up the addresses of `host`: of whatever an entry names, whatever its port.
+    /// Whether a guest may look up the addresses of `host`: it may for every host that an entry names, whatever the
+    /// port.
     ///
     /// # Errors
     /// [`HttpErrorKind::Denied`].
@@ -169,10 +172,10 @@ impl Policy {
             return Ok(());
         }
         let message = match &host {
-            HostName::Ip(_) => format!("{host} is {class}; to permit it, name it itself among the allowed origins"),
+            HostName::Ip(_) => format!("{host} is {class}; to permit it, add it itself to the allowed origins"),
             HostName::Name(_) => format!(
-                "{host} resolves to {ip}, which is {class}; to permit it, allow private addresses, or name the address \
-                 itself among the allowed origins and in the url"
+                "{host} resolves to {ip}, which is {class}; to permit it, allow private addresses, or add the address \
+                 itself to the allowed origins and use it in the url"
             ),
         };
         Err(HttpError::new(HttpErrorKind::AddressProhibited, message))
@@ -236,7 +239,7 @@ impl PolicyBuilder {
     /// Forbids a header beyond those that always are: it is removed from requests and from responses.
     ///
     /// # Errors
-    /// A [`PolicyError`] if `name` is no header name.
+    /// A [`PolicyError`] if `name` is not a valid header name.
     pub fn forbid_header(mut self, name: &str) -> Result<Self, PolicyError> {
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
             let wrong = |c: char| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
@@ -245,7 +248,7 @@ impl PolicyBuilder {
                 what: "forbidden header",
                 entry: name.to_owned(),
                 span: at..name.len(),
-                reason: "it is no header name".into(),
+                reason: "it is not a valid header name".into(),
                 example: "for example x-internal-token".into(),
             }
         })?;

@@ -48,7 +48,7 @@ impl Resolver for SystemResolver {
             (wanted.as_str(), 0).to_socket_addrs().map(|addresses| addresses.map(|address| address.ip()).collect())
         })
         .await
-        .map_err(|error| failed(format!("looking up {name} broke down")).with_source(error))?;
+        .map_err(|error| failed(format!("the task that looks up {name} failed")).with_source(error))?;
         found.map_err(|error| {
             let kind = if is_temporary(&error) { HttpErrorKind::DnsFailed } else { HttpErrorKind::DnsNotFound };
             HttpError::new(kind, format!("the name {name} could not be resolved")).with_source(error)

@@ -18,7 +18,7 @@ const MAX_BYTES: usize = (u16::MAX - 1) as usize;
 /// of an [`Origin`]. Path and query are sent byte for byte as the guest set them: no dot segment is removed and nothing
 /// is escaped or unescaped, since signatures are made over them.
 ///
-/// Valid are the characters of RFC 3986, section 3.3 and 3.4, and beyond them those that the URLs of browsers carry
+/// Valid characters are those of RFC 3986, sections 3.3 and 3.4, and also those that the URLs of browsers carry
 /// unescaped: `[`, `]`, `\`, `^`, `{`, `|`, `}`, in a path `"`, in a query `` ` ``, and a `%` that begins no escape.
 /// Blanks, control characters, `<`, `>`, and everything beyond ASCII are not.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Target {
         };
         let bytes = scheme.as_str().len() + "://".len() + authority.as_str().len() + path_and_query.as_str().len();
         if bytes > MAX_BYTES {
-            let message = format!("the url has {bytes} bytes, more than the {MAX_BYTES} that one may have");
+            let message = format!("the url has {bytes} bytes; at most {MAX_BYTES} are allowed");
             return Err(HttpError::new(HttpErrorKind::UrlTooLong, message));
         }
         Target::new(Origin::new(scheme, host, port)?, path_and_query)
@@ -158,7 +158,7 @@ pub(crate) fn is_path_and_query(text: &str) -> bool {
 
 fn path(text: &str) -> Result<PathAndQuery, HttpError> {
     if !text.is_ascii() {
-        return Err(invalid("the path or query of the url is not ASCII: escape what is beyond it"));
+        return Err(invalid("the path or query of the url is not ASCII: percent-encode all other characters"));
     }
     PathAndQuery::try_from(text)
         .map_err(|error| invalid("the path or query of the url is not valid").with_source(error))

@@ -1,4 +1,4 @@
-//! Whom an https origin has to convince: the system's certificate authorities, and those the embedder adds.
+//! Server certificate verification: the system's certificate authorities, and those the embedder adds.
 
 use std::sync::{Arc, OnceLock};
 
@@ -45,7 +45,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 }
 
 /// Trusts the authorities of the system. They are read at the first https connection of the process and shared, since
-/// reading takes milliseconds and most guests of a short-lived command make none. A system without any is no error
+/// reading takes milliseconds and most guests of a short-lived command make none. A system without any is not an error
 /// until then: plain http has no need of them.
 #[derive(Debug)]
 struct SystemTrust {

@@ -1,4 +1,4 @@
-//! The one thing that sends.
+//! The interface that sends requests.
 
 use async_trait::async_trait;
 use bytes::Bytes;

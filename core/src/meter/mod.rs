@@ -43,6 +43,7 @@ pub const NATIVE_STACK: usize = SCALE as usize * GUEST_STACK + MAX_FRAME as usiz
 
 /// Where an engine keeps a guest's frames, and who sees to it that they are not too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Frames {
     /// The engine sees to it. Only the guest's time is metered.
     Engine,

@@ -25,12 +25,12 @@ pub(super) enum Framing {
 }
 
 pub(super) const TARGET_TOO_LONG: Refusal =
-    Refusal::new(StatusCode::URI_TOO_LONG, "the request target is longer than this server takes");
+    Refusal::new(StatusCode::URI_TOO_LONG, "the request target is longer than this server allows");
 pub(super) const HEAD_TOO_LARGE: Refusal = Refusal::new(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    "the header fields are larger, or more, than this server takes",
+    "the header fields are larger, or more, than this server allows",
 );
-const LINE_END: Refusal = Refusal::bad("a line of the head does not end with CR LF, or a CR stands within one");
+const LINE_END: Refusal = Refusal::bad("a line of the head does not end with CR LF, or there is a CR within one");
 const REQUEST_LINE: Refusal =
     Refusal::bad("the request line is not a method, a target and a version with one space between them");
 
@@ -99,7 +99,7 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<u8, Refusal> {
     let minor = match version {
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] if minor.is_ascii_digit() => *minor,
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            let reason = "this version of HTTP is not spoken here; HTTP/1.1 is";
+            let reason = "this version of HTTP is not supported; use HTTP/1.1";
             return Err(Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, reason));
         }
         _ => return Err(REQUEST_LINE),
@@ -110,16 +110,17 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<u8, Refusal> {
     if target.len() > limits.target {
         return Err(TARGET_TOO_LONG);
     }
-    // A fragment would vanish in `Uri`; it is no part of any form of a target (RFC 9112, section 3.2).
+    // A fragment would vanish in `Uri`; it is not part of any form of a target (RFC 9112, section 3.2).
     if target.contains(&b'#') || Uri::try_from(target).is_err() {
         return Err(Refusal::bad(
-            "the request target is not valid: characters that a URI cannot have are to be percent-encoded",
+            "the request target is not valid: characters that a URI cannot have must be percent-encoded",
         ));
     }
     Ok(minor)
 }
 
-/// What follows a head with these fields, each of which ends with CR LF, and an empty line (RFC 9112, sections 5 and 6).
+/// What follows a head with these fields, each of which ends with CR LF, and an empty line (RFC 9112, sections 5 and
+/// 6).
 fn fields(mut rest: &[u8], minor: u8, limits: &Limits) -> Result<Framing, Refusal> {
     let (mut count, mut codings, mut length) = (0, None, None);
     while let Some(end) = rest.iter().position(|byte| *byte == b'\r').filter(|end| *end > 0) {
@@ -131,10 +132,10 @@ fn fields(mut rest: &[u8], minor: u8, limits: &Limits) -> Result<Framing, Refusa
         }
         let (name, value) = field(line)?;
         if name.eq_ignore_ascii_case(b"transfer-encoding") && codings.replace(value).is_some() {
-            return Err(Refusal::bad("Transfer-Encoding stands in the head more than once"));
+            return Err(Refusal::bad("Transfer-Encoding appears more than once"));
         }
         if name.eq_ignore_ascii_case(b"content-length") && length.replace(value).is_some() {
-            return Err(Refusal::bad("Content-Length stands in the head more than once"));
+            return Err(Refusal::bad("Content-Length appears more than once"));
         }
     }
     match (codings, length) {
@@ -146,7 +147,8 @@ fn fields(mut rest: &[u8], minor: u8, limits: &Limits) -> Result<Framing, Refusa
     }
 }
 
-/// Name and value of a field line, without the whitespace around the value (RFC 9112, section 5; RFC 9110, section 5.5).
+/// Name and value of a field line, without the whitespace around the value (RFC 9112, section 5; RFC 9110, section
+/// 5.5).
 fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if line[0] == b' ' || line[0] == b'\t' {
         return Err(Refusal::bad("a line of the head begins with whitespace; fields may not be folded"));
@@ -157,7 +159,7 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     if name.is_empty() || !name.iter().all(token) {
-        return Err(Refusal::bad("the name of a field is not a valid token, or whitespace stands before its colon"));
+        return Err(Refusal::bad("the name of a field is not a valid token, or there is whitespace before its colon"));
     }
     if value.iter().any(|byte| *byte != b'\t' && byte.is_ascii_control()) {
         return Err(Refusal::bad("the value of a field has a control character"));
@@ -173,18 +175,17 @@ fn transfer_codings(value: &[u8]) -> Result<(), Refusal> {
     let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
     if !codings.next_back().is_some_and(is_chunked) {
-        return Err(Refusal::bad("the last transfer coding of a request has to be chunked"));
+        return Err(Refusal::bad("the last transfer coding of a request must be chunked"));
     }
     let others: Vec<&[u8]> = codings.collect();
     if others.iter().any(|coding| coding.is_empty() || is_chunked(coding)) {
-        return Err(Refusal::bad(
-            "the transfer codings are not valid: chunked stands there twice, or an element is empty",
-        ));
+        return Err(Refusal::bad("the transfer codings are not valid: chunked appears twice, or an element is empty"));
     }
-    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "no transfer coding other than chunked is understood"))
+    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "no transfer coding other than chunked is supported"))
 }
 
-/// A length, in digits (RFC 9110, section 8.6). A list, even of equal values, is refused as RFC 9112, section 6.3, allows.
+/// A length, in digits (RFC 9110, section 8.6). A list, even of equal values, is refused as RFC 9112, section 6.3,
+/// allows.
 pub(super) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     // The two largest values mean something else in hyper.

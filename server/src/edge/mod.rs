@@ -1,8 +1,8 @@
 //! What may reach a guest: one place for HTTP/1.1, HTTP/2, with and without TLS.
 //!
-//! [`Edge::admit`] decides it of each request. What it can no longer see of HTTP/1, since parsers are lenient, [`Heads`]
-//! has decided before on the bytes: no request reaches a guest whose authority or framing two parsers could read
-//! differently. `docs/http-edge.md` lists the rules.
+//! [`Edge::admit`] decides it of each request. What it can no longer see of HTTP/1, since parsers are lenient,
+//! [`Heads`] has decided before on the bytes: no request reaches a guest whose authority or framing two parsers could
+//! read differently. `docs/http-edge.md` lists the rules.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -62,14 +62,14 @@ impl Edge {
         Heads::new(stream, self.limits, self.refused.clone(), Arc::clone(&self.trailers))
     }
 
-    /// Waits until the body of a request over HTTP/1 comes to an end with trailers. The connection has that end once it is
-    /// asked for more.
+    /// Waits until the body of a request over HTTP/1 comes to an end with trailers. The connection has that end once it
+    /// is asked for more.
     pub(crate) async fn trailers(&self) {
         self.trailers.notified().await;
     }
 
-    /// Decides whether a request may reach the guest. One that may has a target that says all that is known: its scheme,
-    /// its authority, and a path.
+    /// Decides whether a request may reach the guest. One that may has a target that says all that is known: its
+    /// scheme, its authority, and a path.
     ///
     /// # Errors
     /// With what it is to be answered otherwise.
@@ -143,13 +143,11 @@ impl Edge {
     }
 }
 
-const OTHER_SCHEME: Refusal = Refusal::new(
-    StatusCode::MISDIRECTED_REQUEST,
-    "the scheme of the request target is not the one that this connection is for",
-);
+const OTHER_SCHEME: Refusal =
+    Refusal::new(StatusCode::MISDIRECTED_REQUEST, "the scheme of the request target does not match this connection");
 const INVALID_TARGET: Refusal = Refusal::bad("the request target is not valid for this method");
 const INVALID_HOST: Refusal = Refusal::bad(
-    "the host in Host or in the request target is not valid: it is a name or an address, and may have a port",
+    "the host in Host or in the request target is not valid: it must be a name or an address, and may have a port",
 );
 
 /// The path and query of a target in origin-form, asterisk-form or absolute-form (RFC 9112, section 3.2; RFC 9113,
@@ -169,13 +167,13 @@ fn path(parts: &Parts) -> Result<PathAndQuery, Refusal> {
     }
 }
 
-/// Whom a request is for (RFC 9110, section 7.2; RFC 9112, section 3.2; RFC 9113, section 8.3.1). Only HTTP/1.0 may
-/// leave it out.
+/// The host that a request is for (RFC 9110, section 7.2; RFC 9112, section 3.2; RFC 9113, section 8.3.1). Only
+/// HTTP/1.0 may leave it out.
 fn authority(parts: &Parts, scheme: &Scheme) -> Result<Option<Authority>, Refusal> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err(Refusal::bad("Host stands in the head more than once"));
+        return Err(Refusal::bad("Host appears more than once"));
     }
     let host = match host.map(HeaderValue::to_str).transpose().map_err(|_| INVALID_HOST)? {
         Some(text) => Some((text, HostPort::parse(text).ok_or(INVALID_HOST)?)),
@@ -184,9 +182,7 @@ fn authority(parts: &Parts, scheme: &Scheme) -> Result<Option<Authority>, Refusa
     let target = parts.uri.authority();
     let named = target.map(|target| HostPort::parse(target.as_str()).ok_or(INVALID_HOST)).transpose()?;
     match (target, named, host) {
-        (_, _, None) if parts.version == Version::HTTP_11 => {
-            Err(Refusal::bad("a request of HTTP/1.1 has to have a Host"))
-        }
+        (_, _, None) if parts.version == Version::HTTP_11 => Err(Refusal::bad("an HTTP/1.1 request must have a Host")),
         (Some(target), Some(named), host) => {
             let default = if *scheme == Scheme::HTTPS { 443 } else { 80 };
             let differs = host.is_some_and(|(_, host)| !host.is(&named, default));

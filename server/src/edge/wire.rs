@@ -180,7 +180,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
                 _ => {
                     this.held.reserve(PIECE);
                     if ready!(poll_read_buf(Pin::new(&mut this.inner), context, &mut this.held))? == 0 {
-                        // What is left is no head; hyper says so.
+                        // What is left is not a head; hyper says so.
                         this.ready = this.held.split();
                         this.state = State::Ended;
                     }

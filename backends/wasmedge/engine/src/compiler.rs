@@ -21,7 +21,7 @@ pub enum Compiler {
     /// In this process: nothing has to be set up, and a crash of the compiler is a crash of the process.
     #[default]
     InProcess,
-    /// In a process of its own, whose end is an error and no more, and which is bounded in time and memory.
+    /// In a process of its own, bounded in time and memory: if it crashes, that is only an error.
     Process(Helper),
 }
 
@@ -29,7 +29,7 @@ impl Compiler {
     /// Compiles into a directory for temporary files, and reads what was written.
     pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Code, Error> {
         let directory = tempfile::Builder::new().prefix("wasmedge-").tempdir();
-        let directory = directory.map_err(Error::system("no directory for compiled code"))?;
+        let directory = directory.map_err(Error::system("cannot create a directory for compiled code"))?;
         let code = directory.path().join("code.wasm");
         match self {
             Compiler::InProcess => compile(wasm, &code)?,
@@ -45,12 +45,12 @@ impl Compiler {
 
 /// Modules of up to this many bytes are optimised.
 ///
-/// Others are not: a JavaScript engine of 13 MB took 24 seconds of a processor without optimisation, 334 at O1, for code
-/// that is two thirds as large; either took 2.4 GiB of memory and more. LLVM has been seen to crash when it optimised
-/// guests of that size.
+/// Others are not: a JavaScript engine of 13 MB took 24 seconds of a processor without optimisation, 334 at O1, for
+/// code that is two thirds as large; either took 2.4 GiB of memory and more. LLVM has been seen to crash when it
+/// optimised guests of that size.
 const LARGE: usize = 1 << 20;
 
-/// All that shapes the code, but for the engine's version and the processor: for the key of a cache.
+/// All that shapes the code, except the engine's version and the processor: for the key of a cache.
 pub const SETTINGS: &str = "O2-to-1MiB-else-O0";
 
 /// Compiles a module into the file `out`, in this process.
@@ -77,7 +77,8 @@ pub(crate) fn compile(wasm: &[u8], out: &Path) -> Result<(), Error> {
     // The compiler recurses over the guest's code; on a thread of its own it has the room.
     thread::scope(|scope| {
         let compiler = thread::Builder::new().name("wasmedge-compile".to_owned()).stack_size(256 << 20);
-        let thread = compiler.spawn_scoped(scope, compile).map_err(Error::system("no thread for the compiler"))?;
+        let thread =
+            compiler.spawn_scoped(scope, compile).map_err(Error::system("cannot start a thread for the compiler"))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

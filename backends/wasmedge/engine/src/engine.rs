@@ -99,7 +99,7 @@ pub fn version() -> String {
 pub struct Code(Vec<u8>);
 
 impl Code {
-    /// Takes bytes for code.
+    /// Treats bytes as code.
     ///
     /// # Safety
     /// They are the bytes of what [`Native::compile`] returned, complete and unchanged.
@@ -107,7 +107,8 @@ impl Code {
         Code(bytes)
     }
 
-    /// The code as bytes, to be kept for a process with the same version of the engine, on a processor of the same kind.
+    /// The code as bytes, to be kept for a process with the same version of the engine, on a processor of the same
+    /// kind.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -175,7 +176,8 @@ struct Loaded {
 unsafe impl Sync for Loaded {}
 
 impl Module {
-    /// Makes an instance, in a store of its own, that imports `imports`. A start function runs now, on the caller's stack.
+    /// Makes an instance, in a store of its own, that imports `imports`. A start function runs now, on the caller's
+    /// stack.
     ///
     /// Compiled code runs on a stack of `stack` bytes, of which only those that are used take memory; the engine does
     /// not guard what is below, so that whoever compiles a guest has to bound its stack.

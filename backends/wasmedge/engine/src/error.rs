@@ -17,7 +17,7 @@ pub enum Error {
     /// The engine refused the module, or trapped when it placed the module's segments.
     #[error("WasmEdge refused the module")]
     Refused(#[source] Failure),
-    /// The engine takes modules of less than 4 GiB.
+    /// The engine only accepts modules of less than 4 GiB.
     #[error("the module is too large for WasmEdge: 4 GiB or more")]
     TooLarge,
     /// The code was compiled by another version, for another processor, or is damaged.

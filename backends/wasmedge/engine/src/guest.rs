@@ -66,8 +66,8 @@ impl Number {
 /// Why a call from the host did not return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// There is no such export, or it is no function of numbers.
-    #[error("there is no such function of numbers")]
+    /// There is no such export, or it is not a function of numbers.
+    #[error("there is no such function, or it takes or returns something other than numbers")]
     NoFunction,
     /// The function has more parameters or results than slots were given.
     #[error("there are too few slots for the call")]
@@ -86,7 +86,7 @@ pub struct Guest<'a> {
     stack: Option<&'a mut Stack>,
 }
 
-/// Whatever stands for a [`Guest`].
+/// Anything that gives access to a [`Guest`].
 pub trait AsGuest {
     /// The guest, for one use.
     fn guest(&mut self) -> Guest<'_>;
@@ -174,7 +174,7 @@ impl<'a> Guest<'a> {
         Ok(())
     }
 
-    /// Reads the exported global `export`; `None` if there is none of a number type.
+    /// Reads the exported global `export`; `None` if there is no such global of a number type.
     pub fn global(self, export: &str) -> Option<u64> {
         let (global, number) = self.find_global(export)?;
         // SAFETY: the global is valid; the call reads it.
@@ -182,7 +182,7 @@ impl<'a> Guest<'a> {
         Some(if number.is_short() { u64::from(value as u32) } else { value })
     }
 
-    /// Writes the exported global `export`; false if there is none of a number type, or it is immutable.
+    /// Writes the exported global `export`; false if there is no such global of a number type, or it is immutable.
     pub fn set_global(self, export: &str, value: u64) -> bool {
         let Some((global, number)) = self.find_global(export) else { return false };
         let value = ffi::WasmEdge_Value { Value: u128::from(value), Type: number.ty() };

@@ -26,7 +26,7 @@ const LOOK: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)
 /// How much of what a helper says is read, in bytes, and how much is told, in characters.
 const WORDS: (u64, usize) = (4096, 200);
 
-/// A program that calls [`run_helper`], to compile in a process of its own.
+/// A program that calls [`run_helper`], to compile in a separate process.
 #[derive(Debug, Clone)]
 pub struct Helper {
     program: PathBuf,
@@ -36,8 +36,8 @@ pub struct Helper {
 }
 
 impl Helper {
-    /// The program at `program`, which calls [`run_helper`] with all that follows `arguments` in its arguments. It has to
-    /// be built with the same version of this crate.
+    /// The program at `program`, which calls [`run_helper`] with all that follows `arguments` in its arguments. It has
+    /// to be built with the same version of this crate.
     pub fn new(program: impl Into<PathBuf>, arguments: impl IntoIterator<Item: Into<OsString>>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
         Helper { program: program.into(), arguments, time: TIME, memory: MEMORY }
@@ -58,7 +58,7 @@ impl Helper {
     pub(crate) fn compile(&self, wasm: &[u8], directory: &Path, code: &Path) -> Result<(), Error> {
         let (module, said) = (directory.join("module.wasm"), directory.join("said"));
         fs::write(&module, wasm).map_err(Error::system("the module for the compiler cannot be written"))?;
-        let stderr = File::create(&said).map_err(Error::system("no file for what the compiler says"))?;
+        let stderr = File::create(&said).map_err(Error::system("cannot create a file for the compiler's messages"))?;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg(compiler::version()).arg(self.memory.to_string()).args([&module, code]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
@@ -113,8 +113,8 @@ fn first_line(said: &Path) -> String {
 /// file sizes, and ends it when its standard input is closed.
 ///
 /// # Errors
-/// [`Error::Version`] if the process was started by another version of this crate, or without arguments; else as the
-/// compiler in this process has it. To be printed in one line, with its sources, on standard error.
+/// [`Error::Version`] if the process was started by another version of this crate, or without arguments; else the same
+/// as for the compiler in this process. To be printed in one line, with its sources, on standard error.
 pub fn run_helper(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     let mut arguments = arguments.into_iter();
     let mut next = || arguments.next().unwrap_or_default();
@@ -138,7 +138,7 @@ pub fn run_helper(arguments: impl IntoIterator<Item = OsString>) -> Result<(), E
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         std::process::exit(1);
     });
-    watch.map_err(Error::system("no thread to watch for the end of whoever compiles"))?;
+    watch.map_err(Error::system("cannot start the thread that watches the parent process"))?;
     let wasm = fs::read(&module).map_err(Error::system("the module for the compiler cannot be read"))?;
     compiler::compile(&wasm, &code)
 }

@@ -31,7 +31,7 @@ impl Stack {
             return Ok(kept.swap_remove(fit));
         }
         drop(kept);
-        let stack = DefaultStack::new(size).map_err(Error::system("no memory for a guest's stack"))?;
+        let stack = DefaultStack::new(size).map_err(Error::system("cannot allocate a guest's stack"))?;
         Ok(Stack { size, stack, signals: Box::new_uninit_slice(SIGNAL_STACK) })
     }
 

@@ -16,7 +16,7 @@ pub(crate) fn load(engine: &Engine, component: &[u8], cache: Option<&CodeCache>)
     if let Some(code) = cache.code(&key) {
         match deserialize(engine, &code) {
             Ok(component) => return Ok(component),
-            Err(error) => tracing::warn!(%error, "cached code was refused; compiling anew"),
+            Err(error) => tracing::warn!(%error, "cached code was rejected; compiling again"),
         }
     }
     let compiled = compile(engine, component)?;

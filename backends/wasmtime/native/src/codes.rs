@@ -81,7 +81,7 @@ pub(crate) fn broken_off(error: Error) -> HttpError {
             HttpErrorKind::RequestBodyLength(seen),
             format!("the guest wrote {seen} bytes of a body, which is not the length that it announced"),
         ),
-        other => HttpError::new(HttpErrorKind::RequestBodyAborted, format!("the guest broke the body off: {other}")),
+        other => HttpError::new(HttpErrorKind::RequestBodyAborted, format!("the guest aborted the body: {other}")),
     }
 }
 

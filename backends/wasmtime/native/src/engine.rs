@@ -37,8 +37,8 @@ impl Native {
     /// Compiles a component, or takes its code from [`LoadOptions::cache`], and finds what it imports.
     ///
     /// # Errors
-    /// [`Kind::Limit`] if it is larger than [`LoadOptions::max_module_bytes`], [`Kind::Guest`] if it is no valid
-    /// component, [`Kind::Unsupported`] if it imports what there is not.
+    /// [`Kind::Limit`] if it is larger than [`LoadOptions::max_module_bytes`], [`Kind::Guest`] if it is not a valid
+    /// component, [`Kind::Unsupported`] if it imports something that this host does not have.
     pub fn load(&self, component: &[u8], options: &LoadOptions) -> Result<NativeGuest> {
         if component.len() as u64 > options.max_module_bytes {
             let message = format!("the component is larger than the limit of {} bytes", options.max_module_bytes);
@@ -47,10 +47,10 @@ impl Native {
         NativeGuest::new(code::load(&self.0, component, options.cache.as_deref())?, options)
     }
 
-    /// Compiles a component, unless its code is in the cache, and sees to it that it is: to prepare the cache.
+    /// Compiles a component and puts its code into the cache, unless it is there already.
     ///
     /// # Errors
-    /// [`Kind::Guest`] if it is no valid component, and what [`CodeCache::put`] reports.
+    /// [`Kind::Guest`] if it is not a valid component, and what [`CodeCache::put`] reports.
     pub fn fill(&self, component: &[u8], cache: &CodeCache) -> Result<()> {
         code::fill(&self.0, component, cache)
     }

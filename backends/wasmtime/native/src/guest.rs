@@ -49,11 +49,14 @@ impl NativeGuest {
         let engine = &engine;
         let linker = linker(engine).map_err(|error| Error::engine("wasmtime cannot link its own host", error))?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
-            let message = "the component imports what wasmtime's own host does not have, or not in this form";
+            let message =
+                "the component imports something that wasmtime's component host does not have, or not with this type";
             Error::new(Kind::Unsupported, message).with_source(error)
         })?;
         let (mut handler, mut command, mut streams) = (None, None, false);
-        let wrong = |error| Error::new(Kind::Guest, "an export does not have the type of its name").with_source(error);
+        let wrong = |error| {
+            Error::new(Kind::Guest, "an export does not have the type that its name requires").with_source(error)
+        };
         let ty = component.component_type();
         for (name, _) in ty.exports(engine) {
             if name.starts_with("wasi:http/incoming-handler@0.2.") {

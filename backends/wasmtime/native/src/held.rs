@@ -50,7 +50,7 @@ pub(crate) fn respond(run: &Run, response: Response<Body>, content: Content, rep
             Some(None) | None => None,
         };
         if reply.send(Ok(Response::from_parts(head, body.boxed_unsync()))).is_err() {
-            tracing::debug!("a response was set that nobody waits for");
+            tracing::debug!("the guest set a response that nothing waits for");
         }
     });
 }

@@ -1,8 +1,8 @@
 //! Runs components on Wasmtime's own component model, with wharf's policy, transport, limits and grants.
 //!
 //! This is the second host for `wasi:http`, beside the one in wharf-core that every engine shares. It has three uses:
-//! it runs what only it can, components of WASI 0.3; it is an implementation by other people to compare with; and who
-//! wants Wasmtime's behaviour to the letter gets it.
+//! it runs what only it can, components of WASI 0.3; it is an implementation by other people to compare with; and it
+//! gives those who want it exactly Wasmtime's behaviour.
 //!
 //! What a guest sees is `wasmtime-wasi` and `wasmtime-wasi-http`. What they may do is wharf's:
 //! - Every request goes through [`Outbound`](wharf_core::http::Outbound): the policy, the limits, the timeouts, and

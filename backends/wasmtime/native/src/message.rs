@@ -63,7 +63,7 @@ pub(crate) fn respond(run: &Run, method: &Method, response: Response<WasiBody>, 
 /// Gives an error in the place of a response.
 pub(crate) fn refuse(code: ErrorCode, reply: Reply) {
     if reply.send(Err(code)).is_err() {
-        tracing::debug!("an error was set that nobody waits for");
+        tracing::debug!("the guest set an error that nothing waits for");
     }
 }
 

@@ -1,8 +1,9 @@
-//! What stands behind a middleware of WASI 0.3.
+//! The handler that a middleware of WASI 0.3 calls.
 //!
-//! A middleware imports `wasi:http/handler`, the next link of its chain. Composed with a service, that link is inside the
-//! component, and nothing is asked of the host. A middleware by itself is the last link on this machine: what it hands on
-//! leaves as by `wasi:http/client`, whose `send` has the same type, through the policy, the limits and the transport.
+//! A middleware imports `wasi:http/handler`, the next link of its chain. Composed with a service, that link is inside
+//! the component, and nothing is asked of the host. A middleware by itself is the last link on this machine: what it
+//! hands on leaves as by `wasi:http/client`, whose `send` has the same type, through the policy, the limits and the
+//! transport.
 
 use wasmtime::component::{Accessor, Linker, Resource};
 use wasmtime_wasi_http::p3::bindings::http::client::HostWithStore;
@@ -22,7 +23,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
         |accessor: &Accessor<State>, (request,): (Resource<Request>,)| {
             Box::pin(async move {
                 let sent = WasiHttp::send(&accessor.with_getter::<WasiHttp>(State::http), request).await;
-                // What is no error code ends the guest.
+                // Anything other than an error code ends the guest.
                 let answer: Answer = match sent {
                     Ok(response) => Ok(response),
                     Err(error) => Err(error.downcast()?),

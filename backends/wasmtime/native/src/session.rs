@@ -43,7 +43,7 @@ struct Live {
 impl NativeSession {
     pub(crate) fn new(guest: &NativeGuest, config: GuestConfig) -> Result<Self, Stop> {
         let run = Run::new(config.cancel);
-        // A limit beyond what the clock can count to is none.
+        // A limit beyond what the clock can count to is no limit.
         run.set_deadline(config.timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
         let outbound = config.outbound.map(|outbound| outbound.for_guest());
         let (wasi, outputs) = stdio::grant(&config.wasi)?;
@@ -73,7 +73,7 @@ impl NativeSession {
     /// Runs it as a command; gives whether it succeeded.
     ///
     /// # Errors
-    /// [`Stop::Exit`] if it exits, [`Kind::Guest`] if it is no command, else what ended it.
+    /// [`Stop::Exit`] if it exits, [`Kind::Guest`] if it is not a command, else what ended it.
     pub fn run(&mut self) -> Result<bool, Stop> {
         let command = self.command.clone().ok_or_else(|| {
             let message = "the component exports no `wasi:cli/run`, so it cannot be run; `wharf serve` is for components \
@@ -197,7 +197,8 @@ impl NativeSession {
         store.run_concurrent(serve).await?
     }
 
-    /// Waits for the request bodies that were received and handed on as they are: their end is not the guest's to write.
+    /// Waits for the request bodies that were received and handed on as they are: their end is not the guest's to
+    /// write.
     async fn handed_on(accessor: &Accessor<State>) {
         let mut passing = accessor.with(|mut store| store.data_mut().passing());
         // Nothing is sent: it ends with the last of them.
@@ -218,7 +219,8 @@ impl NativeSession {
         }
         let values: Option<Vec<Val>> = types.into_iter().zip(params).map(of_type).collect();
         let values = values.ok_or_else(|| {
-            let message = format!("`{export}` takes other parameters than u32 and u64, which cannot be given here");
+            let message =
+                format!("`{export}` has parameters that are neither u32 nor u64, which cannot be passed here");
             Error::new(Kind::Guest, message)
         })?;
         Ok((values, ty.results().len()))
@@ -243,8 +245,9 @@ impl HostedSession for NativeSession {
         };
         let (values, results) = Self::integers(export, &ty, params)?;
         let results = self.enter(async |Live { store, instance }| {
-            let function =
-                instance.get_func(&mut *store, index).ok_or_else(|| wasmtime::format_err!("the export is gone"))?;
+            let function = instance
+                .get_func(&mut *store, index)
+                .ok_or_else(|| wasmtime::format_err!("the export was not found again"))?;
             let mut returned = vec![Val::Bool(false); results];
             function.call_async(&mut *store, &values, &mut returned).await?;
             Ok(returned)
@@ -260,7 +263,7 @@ impl HostedSession for NativeSession {
         };
         if let Some(refusal) = refusal(&request) {
             if reply.send(Ok(refusal)).is_err() {
-                tracing::debug!("a request without an authority was given up");
+                tracing::debug!("dropped a request without an authority");
             }
             return Ok(());
         }

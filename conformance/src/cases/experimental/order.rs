@@ -77,7 +77,7 @@ fn url_bytes_first(context: &Context) -> CaseResult {
 
 fn url_parsed_before_allowed(context: &Context) -> CaseResult {
     let mut probe = context.net().http_probe()?;
-    answers(probe.req(&Req::get("no url"))?, INVALID_URL, "`req` for what is no URL, with nothing allowed")
+    answers(probe.req(&Req::get("no url"))?, INVALID_URL, "`req` for something that is not a URL, with nothing allowed")
 }
 
 /// A denied origin is told as such, whatever else is wrong.

@@ -1,8 +1,8 @@
 //! The cache of compiled code: used where it can be, trusted as far as its owner, and bounded.
 //!
-//! A forged entry, other code with a digest made for it, cannot be told from a good one: whoever can write an entry can make
-//! its digest too. That nobody else can write one is what keeps it out, and what [`others_entry`] and [`linked_entry`] are
-//! about.
+//! A forged entry, other code with a digest made for it, cannot be told from a good one: whoever can write an entry can
+//! make its digest too. That nobody else can write one is what keeps it out, and what [`others_entry`] and
+//! [`linked_entry`] are about.
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
@@ -112,8 +112,8 @@ fn swapped_entries(context: &Context) -> CaseResult {
 
 /// What somebody else may have written must not be run, and does not stay.
 ///
-/// Only root can make a file another's. Whoever else runs this has the owner checked by core's own tests alone, which take
-/// another user for the one who is trusted.
+/// Only root can make a file another's. Whoever else runs this has the owner checked by core's own tests alone, which
+/// take another user for the one who is trusted.
 fn others_entry(context: &Context) -> CaseResult {
     let directory = directory()?;
     answers(context, directory.path(), 42)?;
@@ -205,7 +205,7 @@ fn set_used(path: &Path, ago: Duration) -> CaseResult {
     File::open(path).and_then(set).map_err(Unmet::harness)
 }
 
-/// A cache that cannot be written is no reason not to run.
+/// A guest runs even if the cache cannot be written.
 fn directory_gone(context: &Context) -> CaseResult {
     let directory = directory()?;
     let cache = Arc::new(CodeCache::open(directory.path())?);

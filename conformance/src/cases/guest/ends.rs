@@ -84,7 +84,7 @@ fn expect_trap(error: &Error, code: TrapCode) -> CaseResult {
     check_eq!(error.kind(), Kind::Trap, "the kind of the error {:?}", wharf_core::chain(error));
     match error.source().and_then(|source| source.downcast_ref::<Trap>()) {
         Some(trap) => check_eq!(trap.code, code, "the trap's code"),
-        None => return Err(Unmet::failed("the error's source is no trap")),
+        None => return Err(Unmet::failed("the error's source is not a trap")),
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What is no guest: each kind of bad file has one clear line to say so.
+//! Files that are not guests: each kind of bad file is reported in one clear line.
 
 use wharf_core::{GuestConfig, Kind, LoadOptions};
 

@@ -91,7 +91,7 @@ fn no_port(context: &Context) -> CaseResult {
     reach.denied(&format!("http://localhost:{}/", origin.port()))?;
     reach.denied("http://127.0.0.1:443/")?;
     reach.denied("https://127.0.0.1:80/")?;
-    check_eq!(origin.accepted(), 0, "connections to a port that is no default");
+    check_eq!(origin.accepted(), 0, "connections to a port that is not a default");
     Ok(())
 }
 

@@ -50,7 +50,7 @@ fn known(context: &Context) -> CaseResult {
     let body = trusting(context, &origin)?.get(&origin.url("/"))?;
     check_eq!(body, b"HTTP/1.1", "the version");
     let pem = TestCa::shared()?.pem().as_bytes();
-    check!(pem.starts_with(b"-----BEGIN CERTIFICATE-----"), "the authority's certificate is no PEM");
+    check!(pem.starts_with(b"-----BEGIN CERTIFICATE-----"), "the authority's certificate is not PEM");
     Ok(())
 }
 

@@ -73,7 +73,7 @@ macro_rules! bounds {
                 assert!(same(name, "proc_exit") || found(name, &ids), "a function of preview 1 has no case here");
                 index += 1;
             }
-            assert!(ids.len() == FUNCTIONS.len() - 1, "there is a case here for what is no function of preview 1");
+            assert!(ids.len() == FUNCTIONS.len() - 1, "there is a case here for a name that preview 1 lacks");
         };
     };
 }
@@ -212,7 +212,7 @@ fn bounds(context: &Context, id: &str, good: &Good) -> CaseResult {
             Fd(_) => &DESCRIPTORS,
             Room(_) | Val(_) => &[],
         };
-        check!(bad.is_empty() || function.params[index] == ValType::I32, "argument {index} is no i32");
+        check!(bad.is_empty() || function.params[index] == ValType::I32, "argument {index} is not an i32");
         for bad in bad {
             let mut args: Vec<u64> = good.args.iter().map(|arg| arg.value()).collect();
             args[index] = u64::from(*bad);

@@ -91,7 +91,7 @@ fn resolution(context: &Context) -> CaseResult {
     Ok(())
 }
 
-/// The clocks of processor time are in the ABI and `badf` here; what is no clock at all is `inval`.
+/// The clocks of processor time are in the ABI and `badf` here; what is not a clock at all is `inval`.
 fn no_such_clock(context: &Context) -> CaseResult {
     let mut probe = start(context)?;
     for (id, errno) in

@@ -239,7 +239,10 @@ impl WasiProbe {
         check_eq!(results.len(), 1, "the number of results of {function}");
         let errno =
             u32::try_from(results[0]).map_err(|_| Unmet::failed(format!("{function}: an i32 has high bits set")))?;
-        check!((errno as usize) < Errno::NAMES.len(), "{function}{args:?} answered {errno}, which is no error number");
+        check!(
+            (errno as usize) < Errno::NAMES.len(),
+            "{function}{args:?} answered {errno}, which is not an error number"
+        );
         Ok(Errno(errno))
     }
 

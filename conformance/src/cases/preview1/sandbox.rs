@@ -109,7 +109,7 @@ fn dot_dot(context: &Context) -> CaseResult {
     ] {
         fenced.refuses(DIR, path)?;
     }
-    // Up and down again within it is no way out.
+    // Going up and down again within it does not lead out.
     let fd = fenced.probe.open("sub/../mine", 0, READ)?;
     check_eq!(fenced.probe.read(fd, 16)?, b"mine", "a file by a path that goes up and stays within");
     fenced.unharmed()

@@ -223,14 +223,14 @@ fn no_position(context: &Context) -> CaseResult {
     Ok(())
 }
 
-/// No position and a kind that is no file: by these wasi-libc decides how to buffer.
+/// No position, and a kind that is not a file: by these wasi-libc decides how to buffer.
 fn no_files(context: &Context) -> CaseResult {
     const SEEK: u64 = 1 << 2;
     const TELL: u64 = 1 << 5;
     let mut probe = WasiProbe::start(context, WasiConfig::new())?;
     for (fd, right) in [(0, READ), (1, WRITE), (2, WRITE)] {
         probe.ok("fd_fdstat_get", &[fd, at::OUT.into()], &[range(at::OUT, 24)])?;
-        check_eq!(probe.probe.bytes(at::OUT, 1)?, [0], "the kind of {fd}, which is no terminal");
+        check_eq!(probe.probe.bytes(at::OUT, 1)?, [0], "the kind of {fd}, which is not a terminal");
         let rights = probe.probe.u64_at(at::OUT + 8)?;
         check_eq!(rights & (READ | WRITE | SEEK | TELL), right, "the rights of {fd}");
         probe.ok("fd_filestat_get", &[fd, at::OUT.into()], &[range(at::OUT, 64)])?;

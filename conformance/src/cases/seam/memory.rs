@@ -255,8 +255,11 @@ fn global_immutable(context: &Context) -> CaseResult {
 fn global_missing(context: &Context) -> CaseResult {
     let mut live = context.live(GLOBALS)?;
     for name in ["nothing", "", "func"] {
-        check_eq!(live.instance.global(name), None, "reading the global {name:?}, which is none");
-        check!(!live.instance.set_global(name, 1), "writing the global {name:?}, which is none, was said to work");
+        check_eq!(live.instance.global(name), None, "reading the global {name:?}, which does not exist");
+        check!(
+            !live.instance.set_global(name, 1),
+            "writing the global {name:?}, which does not exist, was said to work"
+        );
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A guest that does what the path of each request says, and what has to come of it.
 //!
-//! A path is `/`, and steps of two characters, a letter and a digit: one guest, compiled once, ends in every way. What a
-//! client is to see of it is decided by [`Progress`], as on every host.
+//! A path is `/`, and steps of two characters, a letter and a digit: one guest, compiled once, ends in every way. What
+//! a client is to see of it is decided by [`Progress`], as on every host.
 
 use http::{Method, StatusCode, Version};
 use wharf_core::message::{Content, GuestEnd, Progress, Verdict};
@@ -25,9 +25,9 @@ pub(super) enum Step {
     Respond,
     /// Sets the response and asks for no body.
     RespondBodiless,
-    /// Writes so many bytes and flushes them.
+    /// Writes this many bytes and flushes them.
     Flush(u8),
-    /// Writes so many bytes.
+    /// Writes this many bytes.
     Write(u8),
     /// Waits so long that it is still to come when it is looked at, however busy the machine.
     Wait,

@@ -1,5 +1,5 @@
 //! `sockets/bounds/...`: every function of WasmEdge's dialects with pointers that leave the memory, with descriptors
-//! that are not open, and with descriptors that are no sockets.
+//! that are not open, and with descriptors that are not sockets.
 
 use wharf_core::abi::preview1::{WASMEDGE_V1, WASMEDGE_V2};
 

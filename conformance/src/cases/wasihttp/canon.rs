@@ -70,7 +70,7 @@ fn out_of_bounds(context: &Context) -> CaseResult {
     for at in [MEMORY - 4, MEMORY, 0xffff_fff8, 0xffff_fffc] {
         let mut probe = allocating(context, "", &format!("(i32.const {})", at as i32), &["a"])?;
         let before = probe.before_a_trap();
-        probe.traps("get-arguments", &[RET.into()], "leave the guest's memory")?;
+        probe.traps("get-arguments", &[RET.into()], "not within the guest's memory")?;
         probe.wrote_nothing(before)?;
     }
     Ok(())
@@ -88,7 +88,7 @@ fn grows(context: &Context) -> CaseResult {
     }
     // No page is left, and what the allocator gives then is not there.
     let mut probe = allocating(context, "", body, &["a", "b", "c", "d", "e"])?;
-    probe.traps("get-arguments", &[RET.into()], "leave the guest's memory")
+    probe.traps("get-arguments", &[RET.into()], "not within the guest's memory")
 }
 
 /// A guest may spoil its own memory; the host does not mind.
@@ -124,7 +124,7 @@ fn not_called(context: &Context) -> CaseResult {
     let mut probe = allocating(context, "", "(unreachable)", &["a"])?;
     probe.traps("get-arguments", &[u64::from(RET) + 1], "aligned")?;
     let mut probe = allocating(context, "", "(unreachable)", &["a"])?;
-    probe.traps("get-arguments", &[u64::from(MEMORY) - 4], "leave the guest's memory")
+    probe.traps("get-arguments", &[u64::from(MEMORY) - 4], "not within the guest's memory")
 }
 
 fn probe(context: &Context) -> CaseResult<Wasi02> {
@@ -154,9 +154,9 @@ fn budget(context: &Context) -> CaseResult {
 fn handle_lists(context: &Context) -> CaseResult {
     for (list, count, says) in [
         (0x102, 1, "not aligned to 4"),
-        (MEMORY - 4, 2, "leaves the guest's memory"),
-        (0x100, 0x4000_0000, "leaves the guest's memory"),
-        (0x100, 1, "no open handle"),
+        (MEMORY - 4, 2, "not within the guest's memory"),
+        (0x100, 0x4000_0000, "not within the guest's memory"),
+        (0x100, 1, "not an open handle"),
     ] {
         let mut probe = probe(context)?;
         probe.probe.put(0x100, &words(&[77, 0]))?;
@@ -199,7 +199,7 @@ fn cases(context: &Context) -> CaseResult {
     let mut probe = self::probe(context)?;
     let zeros = [0; 7];
     let arguments = [&[77, 5][..], &zeros].concat();
-    probe.traps("[static]response-outparam.set", &arguments, "no open handle")
+    probe.traps("[static]response-outparam.set", &arguments, "not an open handle")
 }
 
 /// A name given as this many bytes, whatever they are, to a function that looks for it.
@@ -282,5 +282,5 @@ fn empty(context: &Context) -> CaseResult {
     for ptr in [0, MEMORY] {
         check_eq!(has(&mut probe, fields, ptr.into(), 0)?, 0, "`has` of no bytes at {ptr:#x}");
     }
-    probe.traps("[method]fields.has", &[fields, u64::from(MEMORY) + 1, 0], "leaves the guest's memory")
+    probe.traps("[method]fields.has", &[fields, u64::from(MEMORY) + 1, 0], "not within the guest's memory")
 }

@@ -1,4 +1,5 @@
-//! Who is whose child: a parent that goes before its child is a trap, and what is no child outlives what it came from.
+//! Who is whose child: a parent that goes before its child is a trap, and what is not a child outlives what it came
+//! from.
 
 use wharf_core::GuestConfig;
 

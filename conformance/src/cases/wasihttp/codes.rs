@@ -281,6 +281,6 @@ fn every_code(context: &Context) -> CaseResult {
         check!(code.status().is_server_error(), "the status of {name} is {}", code.status());
     }
     let (ended, _) = answer(CODES.len())?;
-    check!(ended.is_err(), "a code that there is none of was taken");
+    check!(ended.is_err(), "a code that does not exist was taken");
     Ok(())
 }

@@ -207,7 +207,7 @@ fn guest_ends(context: &Context) -> CaseResult {
         check_eq!(probe.write(stream, b"part")?, 0, "the answer of a write");
         check!(origin.wait_until(|origin| origin.open() == 1), "no connection came");
         if traps {
-            probe.traps("[method]fields.clone", &[77], "no open handle")?;
+            probe.traps("[method]fields.clone", &[77], "not an open handle")?;
         } else {
             drop(probe);
         }

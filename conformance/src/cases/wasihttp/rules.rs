@@ -124,7 +124,7 @@ fn arguments(context: &Context) -> CaseResult {
     for [ptr, len] in [[u64::from(MEMORY), 1], [u64::from(MEMORY) - 1, 2], [0xffff_ffff, 2], [1, 0xffff_ffff]] {
         let mut probe = probe(context)?;
         let fields = probe.fields(&[])?;
-        probe.traps("[method]fields.has", &[fields, ptr, len], "leaves the guest's memory")?;
+        probe.traps("[method]fields.has", &[fields, ptr, len], "not within the guest's memory")?;
     }
     let mut probe = probe(context)?;
     let fields = probe.fields(&[])?;
@@ -141,7 +141,7 @@ fn arguments(context: &Context) -> CaseResult {
 
 fn handles(context: &Context) -> CaseResult {
     for bad in [0, 77, 0xffff_ffff] {
-        probe(context)?.traps("[method]fields.clone", &[bad], "no open handle")?;
+        probe(context)?.traps("[method]fields.clone", &[bad], "not an open handle")?;
     }
     let mut probe = probe(context)?;
     let stdout = probe.call("get-stdout", &[])?;
@@ -150,7 +150,7 @@ fn handles(context: &Context) -> CaseResult {
     let fields = probe.fields(&[])?;
     probe.call("[resource-drop]fields", &[fields])?;
     check_eq!(probe.probe.session.open_handles(), 0, "the open handles");
-    probe.traps("[resource-drop]fields", &[fields], "no open handle")
+    probe.traps("[resource-drop]fields", &[fields], "not an open handle")
 }
 
 fn no_such_case(context: &Context) -> CaseResult {

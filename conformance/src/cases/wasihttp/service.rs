@@ -34,7 +34,7 @@ fn served_or_refused(context: &Context) -> CaseResult {
     front.finish()
 }
 
-/// It is told from what is no component at all, and from what is a faulty one.
+/// It is distinguished from what is not a component at all, and from a faulty one.
 fn refused(component: &[u8]) -> CaseResult {
     let named = wasi03(component).unwrap_or_default();
     check!(named.starts_with("wasi:http/") && named.contains("@0.3."), "the interface of WASI 0.3 is {named:?}");

@@ -201,7 +201,7 @@ fn at_once(context: &Context) -> CaseResult {
             check_eq!(probe.case(name, &arguments(len))?, 0, "the answer of {name} of {len} bytes");
         }
         let too_many = [arguments(AT_ONCE + 1), vec![RET.into()]].concat();
-        probe.traps(name, &too_many, "4097 bytes are to be written and flushed at once; up to 4096 may be")?;
+        probe.traps(name, &too_many, "4097 bytes were to be written and flushed at once; at most 4096 are allowed")?;
     }
     Ok(())
 }
@@ -374,7 +374,7 @@ fn too_many(context: &Context) -> CaseResult {
     match probe.probe.try_call("poll", &[LIST, 16_385, RET.into()]) {
         Err(Stop::Error(error)) => {
             check_eq!(error.kind(), Kind::Limit, "the kind of `{error}`");
-            probe.worded(&error.to_string(), "16385 pollables are polled at once, and this host takes up to 16384")
+            probe.worded(&error.to_string(), "16385 pollables were polled at once, but this host allows at most 16384")
         }
         other => Err(Unmet::failed(format!("16385 pollables at once gave {other:?}"))),
     }

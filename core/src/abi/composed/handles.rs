@@ -29,7 +29,7 @@ enum Of {
 
 #[derive(Debug, Clone, Copy)]
 enum Held {
-    /// The holder's own; lent so many times by calls under way.
+    /// The holder's own; lent this many times by calls in progress.
     Own { lent: u32 },
     /// Lent to the holder by the call of this number.
     Borrow { call: usize },
@@ -93,13 +93,13 @@ impl Handles {
     fn slab(&mut self, instance: u32) -> Outcome<&mut Slab> {
         match self.instances.get_mut(instance as usize) {
             Some(slab) => Ok(slab),
-            None => rule(format!("there is no component instance {instance}")),
+            None => rule(format!("component instance {instance} does not exist")),
         }
     }
 
     fn push(&mut self, instance: u32, entry: Entry) -> Outcome<u32> {
         if self.open >= MAX_HANDLES {
-            return limit(format!("the guest's components have {MAX_HANDLES} handles open, as many as they may"));
+            return limit(format!("the guest's components have {MAX_HANDLES} handles open, the most they may have"));
         }
         self.slab(instance)?;
         let Handles { instances, charge, .. } = self;
@@ -126,14 +126,14 @@ impl Handles {
     fn get(&mut self, instance: u32, handle: u32) -> Outcome<&mut Entry> {
         match self.slab(instance)?.entries.get_mut(handle as usize) {
             Some(Some(entry)) => Ok(entry),
-            _ => rule(format!("{handle} is no open handle of component instance {instance}")),
+            _ => rule(format!("{handle} is not an open handle of component instance {instance}")),
         }
     }
 
     fn remove(&mut self, instance: u32, handle: u32) -> Outcome<Entry> {
         let entry = *self.get(instance, handle)?;
         if let Held::Own { lent: 1.. } = entry.held {
-            return rule(format!("handle {handle} is lent to a call that is under way"));
+            return rule(format!("handle {handle} is lent to a call that is still in progress"));
         }
         let slab = self.slab(instance)?;
         slab.entries[handle as usize] = None;
@@ -168,7 +168,7 @@ impl Handles {
         let entry = *self.get(instance, handle)?;
         match entry.of {
             Of::Host(_) => Ok(entry.representation),
-            Of::Guest(_) => rule(format!("handle {handle} is of a resource that the guest defines")),
+            Of::Guest(_) => rule(format!("handle {handle} refers to a resource that the guest itself defines")),
         }
     }
 
@@ -176,7 +176,7 @@ impl Handles {
     pub(crate) fn take(&mut self, instance: u32, handle: u32) -> Outcome<u32> {
         match self.drop(instance, handle)? {
             Dropped::Own(representation) => Ok(representation),
-            Dropped::Borrow => rule(format!("handle {handle} is borrowed, and cannot be given away")),
+            Dropped::Borrow => rule(format!("handle {handle} is borrowed, so its ownership cannot be transferred")),
         }
     }
 
@@ -210,7 +210,7 @@ impl Handles {
     fn table(&self, table: u32) -> Outcome<(u32, u32)> {
         match self.plan.tables.get(table as usize).map(|table| (table.instance, table.resource)) {
             Some((instance, Some(resource))) => Ok((instance, resource)),
-            _ => rule(format!("there is no handle table {table}")),
+            _ => rule(format!("handle table {table} does not exist")),
         }
     }
 
@@ -221,7 +221,7 @@ impl Handles {
             (Of::Guest(number), Some(Resource::Defined { .. })) => number == resource,
             _ => false,
         };
-        if fits { Ok(()) } else { rule(format!("handle {handle} is of another resource")) }
+        if fits { Ok(()) } else { rule(format!("handle {handle} refers to a resource of another type")) }
     }
 
     pub(super) fn new_resource(&mut self, table: u32, representation: u32) -> Outcome<u32> {
@@ -256,7 +256,7 @@ impl Handles {
         let entry = *self.get(source, handle)?;
         self.check(entry, handle, resource)?;
         if let Held::Borrow { .. } = entry.held {
-            return rule(format!("handle {handle} is borrowed, and cannot be given away"));
+            return rule(format!("handle {handle} is borrowed, so its ownership cannot be transferred"));
         }
         self.remove(source, handle)?;
         self.push(target, entry)
@@ -267,9 +267,11 @@ impl Handles {
         let ((source, resource), (target, _)) = (self.table(from)?, self.table(to)?);
         let entry = *self.get(source, handle)?;
         self.check(entry, handle, resource)?;
-        let Some(call) = self.calls.len().checked_sub(1) else { return rule("nothing is lent outside of a call") };
+        let Some(call) = self.calls.len().checked_sub(1) else {
+            return rule("a handle can only be lent during a call");
+        };
         if self.lent >= MAX_LENT {
-            return limit(format!("the guest's components have lent handles {MAX_LENT} times, as often as they may"));
+            return limit(format!("the guest's components have {MAX_LENT} handles lent, the most they may have"));
         }
         if let Held::Own { lent } = &mut self.get(source, handle)?.held {
             *lent += 1;

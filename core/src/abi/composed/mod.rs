@@ -1,9 +1,9 @@
-//! What joins the components that one component is composed of: handles that go from one to another, calls between
-//! them, and strings from one memory to another.
+//! Connects the parts of a composed component: handles that are passed from one to another, calls between them, and
+//! strings that are copied from one memory to another.
 //!
-//! `wharf-component` makes one module of such a component and imports these functions from [`MODULE`]. What their
-//! numbers mean stands in the module's plan, [`Composed`]. Each component instance has handles of its own, so that no
-//! part of a guest reaches what another holds.
+//! `wharf-component` makes one module of such a component and imports these functions from [`MODULE`]. The module's
+//! plan, [`Composed`], says what their numbers mean. Each component instance has handles of its own, so that no part of
+//! a guest reaches what another holds.
 
 mod handles;
 mod plan;
@@ -123,17 +123,18 @@ impl Intrinsic {
 
 /// Ends the guest for what one of its components does to another.
 fn broken(rule: impl Into<String>) -> Stop {
-    Error::new(Kind::Trap, format!("one component of the guest broke a rule towards another: {}", rule.into())).into()
+    Error::new(Kind::Trap, format!("one component of the guest broke a rule in a call to another: {}", rule.into()))
+        .into()
 }
 
 /// What the number of a trap means that an adapter between two components raises, as `wasmtime-environ` counts them.
 fn reason(code: u32) -> String {
     match code {
-        17 => "it called one that is being called".to_owned(),
-        23 => "it called out from its allocator or its post-return function".to_owned(),
-        25 => "it passed a number that is no `char`".to_owned(),
-        30 => "it passed a string that leaves its memory".to_owned(),
-        31 => "it passed a list that leaves its memory".to_owned(),
+        17 => "it called a component that is already being called".to_owned(),
+        23 => "it made a call from its allocator or its post-return function".to_owned(),
+        25 => "it passed a number that is not a valid `char`".to_owned(),
+        30 => "it passed a string that is not within its memory".to_owned(),
+        31 => "it passed a list that is not within its memory".to_owned(),
         32 => "it passed a case that its type does not have".to_owned(),
         33 => "it passed a pointer that is not aligned".to_owned(),
         other => format!("trap {other} of an adapter"),

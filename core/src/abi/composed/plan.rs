@@ -104,11 +104,12 @@ impl Composed {
             Ok(Payload::CustomSection(section)) if section.name() == SECTION => Some(section),
             _ => None,
         });
-        let section = section.ok_or_else(|| bad("is missing, which says how a composed component belongs together"))?;
+        let section =
+            section.ok_or_else(|| bad("is missing, which a module made of a composed component must have"))?;
         let raw: RawPlan =
             serde_json::from_slice(section.data()).map_err(|error| bad("cannot be read").with_source(error))?;
         if raw.version != VERSION {
-            return Err(bad("is of another version"));
+            return Err(bad("has a version that this wharf cannot read"));
         }
         let plan = Composed {
             callers: Vec::new(),
@@ -119,7 +120,7 @@ impl Composed {
             tables: raw.handle_tables,
         };
         if plan.instances.len() > MAX_INSTANCES {
-            return Err(bad("has more component instances than there may be"));
+            return Err(bad("has more component instances than are allowed"));
         }
         if raw.imports.len() != imports.len() || !plan.fits(imports, exports) {
             return Err(bad("does not fit the module"));
@@ -133,7 +134,7 @@ impl Composed {
         let known = |instance: &u32| (*instance as usize) < plan.instances.len();
         let exporters = plan.exporters.iter().map(|(_, instance)| instance);
         if !callers.iter().flatten().chain(exporters).all(known) || !known(&plan.handler) {
-            return Err(bad("names a component instance that there is none of"));
+            return Err(bad("refers to a component instance that does not exist"));
         }
         Ok(Some(Composed { callers, ..plan }))
     }

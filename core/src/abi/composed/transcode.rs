@@ -181,7 +181,7 @@ impl Transcode {
 }
 
 fn outside() -> String {
-    "it passed a string that leaves its memory".to_owned()
+    "it passed a string that is not within its memory".to_owned()
 }
 
 fn read(caller: &mut dyn Caller, memory: &str, ptr: u32, len: u32) -> Broken<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use crate::http::{HttpError, HttpErrorKind};
 
-/// What a function of the ABI answers.
+/// The result code of a function of the ABI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum ErrorCode {
@@ -12,9 +12,9 @@ pub enum ErrorCode {
     InvalidHandle = 1,
     /// The guest exports no memory.
     MemoryNotFound = 2,
-    /// A range to be written leaves the memory.
+    /// A range to be written is not within the memory.
     MemoryAccess = 3,
-    /// The buffer cannot hold the answer; or a range to be read leaves the memory.
+    /// The buffer cannot hold the result, or a range to be read is not within the memory.
     BufferTooSmall = 4,
     /// The response has no such header.
     HeaderNotFound = 5,

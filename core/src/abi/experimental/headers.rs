@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Reads header lines: `\n` or `\r\n` ends one, the first colon splits it, nothing is trimmed, repeats are kept.
 ///
-/// `None` if a line has no colon, or what stands around it is no name or no value.
+/// `None` if a line has no colon, or what is around it is not a valid name or value.
 pub(super) fn parse(lines: &str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for line in lines.lines().filter(|line| !line.is_empty()) {

@@ -96,7 +96,7 @@ impl Http {
         }))
     }
 
-    /// The same, with what the host keeps for the guest charged to `budget`; no responses are open yet.
+    /// Charges what the host keeps for the guest to `budget`. To be called before a response is open.
     #[must_use]
     pub fn bounded(self, budget: &Budget) -> Self {
         let Inner { outbound, run, sessions, .. } = &*self.0;
@@ -241,7 +241,7 @@ fn req(http: &Inner, caller: &mut dyn Caller, slots: &[u64]) -> Result<(), Fault
     Ok(())
 }
 
-/// `close(handle)`: forgets the response; an unknown handle is no fault.
+/// `close(handle)`: forgets the response; an unknown handle is not an error.
 fn close(http: &Inner, _: &mut dyn Caller, slots: &[u64]) -> Result<(), Fault> {
     http.sessions.remove(arg(slots, 0));
     Ok(())

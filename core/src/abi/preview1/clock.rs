@@ -18,7 +18,7 @@ const THREAD_CPUTIME: u32 = 3;
 
 impl Clock {
     /// # Errors
-    /// [`Errno::Badf`] for a clock there is none of, [`Errno::Inval`] for a number that names no clock.
+    /// [`Errno::Badf`] for a clock that the host does not have, [`Errno::Inval`] for a number that names no clock.
     pub(super) fn of(id: u32) -> Outcome<Self> {
         match id {
             0 => Ok(Clock::Realtime),

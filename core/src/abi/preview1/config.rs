@@ -99,7 +99,8 @@ impl WasiConfig {
             return Err(Error::new(
                 Kind::Config,
                 format!(
-                    "environment variable name {name:?} is empty or contains '='; write it as NAME, its value apart"
+                    "environment variable name {name:?} is empty or contains '='; pass only the name, and the value \
+                     separately"
                 ),
             ));
         }

@@ -1,7 +1,7 @@
 //! The file descriptor table.
 //!
-//! What a descriptor stands for is an [`Object`]. A function takes what it needs out of the table and lets go of the
-//! table before it does any I/O. Sockets stand in the same table as all the rest, and are counted apart.
+//! What a descriptor refers to is an [`Object`]. A function takes what it needs out of the table and lets go of the
+//! table before it does any I/O. Sockets are in the same table as everything else, but counted separately.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +25,7 @@ const SOCKET: u64 = 4 << 10;
 /// What the buffer of a directory takes while it is listed.
 const LISTING: u64 = 32 << 10;
 
-/// What a descriptor stands for.
+/// What a descriptor refers to.
 #[derive(Clone)]
 pub(super) enum Object {
     Input(Arc<InputStream>),
@@ -101,7 +101,7 @@ impl Fd {
         }
     }
 
-    /// Refuses what the descriptor has no right to: [`Errno::Badf`] for reading and writing, as POSIX has it, else
+    /// Refuses what the descriptor has no right to: [`Errno::Badf`] for reading and writing, as POSIX specifies, else
     /// [`Errno::Notcapable`].
     pub(super) fn require(&self, right: u64) -> Outcome {
         if self.base & right == right {
@@ -113,10 +113,10 @@ impl Fd {
         }
     }
 
-    /// The file it stands for.
+    /// The file it refers to.
     ///
     /// # Errors
-    /// [`Errno::Badf`] if it is none.
+    /// [`Errno::Badf`] if it is not one.
     pub(super) fn file(&self) -> Outcome<&Arc<OpenFile>> {
         match &self.object {
             Object::File(file) => Ok(file),
@@ -124,10 +124,10 @@ impl Fd {
         }
     }
 
-    /// The socket it stands for.
+    /// The socket it refers to.
     ///
     /// # Errors
-    /// [`Errno::Notsock`] if it is none.
+    /// [`Errno::Notsock`] if it is not one.
     pub(super) fn socket(&self) -> Outcome<&Arc<Socket>> {
         match &self.object {
             Object::Socket(socket) => Ok(socket),
@@ -155,7 +155,7 @@ impl Fd {
 /// A guest's open descriptors; the index is the number.
 pub(super) struct Fds {
     table: Mutex<Vec<Option<Fd>>>,
-    /// How many descriptors there may be that are no sockets.
+    /// How many descriptors there may be that are not sockets.
     limit: usize,
     /// How many sockets there may be.
     socket_limit: usize,
@@ -314,7 +314,7 @@ impl Fds {
         u32::try_from(at).map_err(|_| Errno::Nfile.into())
     }
 
-    /// Whether a granted directory stands behind the number `fd`.
+    /// Whether the number `fd` refers to a granted directory.
     pub(super) fn granted_after(&self, fd: u32) -> bool {
         let granted = |fd: &Fd| matches!(&fd.object, Object::Dir(dir) if dir.name.is_some());
         self.lock().iter().skip(fd as usize).flatten().any(granted)

@@ -148,7 +148,7 @@ pub(super) fn filestat_get(wasi: &Wasi, memory: &mut Memory<'_>, fd: u32, stat: 
 pub(super) fn filestat_set_size(wasi: &Wasi, _: &mut Memory<'_>, fd: u32, size: u64) -> Outcome {
     let fd = wasi.fds.get(fd)?;
     let file = fd.file()?.to_change()?;
-    // What was not opened for writing is `inval`, as POSIX has it; a right given up later is `notcapable`.
+    // What was not opened for writing is `inval`, as POSIX specifies; a right given up later is `notcapable`.
     fd.require(rights::FD_WRITE).map_err(|_| Errno::Inval)?;
     fd.require(rights::FD_FILESTAT_SET_SIZE)?;
     file.set_len(size)?;
@@ -223,7 +223,7 @@ fn filetype(metadata: &Metadata) -> Filetype {
     filetype_of(metadata.file_type())
 }
 
-/// The kind of thing, as the ABI has it: it knows no pipes, and of sockets it would want to know which.
+/// The kind of thing, as the ABI defines it: it knows no pipes, and of sockets it would want to know which.
 pub(super) fn filetype_of(kind: cap_std::fs::FileType) -> Filetype {
     if kind.is_file() {
         Filetype::RegularFile

@@ -151,7 +151,7 @@ fn may_tell(fd: &Fd) -> Outcome {
 /// Runs `step` over the buffers in parts of at most `chunk` bytes, until one is not used up. `step` gets a part and
 /// how much was done before it, and says how much of it is done.
 ///
-/// An error after some bytes is kept back, as POSIX has it: the guest gets the count, and the error if it tries on.
+/// An error after some bytes is kept back, as POSIX specifies: the guest gets the count, and the error if it tries on.
 pub(super) fn transfer(
     iovecs: &[Iovec],
     chunk: u32,

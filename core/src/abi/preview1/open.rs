@@ -11,6 +11,7 @@ use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
 
 /// A granted directory.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Directory<'a> {
     /// Where it is.
     pub host: &'a Path,
@@ -66,8 +67,8 @@ impl OpenInput {
         self.0.terminal()
     }
 
-    /// Takes at most `limit` bytes of what has arrived, none at the input's end. `None` if nothing has arrived yet: then
-    /// some is asked for.
+    /// Takes at most `limit` bytes of what has arrived; empty at the end of the input. `None` if nothing has arrived
+    /// yet: more is then requested.
     ///
     /// # Errors
     /// The stream's.
@@ -82,10 +83,10 @@ impl OpenInput {
         }
     }
 
-    /// Waits until [`take`](Self::take) has something to give, which it leaves where it is.
+    /// Waits until [`take`](Self::take) has something to return, without taking it.
     ///
     /// # Errors
-    /// If the host cannot wait; what the stream itself fails with is told by `take`.
+    /// If the host cannot wait; errors of the stream itself are returned by `take`.
     pub async fn ready(&self) -> io::Result<()> {
         self.0.ready().await
     }

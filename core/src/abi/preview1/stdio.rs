@@ -199,7 +199,7 @@ impl Lines {
 }
 
 fn nobody_takes() -> io::Error {
-    io::Error::other("nobody takes the lines any more")
+    io::Error::other("nothing reads the lines any more")
 }
 
 impl Unfinished {
@@ -212,7 +212,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         let line = std::mem::take(self.line.get_mut().unwrap_or_else(PoisonError::into_inner));
         if !line.is_empty() && self.queue.try_send(self.text(&line)).is_err() {
-            tracing::debug!("the last line of a guest's output found no room");
+            tracing::debug!("dropped the last line of a guest's output: the queue is full");
         }
     }
 }

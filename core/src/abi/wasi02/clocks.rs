@@ -80,7 +80,7 @@ fn fill(bytes: &mut [u8]) -> Outcome {
 
 fn random_bytes(cx: &mut Cx<'_>, len: u64) -> Outcome<Bytes> {
     if len > MAX_RANDOM {
-        return limit(format!("{len} random bytes are asked for at once; {MAX_RANDOM} may be"));
+        return limit(format!("{len} random bytes were requested at once; at most {MAX_RANDOM} are allowed"));
     }
     cx.spend(len)?;
     let mut bytes = vec![0; len as usize];

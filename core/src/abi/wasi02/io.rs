@@ -222,7 +222,7 @@ fn write(cx: &mut Cx<'_>, this: Output, contents: Bytes) -> Streamed<()> {
     let stream = cx.get(this)?;
     // A stream that has closed meanwhile took its permit back, which the guest could not know.
     if !stream.closed && contents.len() as u64 > stream.permit {
-        return rule(format!("{} bytes are written where `check-write` allowed {}", contents.len(), stream.permit));
+        return rule(format!("{} bytes were written, but `check-write` allowed {}", contents.len(), stream.permit));
     }
     let written = stream.write(&run, contents);
     answer(cx, written)
@@ -250,10 +250,10 @@ fn blocking_write_and_flush(cx: &mut Cx<'_>, this: Output, mut contents: Bytes) 
     Ok(Ok(()))
 }
 
-/// Whether a guest may write and flush so many bytes in one call.
+/// Whether a guest may write and flush this many bytes in one call.
 fn flushable(len: u64) -> Outcome {
     if len > MAX_FLUSHED {
-        return rule(format!("{len} bytes are to be written and flushed at once; up to {MAX_FLUSHED} may be"));
+        return rule(format!("{len} bytes were to be written and flushed at once; at most {MAX_FLUSHED} are allowed"));
     }
     Ok(())
 }
@@ -295,7 +295,7 @@ fn subscribe_output(cx: &mut Cx<'_>, this: Output) -> Outcome<Handle<Pollable>> 
 fn write_zeroes(cx: &mut Cx<'_>, this: Output, len: u64) -> Streamed<()> {
     let stream = cx.get(this)?;
     if !stream.closed && len > stream.permit {
-        return rule(format!("{len} zeroes are written where `check-write` allowed {}", stream.permit));
+        return rule(format!("{len} zeroes were written, but `check-write` allowed {}", stream.permit));
     }
     let zeroes = zeroes(len.min(stream.permit));
     write(cx, this, zeroes)
@@ -428,8 +428,8 @@ fn poll(cx: &mut Cx<'_>, list: Vec<Borrow<Pollable>>) -> Outcome<Vec<u32>> {
     }
     if list.len() > MAX_POLLED {
         return limit(format!(
-            "{} pollables are polled at once, and this host takes up to {MAX_POLLED}; a guest has no more than \
-             {MAX_HANDLES} handles, so that most are there more than once: leave those out",
+            "{} pollables were polled at once, but this host allows at most {MAX_POLLED}; a guest has at most \
+             {MAX_HANDLES} handles, so most are in the list more than once: leave out the repetitions",
             list.len()
         ));
     }

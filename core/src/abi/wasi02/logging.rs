@@ -16,7 +16,7 @@ variant! {
     }
 }
 
-/// The line that a message of `wasi:logging` makes, on this host and on others that run wharf's guests.
+/// Formats a message of `wasi:logging` as one line, the same on every host that runs wharf's guests.
 pub fn log_line(level: impl fmt::Debug, context: &str, message: &str) -> String {
     let level = format!("{level:?}").to_ascii_lowercase();
     let separator = if context.is_empty() { "" } else { ": " };

@@ -5,8 +5,8 @@
 //! test compares with the WIT files in `core/wit`, in both directions.
 //!
 //! What holds for every function:
-//! - A guest that breaks a rule of the canonical ABI or of a function, by a pointer, a string, a handle, a case that
-//!   there is none of, or by dropping what still has children, ends with a trap that names the function and the rule.
+//! - A guest that breaks a rule of the canonical ABI or of a function, with an invalid pointer, string, handle or case,
+//!   or by dropping a resource that still has children, ends with a trap that names the function and the rule.
 //! - A guest's allocator may not call back into these functions.
 //! - Every wait ends with the guest's [`Run`].
 //! - Handles, arguments and buffers are bounded.
@@ -72,7 +72,7 @@ impl Function {
         let outcome = match host.state.try_lock() {
             Ok(mut state) => {
                 if state.returning {
-                    canon::rule("it was called by a post-return function, which may call nothing")
+                    canon::rule("it was called by a post-return function, which may not call anything")
                 } else if self.only_returns_a_borrow(&mut state, options, slots) {
                     Ok(())
                 } else {
@@ -80,7 +80,7 @@ impl Function {
                 }
             }
             Err(TryLockError::WouldBlock) => canon::rule("it was called by the guest's allocator, within another call"),
-            Err(TryLockError::Poisoned(_)) => canon::rule("an earlier host function of this guest broke down"),
+            Err(TryLockError::Poisoned(_)) => canon::rule("an earlier host function of this guest panicked"),
         };
         outcome.map_err(|fault| match fault {
             Fault::Stop(stop) => stop,
@@ -184,7 +184,7 @@ impl Host {
         let flag = self.composed.as_ref().and_then(|composed| composed.may_leave(instance));
         match flag.and_then(|flag| caller.global(flag)) {
             Some(value) if value & 1 == 0 => {
-                let message = "a component of the guest called out from its allocator or its post-return function";
+                let message = "a component of the guest made a call from its allocator or its post-return function";
                 Err(Error::new(Kind::Trap, message).into())
             }
             _ => Ok(()),
@@ -213,7 +213,7 @@ impl Host {
         let outcome = match self.state.try_lock() {
             Ok(mut state) => match &mut state.handles {
                 Some(handles) => action(handles),
-                None => canon::rule("it is not composed of several components"),
+                None => canon::rule("the guest is not composed of several components"),
             },
             Err(_) => canon::rule("a handle was passed by the guest's allocator, within another call"),
         };
@@ -225,8 +225,8 @@ impl Host {
         })
     }
 
-    /// Goes on with what `config` and `outbound` grant. Handles stay as they are, and standard streams that the guest has
-    /// open lead elsewhere.
+    /// Goes on with what `config` and `outbound` grant. Handles stay as they are, and standard streams that the guest
+    /// has open lead elsewhere.
     pub(crate) fn renew(&self, config: &WasiConfig, outbound: Option<Outbound>) {
         let mut state = self.lock();
         state.header_bytes = header_bytes(outbound.as_ref());
@@ -247,8 +247,8 @@ impl Host {
         state.table.close_family(http::is_resource);
     }
 
-    /// Whether the guest has left a request unanswered, given a message up, or left handles open that belong to a request:
-    /// the next one would meet what is left of this one.
+    /// Whether the guest has left a request unanswered, given a message up, or left handles open that belong to a
+    /// request: the next one would meet what is left of this one.
     pub(crate) fn is_untidy(&self) -> bool {
         self.lock().untidy
     }

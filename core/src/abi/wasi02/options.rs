@@ -54,7 +54,7 @@ pub(crate) fn parse(name: &str) -> Result<(&str, Options), &'static str> {
 }
 
 const UNKNOWN: &str =
-    "it carries a canonical option that wharf does not know; known are realloc, memory, encoding and instance";
+    "it has a canonical option that wharf does not support; supported are realloc, memory, encoding and instance";
 
 /// Splits `namespace:package/interface@version`.
 pub(crate) fn split_version(module: &str) -> (&str, Option<&str>) {
@@ -64,7 +64,7 @@ pub(crate) fn split_version(module: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether a guest built for `version` runs on this host: any release 0.2.x, as semantic versioning has it.
+/// Whether a guest built for `version` runs on this host: any release 0.2.x, as semantic versioning defines it.
 pub(crate) fn compatible(version: &str) -> bool {
     version.strip_prefix("0.2.").is_some_and(|patch| {
         let digits = patch.split('+').next().unwrap_or_default();

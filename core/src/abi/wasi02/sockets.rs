@@ -82,7 +82,7 @@ impl Resource for Network {
     const NAME: &'static str = "network";
 }
 
-/// A resource that there is none of.
+/// A resource that the host never makes.
 trait Never: Resource {
     /// What anything done with one answers.
     fn never<R>(&self) -> R;
@@ -118,7 +118,7 @@ never! {
     Resolving "resolve-address-stream";
 }
 
-/// A method of a resource that there is none of.
+/// A method of a resource that the host never makes.
 fn method<T: Never, R>(cx: &mut Cx<'_>, this: Borrow<T>) -> Outcome<R> {
     Ok(cx.get(this)?.never())
 }

@@ -14,7 +14,7 @@ pub(super) const MAX_HANDLES: usize = 4096;
 /// What a handle takes beyond the value it stands for: its entry, allocations, and what small values have boxed.
 const COST: u64 = 320;
 
-/// What a handle can stand for.
+/// What a handle can refer to.
 pub(crate) trait Resource: Send + 'static {
     /// The resource's name in its WIT file, for messages.
     const NAME: &'static str;
@@ -54,7 +54,7 @@ impl Table {
     /// Opens a handle; `parent` cannot be closed before it.
     pub(crate) fn push<T: Resource>(&mut self, value: T, parent: Option<u32>) -> Outcome<u32> {
         if self.len() >= MAX_HANDLES {
-            return limit(format!("the guest has {MAX_HANDLES} handles open, as many as it may"));
+            return limit(format!("the guest has {MAX_HANDLES} handles open, the most it may have"));
         }
         let charge = self.budget.charge(COST + std::mem::size_of::<T>() as u64)?;
         if let Some(parent) = parent {
@@ -79,7 +79,7 @@ impl Table {
         let name = entry.name;
         match entry.value.downcast_mut() {
             Some(value) => Ok(value),
-            None => rule(format!("handle {handle} is of the resource `{name}`, not `{}`", T::NAME)),
+            None => rule(format!("handle {handle} refers to a resource of type `{name}`, not `{}`", T::NAME)),
         }
     }
 
@@ -154,7 +154,7 @@ impl Table {
     fn entry(&mut self, handle: u32) -> Outcome<&mut Entry> {
         match self.entries.get_mut(handle as usize) {
             Some(Some(entry)) => Ok(entry),
-            _ => rule(format!("{handle} is no open handle")),
+            _ => rule(format!("{handle} is not an open handle")),
         }
     }
 }
@@ -188,12 +188,12 @@ mod tests {
         let mut table = Table::new(Budget::unlimited());
         let a = table.push(A(1), None).ok().unwrap();
         assert_eq!(a, 1);
-        breaks(table.get::<B>(a), "of the resource `a`, not `b`");
+        breaks(table.get::<B>(a), "a resource of type `a`, not `b`");
         for wrong in [0, 2, u32::MAX] {
-            breaks(table.get::<A>(wrong), "no open handle");
+            breaks(table.get::<A>(wrong), "not an open handle");
         }
         assert_eq!(table.take::<A>(a).ok().unwrap().0, 1);
-        breaks(table.take::<A>(a), "no open handle");
+        breaks(table.take::<A>(a), "not an open handle");
         assert_eq!(table.push(B, None).ok().unwrap(), a);
     }
 
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(table.count(|name| name == A::NAME, B::NAME), 4, "one more has no parent");
         table.close_family(|name| name == A::NAME);
         assert_eq!(table.len(), 1);
-        breaks(table.get::<B>(child), "no open handle");
+        breaks(table.get::<B>(child), "not an open handle");
         assert!(table.take::<B>(kept).is_ok(), "it has no children left");
     }
 

@@ -136,7 +136,7 @@ fn links_are_followed_if_they_are_the_users() {
     if is_root() {
         std::os::unix::fs::lchown(&link, Some(another()), None).unwrap();
         let why = refused(&link, Trust::of_process());
-        assert!(why.contains(&format!("is a link of user {}", another())), "{why}");
+        assert!(why.contains(&format!("is a symbolic link of user {}", another())), "{why}");
     }
     let round = base.path().join("round");
     symlink(&round, &round).unwrap();
@@ -165,7 +165,7 @@ fn what_takes_its_place_is_not_used() {
     let opened = CodeCache::open(&cache).unwrap();
     let key = thing("made of this");
     opened.put(&key, b"content").unwrap();
-    CodeCache::open(&other).unwrap().put(&key, b"another's").unwrap();
+    CodeCache::open(&other).unwrap().put(&key, b"was kept under another key").unwrap();
     fs::rename(&cache, &moved).unwrap();
     symlink(&other, &cache).unwrap();
     assert_eq!(opened.get(&key).as_deref(), Some(&b"content"[..]));

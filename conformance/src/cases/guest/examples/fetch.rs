@@ -52,6 +52,6 @@ pub(super) fn fetch(context: &Context, example: &Example) -> CaseResult {
     example.fails_well(context, |out| out.starts_with("200\n") && out.ends_with("\n\nsome"))?;
 
     let unknown = example.run(context, Some(&origin), &["no URL at all"])?;
-    check!(unknown.code == 1 && unknown.out.is_empty(), "what is no URL ended with {unknown:?}");
+    check!(unknown.code == 1 && unknown.out.is_empty(), "something that is not a URL ended with {unknown:?}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the example in JavaScript does beside the contract: as the Fetch standard has it.
+//! What the example in JavaScript does beside the contract: as the Fetch standard specifies.
 
 use wharf_guests::HTTP_JS;
 

@@ -68,7 +68,7 @@ impl Buffer {
     /// Refuses an address that the buffer has no room for.
     ///
     /// # Errors
-    /// [`Errno::Nomem`], as WasmEdge has it.
+    /// [`Errno::Nomem`], as in WasmEdge.
     pub(super) fn fits(self, v6: bool) -> Outcome {
         if v6 && self.len == 4 { Err(Errno::Nomem.into()) } else { Ok(()) }
     }

@@ -6,8 +6,8 @@ use crate::abi::Function;
 use crate::abi::preview1::{FUNCTIONS, MODULE, WASMEDGE_V1, WASMEDGE_V2, Wasi};
 use crate::imports::Import;
 
-/// A way of asking for sockets through preview 1. Which one is meant shows in the name and the signature that a module
-/// imports, function by function: modules mix them.
+/// A variant of the socket functions of preview 1. The name and signature of each import tell its dialect; a module may
+/// mix them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -20,7 +20,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Every dialect; where two have the same name and signature, the earlier one is meant.
+    /// Every dialect; where two have a function of the same name and signature, the earlier one applies.
     pub const ALL: [Dialect; 3] = [Dialect::Standard, Dialect::WasmEdgeV1, Dialect::WasmEdgeV2];
 
     /// The name used in reports.
@@ -32,7 +32,7 @@ impl Dialect {
         }
     }
 
-    /// The dialect that wharf binds this import to; `None` if it is no socket function that wharf has.
+    /// The dialect that wharf binds this import to; `None` if it is not a socket function that wharf has.
     pub fn of(import: &Import) -> Option<Dialect> {
         let is_meant = |function: &Function<Wasi>| function.name == import.name && function.ty() == import.ty;
         let socket = import.name.starts_with("sock_") || import.name == "epoll_oneoff";

@@ -83,7 +83,7 @@ impl Network {
     /// any directory.
     ///
     /// # Errors
-    /// [`Kind::Config`] if the operating system refuses to make it one that does not block.
+    /// [`Kind::Config`] if the operating system cannot make it non-blocking.
     pub fn listener(mut self, listener: TcpListener) -> Result<Self> {
         listener.set_nonblocking(true).map_err(|error| {
             Error::new(Kind::Config, "the listener to hand to the guest cannot be used").with_source(error)
@@ -149,7 +149,9 @@ impl FromStr for Listen {
             Ok(address) => Ok(Listen { ip: Some(address.ip()), port: address.port() }),
             Err(error) => Err(Error::new(
                 Kind::Config,
-                format!("{text:?} is no place to listen; write ADDR:PORT, for example 127.0.0.1:8080, or PORT"),
+                format!(
+                    "{text:?} is not a valid address to listen on; write ADDR:PORT, for example 127.0.0.1:8080, or PORT"
+                ),
             )
             .with_source(error)),
         }

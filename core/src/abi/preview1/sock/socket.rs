@@ -1,4 +1,4 @@
-//! A socket as the operating system has it, and how core waits for it.
+//! A socket of the operating system, and how core waits for it.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -142,7 +142,7 @@ impl Socket {
         limit: Option<Duration>,
         mut action: impl FnMut() -> Result<T, Os>,
     ) -> Outcome<T> {
-        // A limit beyond what the clock can count to is none.
+        // A limit beyond what the clock can count to is no limit.
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             wasi.alive()?;

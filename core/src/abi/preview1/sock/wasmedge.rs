@@ -205,7 +205,7 @@ pub(in crate::abi::preview1) fn send_to(
             wasi.sockets.check_connect(to)?;
             Some(to)
         }
-        // A stream goes where it is connected to, as POSIX has it.
+        // A stream goes where it is connected to, as POSIX specifies.
         Carries::Stream => None,
     };
     let sent = transport::send(wasi, memory, socket, &iovecs, to, fd.waits())?;

@@ -50,13 +50,13 @@ fn named(document: &Document, name: &str) -> Rc<Type> {
 
 /// The number of case `case` of the enumeration `name`.
 fn number(document: &Document, name: &str, case: &str) -> u64 {
-    let Type::Variant(variant) = &*named(document, name) else { panic!("{name} is no enumeration") };
+    let Type::Variant(variant) = &*named(document, name) else { panic!("{name} is not an enumeration") };
     variant.cases.iter().position(|each| each.name.as_str() == case).unwrap_or_else(|| panic!("{name}: {case}")) as u64
 }
 
 /// The flags `name`, in order.
 fn flags(document: &Document, name: &str) -> Vec<String> {
-    let Type::Record(record) = &*named(document, name) else { panic!("{name} is no record") };
+    let Type::Record(record) = &*named(document, name) else { panic!("{name} is not a record") };
     record.members.iter().map(|member| member.name.as_str().to_owned()).collect()
 }
 
@@ -204,7 +204,7 @@ fn rights_are_those_of_the_file() {
 /// The bytes of each member of the record `name` in `bytes`, as a number.
 fn members(name: &str, bytes: &[u8]) -> BTreeMap<String, u64> {
     let document = document();
-    let Type::Record(record) = &*named(&document, name) else { panic!("{name} is no record") };
+    let Type::Record(record) = &*named(&document, name) else { panic!("{name} is not a record") };
     assert_eq!(record.mem_size_align().size, bytes.len(), "{name}");
     record
         .member_layout()

@@ -119,7 +119,9 @@ impl<'a> Cx<'a> {
             return rule(format!("`{realloc}` returned {ptr:#x}, which is not aligned to {align}"));
         }
         if self.memory()?.slice(ptr, size).is_err() {
-            return rule(format!("`{realloc}` returned {size} bytes at {ptr:#x}, which leave the guest's memory"));
+            return rule(format!(
+                "`{realloc}` returned {size} bytes at {ptr:#x}, which are not within the guest's memory"
+            ));
         }
         Ok(ptr)
     }
@@ -314,7 +316,7 @@ pub(crate) fn finish<T: Lower>(value: T, cx: &mut Cx<'_>, slots: &mut [u64], par
         return rule(format!("the pointer {ptr:#x} for the result is not aligned to {}", T::ALIGN));
     }
     if cx.memory()?.slice(ptr, T::SIZE).is_err() {
-        return rule(format!("the {} bytes at {ptr:#x} for the result leave the guest's memory", T::SIZE));
+        return rule(format!("the {} bytes at {ptr:#x} for the result are not within the guest's memory", T::SIZE));
     }
     value.store(cx, ptr)
 }

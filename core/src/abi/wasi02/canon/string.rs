@@ -70,7 +70,7 @@ fn check_range(cx: &mut Cx<'_>, what: &str, ptr: u32, len: u64, align: u32) -> O
     let len = u32::try_from(len).ok();
     match len.map(|len| cx.memory().map(|memory| memory.slice(ptr, len).is_ok())).transpose()? {
         Some(true) => Ok(()),
-        _ => rule(format!("a {what} at {ptr:#x} leaves the guest's memory")),
+        _ => rule(format!("a {what} at {ptr:#x} is not within the guest's memory")),
     }
 }
 

@@ -177,7 +177,7 @@ impl From<&Metadata> for MetadataHash {
     }
 }
 
-/// What a descriptor stands for.
+/// What a descriptor refers to.
 enum Object {
     File(Arc<File>),
     Dir(Arc<Dir>),
@@ -199,7 +199,7 @@ impl Resource for Descriptor {
 type Answer<T = ()> = Result<T, ErrorCode>;
 
 impl Descriptor {
-    /// The file, to be read. A directory is told apart, as POSIX has it: no `read` of one is possible.
+    /// The file, to be read. A directory is told apart, as POSIX specifies: no `read` of one is possible.
     fn to_read(&self) -> Answer<&Arc<File>> {
         match &self.object {
             Object::File(file) if self.flags.has(DescriptorFlags::READ) => Ok(file),
@@ -385,7 +385,7 @@ fn read_directory(cx: &mut Cx<'_>, this: This) -> Outcome<Answer<Handle<Entries>
     }
 }
 
-/// The next entry; `.` and `..` are none.
+/// The next entry; `.` and `..` are left out.
 fn read_entry(cx: &mut Cx<'_>, this: Borrow<Entries>) -> Outcome<Answer<Option<DirectoryEntry>>> {
     let entry = |entry: cap_std::fs::DirEntry| {
         let name = entry.file_name().into_string().map_err(|_| ErrorCode::IllegalByteSequence)?;

@@ -155,8 +155,8 @@ impl From<&HttpError> for ErrorCode {
 }
 
 impl ErrorCode {
-    /// The status with which a server answers when its handler failed with this code: what a gateway would say where
-    /// the fault is an upstream's, else 500.
+    /// The status of a server's response when its handler failed with this code: that of a gateway if an upstream
+    /// server is at fault, else 500.
     pub fn status(&self) -> StatusCode {
         use ErrorCode as E;
         match self {

@@ -14,7 +14,8 @@ use crate::http::is_forbidden;
 /// room for, and what a value takes once it is shared.
 const ENTRY: u64 = 2 * std::mem::size_of::<(String, Bytes)>() as u64 + allocation(32);
 
-/// How the bytes of all header fields of a message are counted, as [`Limits::header_bytes`](crate::http::Limits) has it.
+/// How the bytes of all header fields of a message are counted, as [`Limits::header_bytes`](crate::http::Limits) has
+/// it.
 const COUNTED: u64 = 4;
 
 variant! {
@@ -90,7 +91,7 @@ impl Fields {
     /// The length that a Content-Length announces.
     ///
     /// # Errors
-    /// It is no length, or there are several that differ.
+    /// It is not a length, or there are several that differ.
     pub(super) fn content_length(&self) -> Result<Option<u64>, ()> {
         let mut announced = None;
         for value in self.values("content-length") {

@@ -236,7 +236,7 @@ pub(super) fn request_body(cx: &mut Cx<'_>, this: Request) -> Outcome<Result<Han
     body.map(|body| cx.push(body)).transpose().map(|body| body.ok_or(()))
 }
 
-/// Makes the body on the first call. A length that is none is left for the sending to refuse.
+/// Makes the body on the first call. An invalid length is left for the sending to refuse.
 fn ask(body: &mut Body, headers: &Fields, message: Message, bodiless: bool) -> Option<OutgoingBody> {
     match body {
         Body::Asked(_) => None,
@@ -282,7 +282,7 @@ pub(super) fn status_code(cx: &mut Cx<'_>, this: Response) -> Outcome<u16> {
     Ok(cx.get(this)?.status.as_u16())
 }
 
-/// Refuses what is no status. One that is not final is refused when the response is set.
+/// Refuses an invalid status. One that is not final is refused when the response is set.
 pub(super) fn set_status_code(cx: &mut Cx<'_>, this: Response, status: u16) -> Set {
     let response = cx.get(this)?;
     match StatusCode::from_u16(status) {
@@ -391,8 +391,8 @@ impl Sink for BodySink {
 
     fn stuck(&mut self) -> Option<&'static str> {
         self.writer.stuck().then_some(
-            "the buffer of the body is full and its message not on its way, so that the wait would never end; hand the \
-             request or response over before the body is written",
+            "the buffer of the body is full and its message has not been sent, so the wait would never end; send the \
+             request or set the response before writing the body",
         )
     }
 }

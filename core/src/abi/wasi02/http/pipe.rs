@@ -1,5 +1,5 @@
-//! The body that a guest writes: from its thread to whoever sends the message, with a bounded buffer between. What of it
-//! may be sent when, and what becomes of a message that the guest leaves unfinished, is [`Progress`]'s to say.
+//! The body that a guest writes: from its thread to whoever sends the message, with a bounded buffer between. What of
+//! it may be sent when, and what becomes of a message that the guest leaves unfinished, is [`Progress`]'s to say.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -50,8 +50,8 @@ struct State {
     /// How many bytes of the body the sender has taken.
     taken: u64,
     trailers: Option<HeaderMap>,
-    /// Whether the guest had finished the body when its head left. Only then does its length go out if the guest announces
-    /// none: else it would be by chance whether the sender still learns it.
+    /// Whether the guest had finished the body when its head left. Only then does its length go out if the guest
+    /// announces none: else it would be by chance whether the sender still learns it.
     finished_first: bool,
     /// Set once: how the body ended. Comes after everything that may be sent.
     end: Option<Result<(), HttpError>>,
@@ -63,7 +63,7 @@ struct State {
     kept: bool,
     /// Whether the message is on its way, so that somebody takes what is written.
     sending: bool,
-    /// Whether whoever sent the message is gone.
+    /// Whether the sender of the message is gone.
     gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -200,8 +200,8 @@ impl Writer {
         !state.sending && !state.gone && state.end.is_none() && state.waiting >= BUFFER
     }
 
-    /// Takes what the guest writes from now on, and sends it nowhere: the message itself goes nowhere, which the guest is
-    /// told elsewhere.
+    /// Takes what the guest writes from now on, and sends it nowhere: the message itself goes nowhere, which the guest
+    /// is told elsewhere.
     pub(super) fn discard(&self) {
         let mut state = self.0.lock();
         state.progress.content = Content::None;
@@ -292,7 +292,7 @@ impl State {
         Some(held)
     }
 
-    /// Whom to tell that something has changed.
+    /// What to wake when something has changed.
     fn wakers(&mut self) -> [Option<Waker>; 2] {
         let reader = if self.ready() > 0 || self.end.is_some() { self.reader.take() } else { None };
         let writer = if self.gone || self.end.is_some() || self.waiting < BUFFER { self.writer.take() } else { None };
@@ -316,7 +316,8 @@ impl State {
             ),
             _ => HttpError::new(
                 HttpErrorKind::RequestBodyAborted,
-                "the guest dropped the body, or ended, before it finished it; `outgoing-body.finish` makes a message whole",
+                "the guest dropped the body, or ended, before finishing it; call `outgoing-body.finish` to complete a \
+                 message",
             ),
         }
     }

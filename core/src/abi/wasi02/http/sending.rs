@@ -95,8 +95,8 @@ impl FutureIncomingResponse {
     }
 }
 
-/// Sends a request. What is wrong with it is answered at once; what its sending fails with, by the future, and so is that
-/// it is denied: to programs that is a network error like any other, as the Fetch standard has it.
+/// Sends a request. What is wrong with it is answered at once; what its sending fails with, by the future, and so is
+/// that it is denied: to programs that is a network error like any other, as the Fetch standard specifies.
 ///
 /// Libraries write the body before they look at the future. That of a request that is denied is taken and goes nowhere:
 /// else all that they could tell their user is that it was closed.
@@ -116,7 +116,7 @@ pub(super) fn handle(
     };
     let Some(outbound) = &cx.state.outbound else {
         discarding.discard();
-        let denied = HttpError::new(HttpErrorKind::Denied, "the guest is granted no outbound requests");
+        let denied = HttpError::new(HttpErrorKind::Denied, "the guest is not allowed to send requests");
         return cx.push(FutureIncomingResponse(State::Ready(Err(denied), charge))).map(Ok);
     };
     let mut timeouts = outbound.limits().timeouts();

@@ -22,8 +22,8 @@ use crate::http::Body;
 use crate::imports::Stop;
 use crate::message::Content;
 
-/// Where a guest's response goes. It comes once the guest has set it and flushed something of its body, waits, or has
-/// finished it. The guest may go on to write the body, which ends in an error where it leaves that unfinished. Dropped
+/// Receives a guest's response, once the guest has set it and has flushed part of its body, waits for something, or has
+/// finished it. The guest may go on writing the body, which ends in an error if the guest leaves it unfinished. Dropped
 /// unused if the guest ends before any of it may be sent: [`message`](crate::message) says what is answered then.
 pub type Reply = oneshot::Sender<Result<Response<Body>, ErrorCode>>;
 
@@ -49,10 +49,10 @@ pub(super) fn set(
     Ok(())
 }
 
-/// Gives an answer to whoever waits for it. Whether anybody does is none of the guest's business.
+/// Gives an answer to whoever waits for it. Whether anybody does makes no difference to the guest.
 pub(super) fn answer(reply: Reply, response: Result<Response<Body>, ErrorCode>) {
     if reply.send(response).is_err() {
-        tracing::debug!("a response was set that nobody waits for");
+        tracing::debug!("the guest set a response that nothing waits for");
     }
 }
 
@@ -78,13 +78,13 @@ fn message(response: OutgoingResponse, head: bool) -> Result<(Response<()>, Opti
     match (&body, announced) {
         (None, Some(length @ 1..)) if has_content => {
             return wrong(format!(
-                "the response announces a content-length of {length}, and the guest did not ask for its body; write \
-                 the body, or leave the field out"
+                "the response announces a content-length of {length}, but the guest never took its body; write the \
+                 body, or leave out the field"
             ));
         }
         (Some(reader), _) if !has_content => reader.leave_out(),
         (Some(reader), _) if reader.is_left_out() => {
-            return wrong("the status was changed to one with content after the body was asked for".to_owned());
+            return wrong("the status was changed to one that has content after the body was taken".to_owned());
         }
         _ => {}
     }
@@ -98,8 +98,8 @@ fn empty() -> Body {
     Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// What a request that no guest can take is answered with: 400 if it names no authority, several, or one with userinfo,
-/// in its target or in Host. Only HTTP/1.0 may leave it out (RFC 9112, section 3.2).
+/// The response to a request that no guest can handle: 400 if it names no authority, several, or one with userinfo, in
+/// its target or in Host. Only HTTP/1.0 may leave the authority out (RFC 9112, section 3.2).
 pub fn refusal(request: &Request<Body>) -> Option<Response<Body>> {
     authority(request).is_err().then(bad_request)
 }
@@ -125,15 +125,15 @@ pub(super) fn send_informational(
 }
 
 impl Host {
-    /// Opens the two handles that a guest's handler gets. A request that [`refusal`] is for is answered with 400 and does
-    /// not reach the guest: then there are none.
+    /// Opens the two handles that a guest's handler gets. A request that [`refusal`] is for is answered with 400 and
+    /// does not reach the guest: then there are none.
     ///
     /// # Errors
     /// [`Kind::Limit`] if the guest has too many handles open, or the request is more than it may have.
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
         let Ok(authority) = authority(&request) else {
             if reply.send(Ok(bad_request())).is_err() {
-                tracing::debug!("a request without an authority was given up");
+                tracing::debug!("dropped a request without an authority");
             }
             return Ok(None);
         };
@@ -154,7 +154,7 @@ impl Host {
         let closed = state.table.close_all::<ResponseOutparam>();
         let left = state.table.count(is_resource, Pollable::NAME);
         if !closed.is_empty() || left > 0 {
-            tracing::debug!("the guest has set {} responses too few, and left {left} handles open", closed.len());
+            tracing::debug!("the guest left {} requests unanswered and {left} handles open", closed.len());
             state.untidy = true;
         }
         if let Some(handles) = &mut state.handles {
@@ -163,8 +163,8 @@ impl Host {
     }
 }
 
-/// Whom a request is for: the authority of its target, or else that of its one Host. In HTTP/1.0 it may be nobody in
-/// particular.
+/// The host that a request is for: the authority of its target, or else that of its one Host. In HTTP/1.0 it may be
+/// nobody in particular.
 fn authority(request: &Request<Body>) -> Result<Option<String>, Unusable> {
     // RFC 9110, section 4.2.4: userinfo before a host is an error, as it may be there to hide the host.
     let usable = |authority: &Authority| !authority.as_str().contains('@');

@@ -91,7 +91,7 @@ impl Guest {
         let (interface, name) = name.split_once('#').unwrap();
         let function = functions()
             .find(|f| f.interface == interface && f.name == name)
-            .unwrap_or_else(|| panic!("{interface}#{name} is no function"));
+            .unwrap_or_else(|| panic!("{interface}#{name} is not a function"));
         let ty = function.ty();
         assert_eq!(args.len(), ty.params.len(), "{interface}#{name}");
         let mut slots = args.to_vec();

@@ -36,7 +36,7 @@ fn the_pointer_for_a_result_is_aligned_and_in_bounds() {
         guest.traps(ARGUMENTS, &[bad], "not aligned to 4");
     }
     for bad in [MEMORY as u64 - 4, MEMORY as u64, 0x7fff_fffc, 0xffff_fffc] {
-        guest.traps(ARGUMENTS, &[bad], "leave the guest's memory");
+        guest.traps(ARGUMENTS, &[bad], "not within the guest's memory");
     }
     assert!(guest.fake.memory.iter().all(|byte| *byte == CANARY));
     guest.call(ARGUMENTS, &[MEMORY as u64 - 8]);
@@ -49,7 +49,7 @@ fn what_the_allocator_answers_is_checked() {
     guest.traps(ARGUMENTS, &[RET.into()], "not aligned to 4");
     for bad in [MEMORY as u32 - 4, 0xffff_fffc] {
         guest.fake.wrong = Some(bad);
-        guest.traps(ARGUMENTS, &[RET.into()], "leave the guest's memory");
+        guest.traps(ARGUMENTS, &[RET.into()], "not within the guest's memory");
     }
 }
 
@@ -66,11 +66,11 @@ fn strings_are_checked_for_bounds_and_for_utf_8() {
     let mut guest = Guest::new(&WasiConfig::new());
     let fields = guest.call(NEW, &[]);
     for [ptr, len] in [[MEMORY as u64, 1], [MEMORY as u64 - 1, 2], [0xffff_ffff, 2], [1, 0xffff_ffff]] {
-        guest.traps(HAS, &[fields, ptr, len], "leaves the guest's memory");
+        guest.traps(HAS, &[fields, ptr, len], "not within the guest's memory");
     }
     let [ptr, len] = guest.bytes(&[b'a', 0xff]);
     guest.traps(HAS, &[fields, ptr, len], "not UTF-8");
-    // Nothing at the very end is in bounds; the name is no name, which is no rule of the ABI.
+    // Nothing at the very end is in bounds; the name is invalid, which breaks no rule of the ABI.
     assert_eq!(guest.call(HAS, &[fields, MEMORY as u64, 0]), 0);
 }
 
@@ -81,10 +81,10 @@ fn lists_are_checked_for_alignment_and_bounds() {
     let [name, len] = guest.bytes(b"a");
     guest.traps(SET, &[fields, name, len, 2, 1, RET.into()], "not aligned to 4");
     for [ptr, count] in [[MEMORY as u64 - 8, 2], [0, 0x2000_0001], [0xffff_fff8, 1]] {
-        guest.traps(SET, &[fields, name, len, ptr, count, RET.into()], "leaves the guest's memory");
+        guest.traps(SET, &[fields, name, len, ptr, count, RET.into()], "not within the guest's memory");
     }
     let [inner, _] = guest.bytes(&[0xff; 8]);
-    guest.traps(SET, &[fields, name, len, inner, 1, RET.into()], "leaves the guest's memory");
+    guest.traps(SET, &[fields, name, len, inner, 1, RET.into()], "not within the guest's memory");
 }
 
 #[test]
@@ -128,12 +128,12 @@ fn handles_are_checked() {
     let fields = guest.call(NEW, &[]);
     let stdout = guest.call("wasi:cli/stdout#get-stdout", &[]);
     for bad in [0, 77, 0xffff_ffff] {
-        guest.traps(ENTRIES, &[bad, RET.into()], "no open handle");
-        guest.traps("wasi:http/types#[resource-drop]fields", &[bad], "no open handle");
+        guest.traps(ENTRIES, &[bad, RET.into()], "not an open handle");
+        guest.traps("wasi:http/types#[resource-drop]fields", &[bad], "not an open handle");
     }
-    guest.traps(ENTRIES, &[stdout, RET.into()], "of the resource `output-stream`, not `fields`");
+    guest.traps(ENTRIES, &[stdout, RET.into()], "a resource of type `output-stream`, not `fields`");
     guest.call("wasi:http/types#[resource-drop]fields", &[fields]);
-    guest.traps(ENTRIES, &[fields, RET.into()], "no open handle");
+    guest.traps(ENTRIES, &[fields, RET.into()], "not an open handle");
     assert_eq!(guest.host.open_handles(), 1);
 }
 

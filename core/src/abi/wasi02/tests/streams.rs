@@ -75,7 +75,7 @@ fn no_more_is_flushed_at_once_than_the_wit_text_allows() {
     for (name, args) in [(FLUSHED, vec![0, 4097]), (FLUSHED_ZEROES, vec![4097]), (FLUSHED_ZEROES, vec![u64::MAX])] {
         let (mut guest, stream) = taking(8192);
         let args = [vec![stream], args, vec![RET.into()]].concat();
-        guest.traps(name, &args, "up to 4096 may be");
+        guest.traps(name, &args, "at most 4096 are allowed");
         assert_eq!(answer(&mut guest, FLUSHED, &[stream, 0, 4096]), OK);
         assert_eq!(answer(&mut guest, FLUSHED_ZEROES, &[stream, 4096]), OK);
     }
