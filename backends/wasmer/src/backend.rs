@@ -25,7 +25,8 @@ pub struct Wasmer {
 impl Wasmer {
     /// Makes the engine for this machine's CPU.
     ///
-    /// # Errors Never: it is a `Result` as for every backend.
+    /// # Errors
+    /// Never: it is a `Result` as for every backend.
     pub fn new() -> Result<Self> {
         let engine = engine();
         let features = engine.as_sys().target().cpu_features();

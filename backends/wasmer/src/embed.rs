@@ -25,8 +25,7 @@ impl Attachment {
     /// function reads it.
     pub fn attach(self, store: &impl AsStoreRef, instance: &Instance) -> Result<()> {
         if let Some((name, _)) = instance.exports.iter().memories().find(|(_, memory)| memory.ty(store).shared) {
-            let what =
-                format!("the memory `{name}` is shared between threads: host functions support unshared memories only");
+            let what = format!("the memory `{name}` is shared between threads, which host functions do not support");
             return Err(Error::new(Kind::Unsupported, what));
         }
         self.0.get_or_init(|| Arc::new(Guest::new(instance)));
@@ -72,8 +71,7 @@ pub fn add_functions_to_imports<T: Send + 'static, C: Clone + Send + Sync + 'sta
     let cell = Arc::<OnceLock<Arc<Guest>>>::default();
     for function in functions {
         if imports.exists(module, function.name) {
-            let what =
-                format!("the import `{module}::{}` is already defined; add wharf's imports only once", function.name);
+            let what = format!("the import `{module}::{}` is already defined; add wharf's only once", function.name);
             return Err(Error::new(Kind::Config, what));
         }
         let (state, cell) = (state.clone(), Arc::clone(&cell));

@@ -74,8 +74,7 @@ impl<S: AsStoreMut> Caller for View<S> {
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
         let nested = &self.guest.nested;
         if nested.load(Ordering::Relaxed) == MAX_NESTED {
-            let what =
-                format!("call stack exhausted: calls from host functions into the guest are nested {MAX_NESTED} deep");
+            let what = format!("call stack exhausted: host functions call the guest, nested {MAX_NESTED} deep");
             return Err(Trap::new(TrapCode::StackOverflow, what));
         }
         nested.fetch_add(1, Ordering::Relaxed);
