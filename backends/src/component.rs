@@ -9,9 +9,9 @@ pub(crate) use self::without::{is_component, prepare, wasi03};
 mod with {
     use wharf_component::FlattenError;
     pub(crate) use wharf_component::{is_component, wasi03};
-    use wharf_core::{Backend, Capability, Error, Kind, LoadOptions, Prepared, Result};
+    use wharf_core::{Backend, Capability, LoadOptions, Prepared, Result};
 
-    use crate::flat;
+    use crate::flat::{self, refused};
 
     /// Flattens a component and makes the module ready to be compiled.
     pub(crate) fn prepare(backend: &dyn Backend, component: &[u8], options: &LoadOptions) -> Result<Prepared> {
@@ -22,21 +22,7 @@ mod with {
         }
         Ok(prepared)
     }
-
-    /// The same error as wharf has it.
-    pub(crate) fn refused(error: &FlattenError) -> Error {
-        let kind = match error {
-            FlattenError::NotAComponent { .. } | FlattenError::Invalid { .. } => Kind::Guest,
-            FlattenError::Unsupported { .. } | FlattenError::NeedsMultiMemory { .. } => Kind::Unsupported,
-            FlattenError::Limit { .. } => Kind::Limit,
-            _ => Kind::Internal,
-        };
-        Error::new(kind, error.to_string())
-    }
 }
-
-#[cfg(feature = "component")]
-pub(crate) use self::with::refused;
 
 #[cfg(not(feature = "component"))]
 mod without {

@@ -1,9 +1,7 @@
 //! A component as a module that any backend compiles: flattened, or as it was kept when it was flattened before.
 
-use wharf_component::{FlattenOptions, Plan, REVISION, flatten};
-use wharf_core::{CacheKey, CodeCache, LoadOptions, Prepared, Result, chain};
-
-use crate::component::refused;
+use wharf_component::{FlattenError, FlattenOptions, Plan, REVISION, flatten};
+use wharf_core::{CacheKey, CodeCache, Error, Kind, LoadOptions, Prepared, Result, chain};
 
 /// Changes with this file, which says how modules are kept: those that were kept otherwise are not looked at.
 const KEEPING: &str = env!("WHARF_FLAT_SOURCES");
@@ -57,6 +55,17 @@ fn kept(cache: &CodeCache, key: &CacheKey, options: &LoadOptions) -> Option<Prep
             None
         }
     }
+}
+
+/// The same error as wharf has it.
+pub(crate) fn refused(error: &FlattenError) -> Error {
+    let kind = match error {
+        FlattenError::NotAComponent { .. } | FlattenError::Invalid { .. } => Kind::Guest,
+        FlattenError::Unsupported { .. } | FlattenError::NeedsMultiMemory { .. } => Kind::Unsupported,
+        FlattenError::Limit { .. } => Kind::Limit,
+        _ => Kind::Internal,
+    };
+    Error::new(kind, error.to_string())
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ mod check;
 mod declared;
 mod error;
 mod interfaces;
+mod layout;
 mod link;
 mod merge;
 mod module;

@@ -6,15 +6,16 @@ use std::collections::{BTreeSet, HashMap};
 use wasm_encoder::reencode::{self, Reencode, RoundtripReencoder};
 use wasm_encoder::{
     CodeSection, ConstExpr, CustomSection, DataCountSection, ElementSection, Elements, EntityType, ExportKind,
-    ExportSection, FunctionSection, GlobalSection, GlobalType, Ieee32, Ieee64, ImportSection, MemorySection, Module,
-    TableSection, TypeSection, ValType,
+    ExportSection, FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection, Module, TableSection,
+    TypeSection, ValType,
 };
 use wasmparser::Operator;
 
 use crate::START_EXPORT;
 use crate::blueprint::Blueprint;
 use crate::error::{Fault, Result, internal};
-use crate::link::{Const, Func, Global, Instance, Linked, at};
+use crate::layout::Layout;
+use crate::link::{Func, Global, Instance, Linked, at};
 use crate::naming::{Exported, Naming, count};
 use crate::plan::{PLAN_SECTION, Plan};
 use crate::segments::Segments;
@@ -126,113 +127,6 @@ impl Types {
         self.known.insert((params, results), index);
         Ok(index)
     }
-}
-
-/// Where everything comes to lie in the module.
-pub(crate) struct Layout {
-    functions: HashMap<Func, u32>,
-    /// How many functions there are, `$start` not counted.
-    pub(crate) function_count: u32,
-    /// By position in [`Linked::tables`]; `None` for what is taken out.
-    tables: Vec<Option<u32>>,
-    /// By position in [`Linked::globals`]; `None` for flags that nothing uses.
-    globals: Vec<Option<u32>>,
-    /// The first element and data segment of each instance.
-    elements: Vec<u32>,
-    data: Vec<u32>,
-    /// The types of the module being written.
-    types: Vec<u32>,
-}
-
-impl Layout {
-    fn new(linked: &Linked<'_>, shims: &Shims, hosts: &[usize]) -> Result<Self> {
-        let mut functions = HashMap::new();
-        for (host, index) in hosts.iter().zip(0..) {
-            functions.insert(Func::Host(*host), index);
-        }
-        let mut function_count = count(hosts.len())?;
-        let (mut elements, mut data) = (Vec::new(), Vec::new());
-        let (mut element_count, mut data_count) = (0, 0);
-        let mut used = vec![false; linked.globals.len()];
-        for (number, instance) in linked.instances.iter().enumerate() {
-            let module = linked.module(number)?;
-            for body in 0..count(module.bodies.len())? {
-                let function = Func::Defined { instance: number, body };
-                if !shims.drops_function(function) {
-                    functions.insert(function, function_count);
-                    function_count += 1;
-                }
-            }
-            elements.push(element_count);
-            data.push(data_count);
-            element_count += count(module.elements.len())?;
-            data_count += count(module.data.len())?;
-            for global in &instance.globals {
-                if let Some(used) = used.get_mut(*global) {
-                    *used = true;
-                }
-            }
-        }
-        let tables = (0..linked.tables.len()).map(|table| !shims.drops_table(table));
-        Ok(Layout {
-            functions,
-            function_count,
-            tables: number(tables),
-            globals: number(used.into_iter()),
-            elements,
-            data,
-            types: Vec::new(),
-        })
-    }
-
-    /// The index of a function that is not a shim.
-    pub(crate) fn function(&self, function: Func) -> Result<u32> {
-        self.functions.get(&function).copied().ok_or_else(|| internal("a function has no index in the module"))
-    }
-
-    pub(crate) fn table(&self, table: usize) -> Result<Option<u32>> {
-        self.tables.get(table).copied().ok_or_else(|| internal("a table is out of range"))
-    }
-
-    fn global(&self, global: usize) -> Result<u32> {
-        self.globals.get(global).copied().flatten().ok_or_else(|| internal("a global has no index in the module"))
-    }
-
-    /// The index of an element segment of an instance.
-    pub(crate) fn element(&self, instance: usize, index: u32) -> Result<u32> {
-        Ok(self.elements.get(instance).ok_or_else(|| internal("an instance has no segments"))? + index)
-    }
-
-    /// The index of a data segment of an instance.
-    pub(crate) fn data(&self, instance: usize, index: u32) -> Result<u32> {
-        Ok(self.data.get(instance).ok_or_else(|| internal("an instance has no segments"))? + index)
-    }
-
-    /// A constant as an expression.
-    pub(crate) fn constant(&self, value: Const, shims: &Shims) -> Result<ConstExpr> {
-        Ok(match value {
-            Const::I32(value) => ConstExpr::i32_const(value),
-            Const::I64(value) => ConstExpr::i64_const(value),
-            Const::F32(bits) => ConstExpr::f32_const(Ieee32::new(bits)),
-            Const::F64(bits) => ConstExpr::f64_const(Ieee64::new(bits)),
-            Const::V128(value) => ConstExpr::v128_const(value),
-            Const::Null(ty) => {
-                ConstExpr::ref_null(RoundtripReencoder.heap_type(ty).map_err(|error| internal(error.to_string()))?)
-            }
-            Const::Func(function) => ConstExpr::ref_func(self.function(shims.resolve(function))?),
-        })
-    }
-}
-
-fn number(kept: impl Iterator<Item = bool>) -> Vec<Option<u32>> {
-    let mut next = 0;
-    let place = |kept: bool| {
-        kept.then(|| {
-            next += 1;
-            next - 1
-        })
-    };
-    kept.map(place).collect()
 }
 
 /// Moves the code of one instance into the index spaces of the module.

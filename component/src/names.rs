@@ -4,8 +4,8 @@ use wasm_encoder::{NameMap, NameSection};
 use wasmparser::{BinaryReader, Name, NameSectionReader};
 
 use crate::error::Result;
+use crate::layout::Layout;
 use crate::link::{Func, Linked};
-use crate::merge::Layout;
 use crate::naming::count;
 use crate::plan::Plan;
 

@@ -21,7 +21,18 @@ struct Surface {
     plan: Option<Plan>,
 }
 
-pub(crate) fn read(module: &[u8]) -> Result<Plan, PlanError> {
+impl Plan {
+    /// Reads the plan of a flattened module, and makes sure that it fits the module: its imports are the module's, what
+    /// it names is exported, and every index is in range. So a host may rely on it though the module is a stranger's.
+    ///
+    /// # Errors
+    /// If there is no plan, none that this version reads, or one that does not fit the module.
+    pub fn read(module: &[u8]) -> Result<Plan, PlanError> {
+        read(module)
+    }
+}
+
+fn read(module: &[u8]) -> Result<Plan, PlanError> {
     let mut surface = Surface::default();
     for payload in Parser::new(0).parse_all(module) {
         match payload? {

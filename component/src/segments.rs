@@ -11,8 +11,8 @@ use wasm_encoder::{ConstExpr, DataSection, ElementMode, ElementSection, ElementS
 use wasmparser::{DataKind, ElementItems, ElementKind};
 
 use crate::error::{Result, internal};
+use crate::layout::Layout;
 use crate::link::{Const, Linked, at};
-use crate::merge::Layout;
 use crate::naming::count;
 use crate::shims::Shims;
 
