@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::error::{Error, Kind};
-use crate::imports::Stop;
+use crate::stop::Stop;
 
 /// What an allocation takes beyond its bytes: the allocator's own word, and what rounding up adds.
 const ALLOCATION: u64 = 16;

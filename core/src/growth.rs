@@ -17,9 +17,9 @@ use wasm_encoder::{
 use wasmparser::{CustomSectionReader, KnownCustom, Operator, Parser, Payload, TypeRef};
 
 use crate::budget::{Budget, Charge, Exceeded};
-use crate::imports::Import;
-use crate::meter::RESERVED;
-use crate::seam::{FuncType, ValType as Slot};
+use crate::types::Import;
+use crate::types::RESERVED;
+use crate::types::{FuncType, ValType as Slot};
 
 /// The import by which a guarded module asks.
 const GUARD: &str = "grow";
@@ -348,7 +348,7 @@ mod tests {
         for text in texts {
             let wasm = wat::parse_str(text).unwrap();
             let guarded = guard(&wasm).unwrap().unwrap();
-            wasmparser::Validator::new_with_features(crate::prepare::ADMITTED).validate_all(&guarded).unwrap();
+            wasmparser::Validator::new_with_features(crate::types::ADMITTED).validate_all(&guarded).unwrap();
             let again = Guarding::read(&guarded).unwrap().unwrap();
             assert_eq!(again.grown.len(), Guarding::read(&wasm).unwrap().unwrap().grown.len());
         }

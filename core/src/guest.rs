@@ -14,14 +14,18 @@ use crate::budget::{Budget, TotalMemory};
 use crate::error::{Error, Kind, Result};
 use crate::growth::{Growth, Space};
 use crate::http::{Body, Outbound};
-use crate::imports::{Import, Imports, Stop};
+use crate::imports::Imports;
 use crate::inspect::{self, COMMAND_EXPORT, INITIALIZE_EXPORT, Inspection};
 use crate::limits::LoadOptions;
 use crate::link::{self, Binding, Linked, read};
-use crate::prepare::{Export, ExportType, Prepared};
-use crate::run::{Run, prepare_threads};
-use crate::seam::{Backend, Capability, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode, ValType};
-use crate::watch::Watch;
+use crate::prepare::Prepared;
+use crate::run::Run;
+use crate::seam::{Backend, Capability, Instance, Module};
+use crate::stop::Stop;
+use crate::types::Import;
+use crate::types::{Export, ExportType};
+use crate::types::{FuncType, START_EXPORT, Trap, TrapCode, ValType};
+use crate::watch::{Watch, prepare_threads};
 
 /// What one run of a guest is granted. The default grants nothing and sets no time limit.
 #[derive(Default)]
@@ -435,11 +439,22 @@ fn check_reallocs(bindings: &[Binding], exports: &[Export]) -> Result<()> {
     Ok(())
 }
 
+impl Prepared {
+    /// Whether [`Guest::run`](crate::Guest::run) would find the function to run: to be checked before a long
+    /// compilation.
+    ///
+    /// # Errors
+    /// What `Guest::run` reports.
+    pub fn check_run(&self, invoke: Option<&str>) -> Result<()> {
+        to_run(self.exports(), invoke).map(drop)
+    }
+}
+
 /// The export that is run: `invoke`, or else the one that a command has.
 ///
 /// # Errors
 /// [`Kind::Guest`] if there is none, or it takes parameters.
-pub(crate) fn to_run<'a>(exports: &'a [Export], invoke: Option<&'a str>) -> Result<&'a str> {
+fn to_run<'a>(exports: &'a [Export], invoke: Option<&'a str>) -> Result<&'a str> {
     let export = invoke.or_else(|| inspect::command(exports)).unwrap_or(COMMAND_EXPORT);
     let params = function(exports, export)?.params.len();
     if params > 0 {

@@ -5,7 +5,7 @@ use crate::budget::Budget;
 use crate::error::{Error, Kind, Result};
 use crate::guest::{Guest, GuestConfig, Session};
 use crate::http::Body;
-use crate::imports::Stop;
+use crate::stop::Stop;
 
 /// A guest, loaded, to be started any number of times.
 ///

@@ -6,57 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Kind};
 use crate::growth::{self, Growth};
-use crate::meter::Hosts;
-use crate::seam::{Caller, FuncType};
-
-/// One function that a module imports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Import {
-    /// The import's module name.
-    pub module: String,
-    /// The import's field name.
-    pub name: String,
-    /// Its signature, as the guest declares it.
-    pub ty: FuncType,
-}
-
-/// What ends a guest: its own exit, or an error.
-///
-/// It is an error, so that `?` passes it on:
-///
-/// ```
-/// use wharf_core::Session;
-///
-/// fn answer(session: &mut Session) -> Result<u64, Box<dyn std::error::Error>> {
-///     let results = session.call("answer", &[])?;
-///     Ok(results[0])
-/// }
-/// ```
-#[derive(Debug, thiserror::Error)]
-pub enum Stop {
-    /// The guest asked to exit with this status.
-    #[error("the guest exited with status {0}")]
-    Exit(i32),
-    /// The host ends it: deadline, cancellation, limit, a broken rule. Prints as the error does, and has its source.
-    #[error(transparent)]
-    Error(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Stop::Error(error)
-    }
-}
-
-/// [`Stop::Exit`] as an error: what an embedder of an engine finds when the guest asked to exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the guest exited with status {0}")]
-pub struct Exit(pub i32);
-
-/// Tells the adapter to trap. Why is kept in [`Imports`], since not every engine can carry a host's error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a host function stopped the guest")]
-pub struct Halt;
+use crate::stop::{Halt, Stop};
+use crate::types::{Caller, Import};
 
 /// Implements the host functions of an [`Imports`], by index.
 pub trait Calls: Send + Sync {
@@ -67,6 +18,15 @@ pub trait Calls: Send + Sync {
     /// # Errors
     /// A [`Stop`] ends the guest.
     fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Stop>;
+}
+
+/// What is called in the place of other imports, which have the reason for a halt.
+pub(crate) trait Outer: Send + Sync {
+    /// Does what [`Imports::call`] does.
+    fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Halt>;
+
+    /// The imports that are called.
+    fn inner(&self) -> &Imports;
 }
 
 /// The imports of one instance: their signatures, in the module's import order, and the code behind them.
@@ -85,8 +45,8 @@ enum Behind {
         /// The import by which it asks for more, if it does.
         guard: Option<usize>,
     },
-    /// Another [`Imports`], which also has the reason for a halt, and the check of a metered guest.
-    Meter(Hosts),
+    /// Another [`Imports`].
+    Outer(Box<dyn Outer>),
 }
 
 impl Imports {
@@ -102,9 +62,9 @@ impl Imports {
         Imports { types, behind: Behind::Calls { calls: Box::new(calls), stopped: Mutex::new(None), growth, guard } }
     }
 
-    /// The imports of a metered guest.
-    pub(crate) fn metered(types: Arc<[Import]>, hosts: Hosts) -> Self {
-        Imports { types, behind: Behind::Meter(hosts) }
+    /// Imports that are called through others.
+    pub(crate) fn around(types: Arc<[Import]>, outer: impl Outer + 'static) -> Self {
+        Imports { types, behind: Behind::Outer(Box::new(outer)) }
     }
 
     /// The imported functions, in the module's import order.
@@ -126,7 +86,7 @@ impl Imports {
                 return Ok(());
             }
             Behind::Calls { calls, stopped, .. } => (calls, stopped),
-            Behind::Meter(hosts) => return hosts.call(index, caller, slots),
+            Behind::Outer(outer) => return outer.call(index, caller, slots),
         };
         let result = catch_unwind(AssertUnwindSafe(|| calls.call(index, caller, slots)));
         let stop = match result {
@@ -146,7 +106,7 @@ impl Imports {
     pub fn take_stop(&self) -> Option<Stop> {
         match &self.behind {
             Behind::Calls { stopped, .. } => stopped.lock().unwrap_or_else(PoisonError::into_inner).take(),
-            Behind::Meter(hosts) => hosts.imports.take_stop(),
+            Behind::Outer(outer) => outer.inner().take_stop(),
         }
     }
 
@@ -163,46 +123,4 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chain;
-
-    fn exits() -> Result<(), Stop> {
-        Err(Stop::Exit(3))
-    }
-
-    fn fails() -> Result<(), Error> {
-        Err(Error::new(Kind::Denied, "not allowed").with_source("because"))
-    }
-
-    /// Passes on either, as a host function of an embedder's does.
-    fn stops(exit: bool) -> Result<(), Stop> {
-        if exit {
-            exits()?
-        } else {
-            fails()?
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_stop_is_passed_on_as_any_error() {
-        fn boxed(exit: bool) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-            stops(exit)?;
-            Ok(())
-        }
-        fn any(exit: bool) -> anyhow::Result<()> {
-            stops(exit)?;
-            Ok(())
-        }
-        for (exit, says) in [(true, "the guest exited with status 3"), (false, "not allowed: because")] {
-            assert_eq!(chain(&*boxed(exit).unwrap_err()), says);
-            assert_eq!(format!("{:#}", any(exit).unwrap_err()), says);
-        }
-        let stop = any(true).unwrap_err().downcast::<Stop>().unwrap();
-        assert!(matches!(stop, Stop::Exit(3)));
-    }
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use crate::abi::composed;
 use crate::abi::wasi02::options;
 use crate::error::{Error, Kind, Result};
-use crate::imports::Import;
 use crate::limits::LoadOptions;
 use crate::link::{self, Abi, Status};
-use crate::prepare::{Export, ExportType, Prepared};
-use crate::seam::{FuncType, ValType};
+use crate::prepare::Prepared;
+use crate::types::Import;
+use crate::types::{Export, ExportType};
+use crate::types::{FuncType, ValType};
 
 /// The export that starts a command.
 pub const COMMAND_EXPORT: &str = "_start";
@@ -44,6 +45,16 @@ pub(crate) fn command(exports: &[Export]) -> Option<&str> {
 pub(crate) fn handler(exports: &[Export]) -> Option<&str> {
     let handle = FuncType { params: vec![ValType::I32; 2], results: vec![] };
     of_interface(exports, "wasi:http/incoming-handler", "handle", &handle)
+}
+
+impl Prepared {
+    /// Whether the guest could answer requests: to be checked before a long compilation.
+    ///
+    /// # Errors
+    /// [`no_handler`](crate::no_handler).
+    pub fn check_serve(&self) -> Result<()> {
+        handler(self.exports()).map(drop).ok_or_else(crate::no_handler)
+    }
 }
 
 /// Whether it is a reactor of WASI 0.2 with an initialiser.

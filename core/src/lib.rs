@@ -5,6 +5,7 @@
 pub mod abi;
 mod budget;
 mod cache;
+mod compiled;
 mod cpu;
 mod error;
 mod growth;
@@ -22,7 +23,9 @@ mod prepare;
 mod run;
 mod seam;
 mod slots;
+mod stop;
 mod trusted;
+mod types;
 mod watch;
 mod worker;
 
@@ -32,17 +35,17 @@ pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};
 pub use guest::{Guest, GuestConfig, Session};
 pub use hosted::{HostedGuest, HostedSession, no_handler};
-pub use imports::{Calls, Exit, Halt, Import, Imports, Stop};
+pub use imports::{Calls, Imports};
 pub use inspect::{COMMAND_EXPORT, Inspection};
 pub use limits::LoadOptions;
 pub use link::{Abi, Status};
 pub use memory::{Memory, MemoryError};
-pub use prepare::{Export, ExportType, Prepared};
-pub use run::{Kept, Run, io, prepare_threads};
-pub use seam::{
-    Backend, BackendInfo, Caller, Capability, FuncType, Instance, Interrupt, Module, START_EXPORT, Trap, TrapCode,
-    ValType,
-};
+pub use prepare::Prepared;
+pub use run::{Kept, Run, io};
+pub use seam::{Backend, BackendInfo, Capability, Instance, Module};
 pub use slots::with_buffer;
+pub use stop::{Exit, Halt, Stop};
 pub use trusted::TrustedCode;
+pub use types::{Caller, Export, ExportType, FuncType, Import, Interrupt, START_EXPORT, Trap, TrapCode, ValType};
+pub use watch::prepare_threads;
 pub use worker::{breathe, off_worker, on_worker};

@@ -9,9 +9,11 @@ use crate::abi::wasi02::options::{self, Options};
 use crate::abi::{Function, experimental, preview1, wasi02};
 use crate::budget::Budget;
 use crate::http::Outbound;
-use crate::imports::{Calls, Import, Stop};
+use crate::imports::Calls;
 use crate::run::Run;
-use crate::seam::{Caller, FuncType, ValType};
+use crate::stop::Stop;
+use crate::types::Import;
+use crate::types::{Caller, FuncType, ValType};
 
 /// An ABI that wharf hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

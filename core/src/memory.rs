@@ -3,7 +3,7 @@
 //! Pointers and lengths are the guest's `i32`s taken as unsigned. A range is checked as a whole before a byte of it
 //! is touched, and its end is computed without wrapping.
 
-use crate::seam::Caller;
+use crate::types::Caller;
 
 /// Why a range of guest memory cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -31,7 +31,7 @@
 use http::StatusCode;
 
 use crate::error::Kind;
-use crate::imports::Stop;
+use crate::stop::Stop;
 
 /// How a guest ended its part in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,42 +17,8 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures
 use crate::abi::composed::Composed;
 use crate::error::{Error, Kind, Result};
 use crate::growth::{self, PAGE, Space};
-use crate::imports::Import;
 use crate::limits::LoadOptions;
-use crate::meter::RESERVED;
-use crate::seam::{FuncType, START_EXPORT, ValType};
-
-/// The feature set that every backend has: WebAssembly 2.0. A guest that needs more is refused by name.
-pub(crate) const PORTABLE: WasmFeatures = WasmFeatures::WASM2;
-
-/// The same with several memories, which composed components have, and which an engine may lack.
-pub(crate) const ADMITTED: WasmFeatures = PORTABLE.union(WasmFeatures::MULTI_MEMORY);
-
-/// One export of a module.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Export {
-    /// The export's name.
-    pub name: String,
-    /// What it is.
-    pub ty: ExportType,
-}
-
-/// What an export is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExportType {
-    /// A function whose signature can cross the seam.
-    Function(FuncType),
-    /// A function that takes or returns references or vectors; it cannot be called from the host.
-    UncallableFunction,
-    /// A memory.
-    Memory,
-    /// A global.
-    Global,
-    /// A table.
-    Table,
-}
+use crate::types::{ADMITTED, Export, ExportType, FuncType, Import, RESERVED, START_EXPORT, ValType};
 
 /// A module ready to be compiled by any backend, and what core read in it.
 #[derive(Debug, Clone)]
@@ -139,23 +105,6 @@ impl Prepared {
     /// What it exports, [`START_EXPORT`] not included.
     pub fn exports(&self) -> &Arc<[Export]> {
         &self.exports
-    }
-
-    /// Whether [`Guest::run`](crate::Guest::run) would find the function to run: to be checked before a long
-    /// compilation.
-    ///
-    /// # Errors
-    /// What `Guest::run` reports.
-    pub fn check_run(&self, invoke: Option<&str>) -> Result<()> {
-        crate::guest::to_run(&self.exports, invoke).map(drop)
-    }
-
-    /// Whether the guest could answer requests: to be checked before a long compilation.
-    ///
-    /// # Errors
-    /// [`no_handler`](crate::no_handler).
-    pub fn check_serve(&self) -> Result<()> {
-        crate::inspect::handler(&self.exports).map(drop).ok_or_else(crate::no_handler)
     }
 
     /// Whether it exports [`START_EXPORT`].

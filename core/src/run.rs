@@ -23,10 +23,10 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result, chain};
-use crate::imports::Stop;
-use crate::{watch, worker};
+use crate::stop::Stop;
+use crate::worker;
 
-/// The runtime that drives wharf's own I/O. Guests never run on it. [`prepare_threads`] starts it, and loading a guest
+/// The runtime that drives wharf's own I/O. Guests never run on it. [`prepare_threads`](crate::prepare_threads) starts it, and loading a guest
 /// calls that, or else its first use does.
 ///
 /// # Panics
@@ -35,17 +35,7 @@ pub fn io() -> Handle {
     started().unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-/// Starts the threads that wharf needs for every guest, once, so that a process that runs out of descriptors or threads
-/// later on finds them there.
-///
-/// # Errors
-/// [`Kind::Limit`] if the process has not enough of either.
-pub fn prepare_threads() -> Result<()> {
-    started()?;
-    watch::prepare()
-}
-
-fn started() -> Result<Handle> {
+pub(crate) fn started() -> Result<Handle> {
     static IO: OnceLock<Runtime> = OnceLock::new();
     static STARTING: Mutex<()> = Mutex::new(());
     if let Some(io) = IO.get() {

@@ -13,8 +13,8 @@ use std::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::error::{Error, Kind, Result};
-use crate::run::Run;
-use crate::seam::Interrupt;
+use crate::run::{Run, started};
+use crate::types::Interrupt;
 
 /// What interrupts one guest, once at most.
 struct Alarm {
@@ -124,11 +124,21 @@ impl Timer {
     }
 }
 
+/// Starts the threads that wharf needs for every guest, once, so that a process that runs out of descriptors or threads
+/// later on finds them there.
+///
+/// # Errors
+/// [`Kind::Limit`] if the process has not enough of either.
+pub fn prepare_threads() -> Result<()> {
+    started()?;
+    prepare()
+}
+
 /// Starts the thread that looks after deadlines.
 ///
 /// # Errors
 /// [`Kind::Limit`] if the process has no thread left.
-pub(crate) fn prepare() -> Result<()> {
+fn prepare() -> Result<()> {
     Timer::get().map(|_| ())
 }
 

@@ -1,7 +1,7 @@
 //! What a guest may import: names, signatures, marshalling. One module an ABI.
 
-use crate::imports::Stop;
-use crate::seam::{Caller, FuncType, ValType};
+use crate::stop::Stop;
+use crate::types::{Caller, FuncType, ValType};
 
 pub(crate) mod composed;
 pub mod experimental;

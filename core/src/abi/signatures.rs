@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Function;
-use crate::seam::{FuncType, ValType};
+use crate::types::{FuncType, ValType};
 
 /// Asserts that `functions` and the functions of `witx` are the same, each with the same core signature.
 pub(crate) fn assert_declared<C>(witx: &str, module: &str, functions: &[Function<C>]) {

@@ -19,20 +19,14 @@ mod entry;
 mod tests;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use self::entry::{CacheKey, CodeKey};
 
 use self::directory::{Directory, Trust};
 use self::entry::{DIGEST, MAX_ENTRY, Miss};
-use crate::error::{Error, Kind, Result, chain};
-use crate::prepare::Prepared;
-use crate::seam::{Backend, Module};
+use crate::error::{Error, Kind, Result};
 use crate::trusted::TrustedCode;
-
-/// The sources that rewrite modules: part of the key of compiled code.
-const REWRITES: &str = env!("WHARF_CORE_REWRITES");
 
 /// How a [`CodeCache`] keeps what it keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +71,6 @@ pub struct Cleared {
     pub entries: u64,
     /// How many bytes these had.
     pub bytes: u64,
-}
-
-impl CodeKey {
-    fn of(backend: &dyn Backend, prepared: &Prepared) -> Self {
-        let info = backend.info();
-        let (version, code) = (info.engine_version.as_bytes(), info.code_key.as_bytes());
-        Self::new(info.name, &[version, code, REWRITES.as_bytes(), prepared.wasm()])
-    }
 }
 
 impl CodeCache {
@@ -170,6 +156,11 @@ impl CodeCache {
     /// The engine of `key` made the code of what `key` names.
     #[expect(unsafe_code, reason = "which engine made the code, and of what, cannot be checked, only promised")]
     pub unsafe fn put_code(&self, key: &CodeKey, code: &TrustedCode<'_>) -> Result<()> {
+        self.put_trusted(key, code)
+    }
+
+    /// The same for core's own, which keeps promises of this kind.
+    pub(crate) fn put_trusted(&self, key: &CodeKey, code: &TrustedCode<'_>) -> Result<()> {
         self.put(&key.0, code.bytes())
     }
 
@@ -215,51 +206,5 @@ impl CodeCache {
     fn failed(&self, what: &str, error: std::io::Error) -> Error {
         let message = format!("the cache directory `{}` cannot be {what}", self.directory.path.display());
         Error::new(Kind::Config, message).with_source(error)
-    }
-
-    /// Loads the module's code from the cache, or compiles it and stores the code.
-    ///
-    /// A cache that cannot be written is logged and costs a compilation, nothing more.
-    ///
-    /// # Errors
-    /// What [`Backend::compile`] reports.
-    pub(crate) fn compile(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<Arc<dyn Module>> {
-        let key = CodeKey::of(backend, prepared);
-        if let Some(code) = self.code(&key) {
-            match backend.load(prepared, code) {
-                Ok(module) => return Ok(module),
-                Err(error) => tracing::warn!(%error, "cached code was rejected; compiling again"),
-            }
-        }
-        let module = backend.compile(prepared)?;
-        match module.serialize() {
-            Ok(Some(code)) => {
-                if let Err(error) = self.put(&key.0, code.bytes()) {
-                    tracing::warn!("compiled code is not kept: {}", chain(&error));
-                }
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the engine could not serialize its code"),
-        }
-        Ok(module)
-    }
-
-    /// Compiles the module, unless its code is in the cache, and sees to it that it is: to prepare the cache.
-    ///
-    /// # Errors
-    /// What [`Backend::compile`] and [`put`](Self::put) report; [`Kind::Unsupported`] if the backend has no code of
-    /// this module to give.
-    pub fn fill(&self, backend: &dyn Backend, prepared: &Prepared) -> Result<()> {
-        let name = backend.info().name;
-        let key = CodeKey::of(backend, prepared);
-        if self.code(&key).is_some() {
-            return Ok(());
-        }
-        let module = backend.compile(prepared)?;
-        let Some(code) = module.serialize()? else {
-            let message = format!("the backend {name} has no compiled code for this module: there is nothing to keep");
-            return Err(Error::new(Kind::Unsupported, message));
-        };
-        self.put(&key.0, code.bytes())
     }
 }

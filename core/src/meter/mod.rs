@@ -18,12 +18,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub use rewrite::rewrite;
 
 use crate::error::Result;
-use crate::imports::{Halt, Import, Imports};
-use crate::seam::{Caller, FuncType, Instance, Interrupt, Module, Trap, TrapCode};
+use crate::imports::{Imports, Outer};
+use crate::seam::{Instance, Module};
+use crate::stop::Halt;
 use crate::trusted::TrustedCode;
+use crate::types::Import;
+use crate::types::{Caller, FuncType, Interrupt, RESERVED, Trap, TrapCode};
 use crate::worker;
-pub(crate) use rewrite::IMPORTS as RESERVED;
-use rewrite::{FUEL, IMPORTS, MAX_FRAME, SCALE, STACK};
+use rewrite::{FUEL, MAX_FRAME, SCALE, STACK};
 
 /// The fuel between two checks: a few milliseconds of an interpreted guest, less of a compiled one. A guest made for it
 /// may run 256 times as long, with code that is counted that much too low.
@@ -73,7 +75,7 @@ impl<M: Module> Metered<M> {
 fn renamed(imports: &[Import]) -> Arc<[Import]> {
     let types = imports.iter().map(|import| import.ty.clone());
     let check = FuncType { params: Vec::new(), results: Vec::new() };
-    let named = |(index, ty): (usize, FuncType)| Import { module: IMPORTS.to_owned(), name: index.to_string(), ty };
+    let named = |(index, ty): (usize, FuncType)| Import { module: RESERVED.to_owned(), name: index.to_string(), ty };
     types.chain([check]).enumerate().map(named).collect()
 }
 
@@ -86,20 +88,23 @@ impl<M: Module> Module for Metered<M> {
         let types = Arc::clone(self.imports.get_or_init(|| renamed(imports.types())));
         let meter = Arc::new(Meter::new(self.frames));
         let hosts = Hosts { imports, meter: Arc::clone(&meter) };
-        let instance = self.module.instantiate(Arc::new(Imports::metered(types, hosts)))?;
+        let instance = self.module.instantiate(Arc::new(Imports::around(types, hosts)))?;
         Ok(Box::new(MeteredInstance { instance, meter }))
     }
 }
 
 /// The host functions of a metered guest: those it imports by itself, and the check.
-pub(crate) struct Hosts {
-    pub(crate) imports: Arc<Imports>,
+struct Hosts {
+    imports: Arc<Imports>,
     meter: Arc<Meter>,
 }
 
-impl Hosts {
-    /// What [`Imports::call`] does for a metered guest.
-    pub(crate) fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Halt> {
+impl Outer for Hosts {
+    fn inner(&self) -> &Imports {
+        &self.imports
+    }
+
+    fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Halt> {
         if index == self.imports.types().len() {
             return self.meter.check(caller);
         }

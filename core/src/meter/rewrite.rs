@@ -30,10 +30,8 @@ use wasmparser::{
 use super::Frames;
 use super::shape::{Shape, is_bulk};
 use crate::error::{Error, Kind, Result};
-use crate::prepare::ADMITTED;
+use crate::types::{ADMITTED, RESERVED};
 
-/// The module name that every import gets. The names are positions; the last is the check.
-pub(crate) const IMPORTS: &str = "$wharf";
 /// The exported global that holds what is left of the stack, an `i32`.
 pub(super) const STACK: &str = "$wharf.stack";
 /// The exported global that holds what is left of the fuel, an `i32`.
@@ -175,7 +173,7 @@ impl Rewriter {
                     for import in section.into_imports() {
                         // Core lets no other import through.
                         if let TypeRef::Func(ty) = import?.ty {
-                            out.imports.import(IMPORTS, &self.imports.to_string(), EntityType::Function(ty));
+                            out.imports.import(RESERVED, &self.imports.to_string(), EntityType::Function(ty));
                             self.functions.push(ty);
                             self.imports += 1;
                         }
@@ -226,7 +224,7 @@ impl Rewriter {
     fn finish(&self, mut out: Sections) -> Vec<u8> {
         let check = out.types.len();
         out.types.ty().function([], []);
-        out.imports.import(IMPORTS, &self.imports.to_string(), EntityType::Function(check));
+        out.imports.import(RESERVED, &self.imports.to_string(), EntityType::Function(check));
         let counters = [(FUEL, self.fuel()), (STACK, self.stack())];
         for (name, index) in counters.into_iter().take(if self.frames == Frames::Engine { 1 } else { 2 }) {
             let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };

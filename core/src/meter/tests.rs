@@ -4,9 +4,11 @@ use wasmparser::{ExternalKind, KnownCustom, Name, Operator, Parser, Payload, Val
 
 use super::*;
 use crate::error::{Error, Kind};
-use crate::imports::{Calls, Stop};
+use crate::imports::Calls;
 use crate::limits::LoadOptions;
-use crate::prepare::{PORTABLE, Prepared};
+use crate::prepare::Prepared;
+use crate::stop::Stop;
+use crate::types::PORTABLE;
 
 const ALL: [Frames; 3] = [Frames::Engine, Frames::Interpreter, Frames::Native];
 

@@ -14,8 +14,8 @@ pub(crate) use self::plan::Composed;
 use self::transcode::Transcode;
 use crate::abi::wasi02::Host;
 use crate::error::{Error, Kind};
-use crate::imports::Stop;
-use crate::seam::{Caller, FuncType, ValType};
+use crate::stop::Stop;
+use crate::types::{Caller, FuncType, ValType};
 
 /// The module name of these functions.
 pub(crate) const MODULE: &str = "wharf:component/intrinsics";

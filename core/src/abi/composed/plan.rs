@@ -7,9 +7,9 @@ use wasmparser::{Parser, Payload};
 
 use super::Intrinsic;
 use crate::error::{Error, Kind, Result};
-use crate::imports::Import;
-use crate::prepare::{Export, ExportType};
-use crate::seam::{FuncType, ValType};
+use crate::types::Import;
+use crate::types::{Export, ExportType};
+use crate::types::{FuncType, ValType};
 
 /// The custom section that holds the plan.
 const SECTION: &str = "wharf.plan";

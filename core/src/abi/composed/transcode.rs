@@ -3,7 +3,7 @@
 //! An adapter has checked where strings lie; a module may bring adapters of its own, so it is checked again here.
 
 use crate::memory::Memory;
-use crate::seam::Caller;
+use crate::types::Caller;
 
 /// The longest string that is not charged to the guest, in bytes.
 const UNCHARGED: u64 = 64 << 10;

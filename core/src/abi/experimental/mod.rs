@@ -20,11 +20,11 @@ use self::sessions::Sessions;
 use super::Function;
 use crate::budget::{Budget, Exceeded, allocation};
 use crate::http::{Outbound, Outgoing, Target};
-use crate::imports::Stop;
 use crate::memory::{Memory, MemoryError};
 use crate::run::Run;
-use crate::seam::Caller;
-use crate::seam::ValType::I32;
+use crate::stop::Stop;
+use crate::types::Caller;
+use crate::types::ValType::I32;
 
 /// The module name that guests import the functions from.
 pub const MODULE: &str = "wasi_experimental_http";

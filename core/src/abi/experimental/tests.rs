@@ -35,7 +35,7 @@ impl Caller for Bytes0 {
     fn memory(&mut self) -> Option<&mut [u8]> {
         Some(&mut self.0)
     }
-    fn call(&mut self, _: &str, _: &mut [u64]) -> Result<(), crate::seam::Trap> {
+    fn call(&mut self, _: &str, _: &mut [u64]) -> Result<(), crate::types::Trap> {
         unreachable!("the ABI calls nothing of the guest")
     }
     fn global(&mut self, _: &str) -> Option<u64> {

@@ -2,8 +2,8 @@
 
 use crate::abi::preview1::Wasi;
 use crate::abi::preview1::errno::{Errno, Outcome};
-use crate::imports::Stop;
 use crate::memory::Memory;
+use crate::stop::Stop;
 
 pub(super) fn args_get(wasi: &Wasi, memory: &mut Memory<'_>, argv: u32, argv_buf: u32) -> Outcome {
     write_strings(memory, &wasi.args, argv, argv_buf)

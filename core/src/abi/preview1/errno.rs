@@ -4,8 +4,8 @@ use std::io;
 
 use rustix::io::Errno as Os;
 
-use crate::imports::Stop;
 use crate::memory::MemoryError;
+use crate::stop::Stop;
 
 /// The error numbers this implementation answers with. Each name is the WITX name; a test compares the numbers. Those
 /// above `notcapable` are WasmEdge's, for `sock_getaddrinfo`.

@@ -51,10 +51,10 @@ use crate::abi::preview1::fds::Fds;
 use crate::abi::preview1::sock::{Sockets, standard, wasmedge};
 use crate::budget::Budget;
 use crate::error::{Error, Kind};
-use crate::imports::Stop;
 use crate::memory::Memory;
 use crate::run::Run;
-use crate::seam::{Caller, ValType};
+use crate::stop::Stop;
+use crate::types::{Caller, ValType};
 
 pub use config::{DEFAULT_MAX_FDS, MAX_STRINGS, WasiConfig};
 pub use open::{Directory, OpenInput, OpenOutput};

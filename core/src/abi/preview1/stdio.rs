@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::imports::Stop;
 use crate::run::{Run, io as io_threads};
+use crate::stop::Stop;
 
 /// Where a guest's standard input comes from.
 #[derive(Debug, Clone, Default)]

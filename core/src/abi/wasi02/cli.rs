@@ -13,8 +13,8 @@ use super::io::{End, InputStream, OutputStream, Sink, Source};
 use super::table::Resource;
 use super::{drop_resource, interfaces};
 use crate::abi::preview1::stdio;
-use crate::imports::Stop;
 use crate::run::Run;
+use crate::stop::Stop;
 
 /// How much a guest may write to a standard stream at once.
 const ROOM: u64 = 64 << 10;

@@ -10,8 +10,8 @@ use super::filesystem;
 use super::http::ErrorCode;
 use super::table::{MAX_HANDLES, Resource, Table};
 use super::{drop_resource, interfaces};
-use crate::imports::Stop;
 use crate::run::Run;
+use crate::stop::Stop;
 
 /// The most bytes that one read gives, however many are asked for.
 const MAX_READ: u64 = 64 << 10;

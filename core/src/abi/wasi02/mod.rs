@@ -39,9 +39,9 @@ use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
 use crate::budget::Budget;
 use crate::error::{Error, Kind};
 use crate::http::{Limits, Outbound};
-use crate::imports::Stop;
 use crate::run::Run;
-use crate::seam::{Caller, FuncType};
+use crate::stop::Stop;
+use crate::types::{Caller, FuncType};
 
 /// A host function of WASI 0.2.
 pub struct Function {
@@ -313,11 +313,11 @@ macro_rules! interfaces {
                 let (mut params, mut results) = (Vec::new(), Vec::new());
                 $(<$ty as Type>::flat(&mut params);)*
                 if <$result as Type>::FLAT > 1 {
-                    params.push($crate::seam::ValType::I32);
+                    params.push($crate::types::ValType::I32);
                 } else {
                     <$result as Type>::flat(&mut results);
                 }
-                $crate::seam::FuncType { params, results }
+                $crate::types::FuncType { params, results }
             },
             call: |cx, slots| {
                 use $crate::abi::wasi02::canon::{Flat, finish};

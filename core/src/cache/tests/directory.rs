@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use crate::error::chain;
 use super::*;
 
 /// What opening is refused with.

@@ -2,6 +2,7 @@
 
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::error::chain;
 use super::*;
 
 /// The directory that a test uses in a process of its own.

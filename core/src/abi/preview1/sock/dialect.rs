@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::abi::Function;
 use crate::abi::preview1::{FUNCTIONS, MODULE, WASMEDGE_V1, WASMEDGE_V2, Wasi};
-use crate::imports::Import;
+use crate::types::Import;
 
 /// A variant of the socket functions of preview 1. The name and signature of each import tell its dialect; a module may
 /// mix them.

@@ -142,7 +142,7 @@ fn bits_above_an_i32_do_not_count() {
         let (mut args, errno) = good(&mut guest, name);
         let function = FUNCTIONS.iter().find(|function| function.name == name).unwrap();
         for (arg, ty) in args.iter_mut().zip(function.params) {
-            if *ty == crate::seam::ValType::I32 {
+            if *ty == crate::types::ValType::I32 {
                 *arg |= 0xdead_beef << 32;
             }
         }

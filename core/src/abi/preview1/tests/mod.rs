@@ -18,7 +18,7 @@ use super::errno::Errno;
 use super::rights;
 use super::types::{u32_at, u64_at};
 use super::{Dialect, FUNCTIONS, Network, Run, Stop, Wasi, WasiConfig};
-use crate::seam::{Caller, Trap, TrapCode};
+use crate::types::{Caller, Trap, TrapCode};
 
 /// How large a guest's memory is here.
 const MEMORY: usize = 64 << 10;

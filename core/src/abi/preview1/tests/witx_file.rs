@@ -11,7 +11,7 @@ use crate::abi::preview1::types::{
     O_CREAT, O_DIRECTORY, O_EXCL, O_TRUNC, SET_ALL, SET_ATIM, SET_ATIM_NOW, SET_MTIM, SET_MTIM_NOW, SYMLINK_FOLLOW,
 };
 use crate::abi::preview1::{FUNCTIONS, MODULE, poll, rights};
-use crate::seam::ValType;
+use crate::types::ValType;
 
 pub(super) fn document() -> Document {
     witx::parse(include_str!("../../../../abi/wasi_snapshot_preview1.witx")).unwrap()

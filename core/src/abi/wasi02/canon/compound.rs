@@ -1,7 +1,7 @@
 //! Tuples, options, results, and the macros for records, variants, enumerations and flags.
 
 use super::{Cx, Flat, Lift, Lower, Outcome, Type, align_to, join, max, max_flat, rule};
-use crate::seam::ValType;
+use crate::types::ValType;
 
 /// Implements the traits for a struct whose fields are the record's, in order.
 macro_rules! record {
@@ -20,7 +20,7 @@ macro_rules! record {
                 const FLAT: usize = <Fields as Type>::FLAT;
                 const REALLOC: bool = <Fields as Type>::REALLOC;
 
-                fn flat(out: &mut Vec<$crate::seam::ValType>) {
+                fn flat(out: &mut Vec<$crate::types::ValType>) {
                     <Fields as Type>::flat(out);
                 }
             }
@@ -85,9 +85,9 @@ macro_rules! variant {
                 };
                 const REALLOC: bool = false $($(|| <$ty as Type>::REALLOC)?)*;
 
-                fn flat(out: &mut Vec<$crate::seam::ValType>) {
-                    out.push($crate::seam::ValType::I32);
-                    let cases: &[fn(&mut Vec<$crate::seam::ValType>)] = &[$($(<$ty as Type>::flat,)?)*];
+                fn flat(out: &mut Vec<$crate::types::ValType>) {
+                    out.push($crate::types::ValType::I32);
+                    let cases: &[fn(&mut Vec<$crate::types::ValType>)] = &[$($(<$ty as Type>::flat,)?)*];
                     join(out, cases);
                 }
             }
@@ -167,7 +167,7 @@ macro_rules! flags {
                 const FLAT: usize = 1;
                 const REALLOC: bool = false;
 
-                fn flat(out: &mut Vec<$crate::seam::ValType>) {
+                fn flat(out: &mut Vec<$crate::types::ValType>) {
                     u8::flat(out);
                 }
             }

@@ -18,9 +18,9 @@ use super::options::Options;
 use super::table::Resource;
 use crate::budget::{Charge, Exceeded};
 use crate::error::{Error, Kind};
-use crate::imports::Stop;
 use crate::memory::{Memory, MemoryError};
-use crate::seam::{Caller, Trap, TrapCode, ValType};
+use crate::stop::Stop;
+use crate::types::{Caller, Trap, TrapCode, ValType};
 
 pub(crate) use self::compound::{flags, record, variant};
 pub(crate) use self::primitive::{Borrow, Handle, Own};

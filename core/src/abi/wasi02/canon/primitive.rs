@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::super::table::Resource;
 use super::{Cx, Flat, Lift, Lower, Outcome, Type};
-use crate::seam::ValType;
+use crate::types::ValType;
 
 macro_rules! numbers {
     ($($ty:ty, $size:literal, $core:ident, $as:ty;)*) => {$(

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::super::options::Encoding;
 use super::{Cx, Flat, Lift, Lower, Outcome, Type, rule};
-use crate::seam::ValType;
+use crate::types::ValType;
 
 /// The longest string or list, in bytes, that the canonical ABI passes.
 const MAX_BYTES: u64 = (1 << 31) - 1;

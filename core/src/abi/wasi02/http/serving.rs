@@ -19,8 +19,8 @@ use crate::abi::wasi02::io::Pollable;
 use crate::abi::wasi02::table::Resource;
 use crate::error::{Error, Kind};
 use crate::http::Body;
-use crate::imports::Stop;
 use crate::message::Content;
+use crate::stop::Stop;
 
 /// Receives a guest's response, once the guest has set it and has flushed part of its body, waits for something, or has
 /// finished it. The guest may go on writing the body, which ends in an error if the guest leaves it unfinished. Dropped

@@ -12,9 +12,9 @@ use super::{Host, functions};
 use crate::abi::preview1::WasiConfig;
 use crate::budget::Budget;
 use crate::error::Kind;
-use crate::imports::Stop;
 use crate::run::Run;
-use crate::seam::{Caller, Trap, TrapCode};
+use crate::stop::Stop;
+use crate::types::{Caller, Trap, TrapCode};
 
 /// How large a guest's memory is here.
 const MEMORY: usize = 64 << 10;

@@ -7,7 +7,7 @@ use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Resolve, TypeDefKind};
 
 use crate::abi::wasi02::functions;
-use crate::seam::{FuncType, ValType};
+use crate::types::{FuncType, ValType};
 
 const PACKAGES: [&str; 8] = ["io", "clocks", "random", "filesystem", "sockets", "cli", "http", "logging"];
 
