@@ -23,8 +23,9 @@ use crate::run::{Run, prepare_threads};
 use crate::seam::{Backend, Capability, FuncType, Instance, Module, START_EXPORT, Trap, TrapCode, ValType};
 use crate::watch::Watch;
 
-/// What one run of a guest is granted. The default grants nothing and sets no time limit.
-#[derive(Default)]
+/// What one run of a guest is granted. The default grants nothing and sets no time limit. A clone grants the same, and is
+/// cancelled with it.
+#[derive(Default, Clone)]
 pub struct GuestConfig {
     /// Arguments, environment, directories and standard streams.
     pub wasi: WasiConfig,
