@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Access, Entry, Log};
+use crate::access::{Access, Log, Passage};
 use crate::answer::Asker;
 use crate::breaks::{Breaking, Wanted, Wire, Wired};
 use crate::client::{Client, Left, Socket};
@@ -321,10 +321,10 @@ impl Shared {
             let wanted = wire.asked();
             let (server, client, wire) = (Arc::clone(&self), client.clone(), wire.clone());
             let (edge, version) = (Arc::clone(&edge), request.version());
-            let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
+            let passage = Passage::new(server.log.as_ref(), peer, &request, &wire);
             async move {
                 let response = client.attend(version, server.answer(&edge, request, Some(wanted))).await?;
-                Ok::<_, Left>(Breaking::answer(Entry::with(entry, response), version, &wire))
+                Ok::<_, Left>(Breaking::answer(passage.follow(response), version, &wire))
             }
         });
         let mut connection = pin!(builder.serve_connection(stream, service));
@@ -353,10 +353,11 @@ impl Shared {
         let options = self.options;
         let answer = move |request: Request<RequestBody>| {
             let (server, edge, wire) = (Arc::clone(&self), Arc::clone(&edge), wire.clone());
-            let (entry, version) = (server.log.as_ref().map(|log| Entry::new(log, peer, &request)), request.version());
+            let passage = Passage::new(server.log.as_ref(), peer, &request, &wire);
+            let version = request.version();
             async move {
                 let response = server.answer(&edge, request, None).await;
-                Breaking::answer(Entry::with(entry, response), version, &wire)
+                (Breaking::answer(response, version, &wire), passage)
             }
         };
         http2::serve(stream, &options, stop, answer).await
