@@ -28,6 +28,7 @@ use crate::client::{Client, Left, Socket};
 use crate::edge::Edge;
 use crate::handler::{Handler, ResponseBody};
 use crate::http2::{self, RequestBody};
+use crate::request::Peer;
 use crate::stream::{Stream, sniff};
 use crate::tally::Tally;
 
@@ -323,7 +324,7 @@ impl Shared {
             let (edge, version) = (Arc::clone(&edge), request.version());
             let passage = Passage::new(server.log.as_ref(), peer, &request, &wire);
             async move {
-                let response = client.attend(version, server.answer(&edge, request, Some(wanted))).await?;
+                let response = client.attend(version, server.answer(&edge, request, peer, Some(wanted))).await?;
                 Ok::<_, Left>(Breaking::answer(passage.follow(response), version, &wire))
             }
         });
@@ -356,7 +357,7 @@ impl Shared {
             let passage = Passage::new(server.log.as_ref(), peer, &request, &wire);
             let version = request.version();
             async move {
-                let response = server.answer(&edge, request, None).await;
+                let response = server.answer(&edge, request, peer, None).await;
                 (Breaking::answer(response, version, &wire), passage)
             }
         };
@@ -364,12 +365,19 @@ impl Shared {
     }
 
     /// Answers a request with the guest, if it may reach it.
-    async fn answer<B>(&self, edge: &Edge, request: Request<B>, wanted: Option<Wanted>) -> Response<ResponseBody>
+    async fn answer<B>(
+        &self,
+        edge: &Edge,
+        mut request: Request<B>,
+        peer: SocketAddr,
+        wanted: Option<Wanted>,
+    ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Failed>,
     {
         let version = request.version();
+        request.extensions_mut().insert(Peer(peer));
         let (request, asker) = Asker::of(request, wanted);
         match edge.admit(request) {
             Ok(request) => asker.answer(self.handler.handle(request).await),

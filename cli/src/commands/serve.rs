@@ -86,7 +86,8 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let (timeout, abandoned) = (args.limits.timeout.unwrap_or(TIMEOUT), CancellationToken::new());
     let printer = Printer::start()?;
     let (cancel, queue) = (abandoned.clone(), printer.queue.clone());
-    let handler = program.handler(options, move |number| {
+    let handler = program.handler(options, move |request| {
+        let number = request.map(|request| request.number());
         let stream = |name| Printer::output(&queue, name, number);
         Ok(GuestConfig {
             wasi: wasi.clone().stdout(stream("stdout")).stderr(stream("stderr")),
