@@ -57,7 +57,7 @@ impl Budget {
         Budget(Arc::new(Account { limit, used: AtomicU64::new(0), share: None }))
     }
 
-    /// A budget of `limit` bytes that is part of `total`, if there is one: of no more than that gives to each.
+    /// A budget of `limit` bytes that is part of `total`, if there is one, and at most what `total` allows each instance.
     pub fn within(limit: u64, total: Option<TotalMemory>) -> Self {
         let limit = total.as_ref().map_or(limit, |total| limit.min(total.0.each));
         let share = total.map(|total| Share { total, taken: Mutex::new(0), seen: AtomicU64::new(0) });
@@ -178,7 +178,7 @@ pub struct TotalMemory(Arc<Totals>);
 
 struct Totals {
     limit: u64,
-    /// What each may take of it.
+    /// How much of it one instance may take.
     each: u64,
     used: AtomicU64,
     given_back: AtomicU64,
@@ -190,8 +190,9 @@ impl TotalMemory {
         TotalMemory::shared(limit, limit)
     }
 
-    /// A total of `limit` bytes, `each` of which an instance may take at most: where that is less than
-    /// [`LoadOptions::max_memory`](crate::LoadOptions::max_memory), it holds instead. It is no part of what is compiled.
+    /// A total of `limit` bytes, of which one instance may take at most `each`, or
+    /// [`LoadOptions::max_memory`](crate::LoadOptions::max_memory) if that is less. Unlike that limit, it is not part of the
+    /// compiled code.
     pub fn shared(limit: u64, each: u64) -> Self {
         TotalMemory(Arc::new(Totals { limit, each, used: AtomicU64::new(0), given_back: AtomicU64::new(0) }))
     }

@@ -60,7 +60,7 @@ impl Drop for Entry {
     }
 }
 
-/// What becomes of one request, for the log, if there is one.
+/// Follows one request on behalf of the log, if there is one.
 pub(crate) struct Passage {
     entry: Option<Entry>,
     wire: Wire,

@@ -20,9 +20,9 @@
 //! # }
 //! ```
 //!
-//! # To each request its own
-//! What a guest is granted may follow from the request: from its host, its path, its fields, and from what a middleware
-//! has found out about it and put into its extensions.
+//! # A configuration for each request
+//! What a guest is granted can depend on the request: on its host, its path, its fields, and on extensions that middleware
+//! has added.
 //!
 //! ```no_run
 //! # fn handler(guest: std::sync::Arc<wharf_core::Guest>) -> Result<(), Box<dyn std::error::Error>> {
@@ -31,14 +31,13 @@
 //! use wharf_core::http::{Limits, Outbound, Policy};
 //! use wharf_server::{Handler, HandlerOptions, RequestHead};
 //!
-//! /// What the middleware for authentication puts into the extensions of a request.
+//! /// An extension that the middleware for authentication adds.
 //! #[derive(Clone)]
 //! struct Tenant(String);
 //!
 //! let shop = Outbound::with_defaults(Policy::builder().allow("https://stock.example.com")?.build(), Limits::default())?;
 //! let handler = Handler::new(guest, HandlerOptions::default(), move |request: Option<RequestHead<'_>>| {
-//!     // An instance that is made ready before there is a request is granted nothing, and used for requests that are not
-//!     // granted more.
+//!     // An instance that is made ready before there is a request: it serves requests whose `wasi` is the same.
 //!     let Some(request) = request else { return Ok(GuestConfig::default()) };
 //!     let mut wasi = WasiConfig::new();
 //!     if let Some(Tenant(name)) = request.extension() {

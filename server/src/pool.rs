@@ -12,7 +12,7 @@ use crate::request::RequestHead;
 /// An instance that takes longer to make than this is made before it is needed, unless the embedder says otherwise.
 const SLOW: Duration = Duration::from_micros(100);
 
-/// How many instances show whether one takes long, at most, and how long they may take for it, all together.
+/// How many instances are made to find out whether one takes long, and after how much time no more are.
 const READINGS: u32 = 5;
 const LONG_ENOUGH: Duration = Duration::from_millis(100);
 
@@ -70,7 +70,7 @@ impl Pool {
             idle: Mutex::default(),
             few: Condvar::new(),
         };
-        // The engine may have to get ready for the first, which so shows nothing of what one takes.
+        // The engine may have to prepare itself for the first, so the first says nothing about how long one takes.
         let first = pool.make()?;
         // A host whose instances serve one request each, the one that they were made for, has none to keep.
         let kept = first.is_some();
@@ -165,7 +165,7 @@ impl Pool {
         }
     }
 
-    /// A new instance. Those that wait make room for it, if it is for want of the memory of all that there is none.
+    /// Makes a new instance. If the total memory is used up, the instances that wait are dropped first.
     fn start(&self, config: GuestConfig) -> Result<Box<dyn HostedSession>, Stop> {
         match self.guest.start(config.clone()) {
             Err(Stop::Error(error)) if Exceeded::of(&error).is_some_and(Exceeded::is_total) && self.make_room() => {
@@ -175,7 +175,7 @@ impl Pool {
         }
     }
 
-    /// Lets go of all instances that wait; returns whether there were any.
+    /// Drops all instances that wait; returns whether there were any.
     fn make_room(&self) -> bool {
         let mut idle = self.lock();
         let waiting = [std::mem::take(&mut idle.fresh), std::mem::take(&mut idle.used)];
@@ -218,8 +218,9 @@ impl Pool {
     }
 }
 
-/// Whether making an instance takes long: none of several times it was quick. Once may be by chance, when this thread had
-/// to wait for a processor. Each reading makes one more instance, and fewer show it of guests that take very long.
+/// Whether making an instance takes long: whether it did each of several times. A single reading may be long by chance,
+/// because the thread had to wait for a processor. Each reading makes one more instance; guests that take very long need
+/// fewer.
 ///
 /// # Errors
 /// Those of `reading`.
@@ -253,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    /// A guest each instance of which takes a mebibyte, and counts them. What it is granted is told by its time limit.
+    /// A guest whose instances take a mebibyte each and are counted. The time limit stands for what one is granted.
     struct Fake {
         starts: AtomicUsize,
         total: Option<TotalMemory>,

@@ -1,4 +1,4 @@
-//! What a configuration is told of the request that it is for.
+//! What the configuration of an instance can depend on: the request that it is for.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use wharf_core::http::requested_authority;
 
-/// The head of a request that an instance is to be granted something for.
+/// The head of a request, for which an instance is to be configured.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead<'a> {
     number: u64,
@@ -18,32 +18,32 @@ impl<'a> RequestHead<'a> {
         RequestHead { number, parts }
     }
 
-    /// Its number among the requests that the handler has handed to a guest, from 0 on.
+    /// The request's number, from 0 on. Requests that were turned away have none.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Its method, target, fields and extensions. Extensions are what stands before the handler put there: its middleware,
-    /// or [`Server`](crate::Server), which puts a [`Peer`] there.
+    /// The request's method, target, fields and extensions. Middleware in front of the handler can add extensions;
+    /// [`Server`](crate::Server) adds a [`Peer`].
     pub fn parts(&self) -> &'a Parts {
         self.parts
     }
 
-    /// The host, and the port if one is given, that the request is for: what its guest is told, and compares without
-    /// regard to case. `None` if it is for none, or for none that is valid.
+    /// The host that the request is for, with its port if it has one: the same as the guest sees. `None` if there is none,
+    /// or it is not valid. Equality ignores case.
     ///
-    /// A client may claim any: grant by it what each of its clients may have.
+    /// Clients choose it freely: it says which site they want, not who they are.
     pub fn authority(&self) -> Option<Authority> {
         requested_authority(&self.parts.uri, &self.parts.headers)
     }
 
-    /// What stands before the handler has put into the request's extensions under this type.
+    /// The extension of this type, if middleware in front of the handler has added one.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
         self.parts.extensions.get()
     }
 }
 
-/// The address of the client, or of the proxy before it: [`Server`](crate::Server) puts it into the extensions of each
-/// request.
+/// The address that a request came from: the client's, or that of a proxy in front of this server.
+/// [`Server`](crate::Server) adds it to the extensions of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
