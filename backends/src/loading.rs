@@ -27,8 +27,10 @@ fn component() -> Vec<u8> {
 }
 
 async fn ask(program: &Program) -> (StatusCode, Bytes) {
-    let config = |_| Ok(GuestConfig { timeout: Some(Duration::from_secs(60)), ..GuestConfig::default() });
-    let handler = program.handler(HandlerOptions::default(), config).unwrap();
+    let handler = program.handler(HandlerOptions::default(), |_| {
+        Ok(GuestConfig { timeout: Some(Duration::from_secs(60)), ..GuestConfig::default() })
+    });
+    let handler = handler.unwrap();
     let response = handler.handle(Request::get("http://example.com/").body(Empty::<Bytes>::new()).unwrap()).await;
     (response.status(), response.into_body().collect().await.unwrap().to_bytes())
 }

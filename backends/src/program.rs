@@ -64,7 +64,7 @@ impl Program {
     pub fn handler(
         &self,
         options: wharf_server::HandlerOptions,
-        config: impl Fn(Option<u64>) -> Result<GuestConfig> + Send + Sync + 'static,
+        config: impl Fn(Option<wharf_server::RequestHead<'_>>) -> Result<GuestConfig> + Send + Sync + 'static,
     ) -> Result<wharf_server::Handler> {
         wharf_server::Handler::new(Arc::clone(&self.0), options, config)
     }

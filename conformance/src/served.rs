@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wharf_core::{GuestConfig, HostedGuest, Result, Run, io};
-use wharf_server::{Handler, HandlerOptions, Server, ServerOptions};
+use wharf_server::{Handler, HandlerOptions, RequestHead, Server, ServerOptions};
 
 use crate::case::{CaseResult, Unmet};
 use crate::context::Context;
@@ -16,7 +16,7 @@ use crate::context::Context;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What an instance is granted, as [`Handler::new`] asks for it.
-type Configure = Box<dyn Fn(Option<u64>) -> Result<GuestConfig> + Send + Sync>;
+pub type Configure = Box<dyn Fn(Option<RequestHead<'_>>) -> Result<GuestConfig> + Send + Sync>;
 
 /// How a guest is served.
 pub struct Setup {

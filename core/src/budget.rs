@@ -57,8 +57,9 @@ impl Budget {
         Budget(Arc::new(Account { limit, used: AtomicU64::new(0), share: None }))
     }
 
-    /// A budget of `limit` bytes that is part of `total`, if there is one.
+    /// A budget of `limit` bytes that is part of `total`, if there is one, and at most what `total` allows each instance.
     pub fn within(limit: u64, total: Option<TotalMemory>) -> Self {
+        let limit = total.as_ref().map_or(limit, |total| limit.min(total.0.each));
         let share = total.map(|total| Share { total, taken: Mutex::new(0), seen: AtomicU64::new(0) });
         Budget(Arc::new(Account { limit, used: AtomicU64::new(0), share }))
     }
@@ -177,14 +178,23 @@ pub struct TotalMemory(Arc<Totals>);
 
 struct Totals {
     limit: u64,
+    /// How much of it one instance may take.
+    each: u64,
     used: AtomicU64,
     given_back: AtomicU64,
 }
 
 impl TotalMemory {
-    /// A total of `limit` bytes.
+    /// A total of `limit` bytes, all of which one instance may take.
     pub fn new(limit: u64) -> Self {
-        TotalMemory(Arc::new(Totals { limit, used: AtomicU64::new(0), given_back: AtomicU64::new(0) }))
+        TotalMemory::shared(limit, limit)
+    }
+
+    /// A total of `limit` bytes, of which one instance may take at most `each`, or
+    /// [`LoadOptions::max_memory`](crate::LoadOptions::max_memory) if that is less. Unlike that limit, it is not part of the
+    /// compiled code.
+    pub fn shared(limit: u64, each: u64) -> Self {
+        TotalMemory(Arc::new(Totals { limit, each, used: AtomicU64::new(0), given_back: AtomicU64::new(0) }))
     }
 
     /// How many bytes the instances have taken. Each takes in steps, so that it has a little more than it uses.
@@ -357,6 +367,8 @@ mod tests {
         assert!(total.used() <= 2 * STEP);
         let more = two.charge(STEP).unwrap();
         drop((small, more, two));
+        let three = Budget::within(2 * STEP, Some(TotalMemory::shared(4 * STEP, STEP)));
+        assert_eq!((three.limit(), three.charge(STEP + 1).unwrap_err().option), (STEP, "max-memory"));
         drop(one);
         assert_eq!(total.used(), 0);
     }

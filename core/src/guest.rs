@@ -27,8 +27,9 @@ use crate::types::{Export, ExportType};
 use crate::types::{FuncType, START_EXPORT, Trap, TrapCode, ValType};
 use crate::watch::{Watch, prepare_threads};
 
-/// What one run of a guest is granted. The default grants nothing and sets no time limit.
-#[derive(Default)]
+/// What one run of a guest is granted. The default grants nothing and sets no time limit. A clone grants the same, and is
+/// cancelled with it.
+#[derive(Default, Clone)]
 pub struct GuestConfig {
     /// Arguments, environment, directories and standard streams.
     pub wasi: WasiConfig,

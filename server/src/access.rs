@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
+use wharf_core::message::Content;
+
+use crate::breaks::Wire;
 
 /// One request that is over.
 #[derive(Debug, Clone)]
@@ -22,11 +25,12 @@ pub struct Access {
     pub uri: Uri,
     /// The request's version of HTTP.
     pub version: Version,
-    /// The response's status; `None` if the client left before there was one.
+    /// The response's status; `None` if the client left, or the connection failed, before there was one.
     pub status: Option<StatusCode>,
-    /// How many bytes of body were passed on to the connection.
+    /// How many bytes of the response's body were passed on to the connection. If the response is not complete, the
+    /// connection may not have sent all of them.
     pub bytes: u64,
-    /// Whether the response was complete: neither side broke it off.
+    /// Whether the response was complete: neither side broke it off, and all of it was handed to the operating system.
     pub complete: bool,
     /// How long it took, from the head of the request to the end of the response.
     pub time: Duration,
@@ -35,7 +39,7 @@ pub struct Access {
 /// Is told of each request.
 pub(crate) type Log = Arc<dyn Fn(&Access) + Send + Sync>;
 
-/// A request whose answer is yet to come.
+/// A request that is not over. When it is dropped it is.
 pub(crate) struct Entry {
     log: Log,
     access: Access,
@@ -43,31 +47,9 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new<B>(log: &Log, peer: SocketAddr, request: &Request<B>) -> Self {
-        let access = Access {
-            peer,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            status: None,
-            bytes: 0,
-            complete: false,
-            time: Duration::ZERO,
-        };
-        Entry { log: Arc::clone(log), access, start: Instant::now() }
-    }
-
-    /// Has the entry logged when the body of `response` ends.
-    pub(crate) fn with<B: Body>(entry: Option<Self>, response: Response<B>) -> Response<Logged<B>> {
-        let status = response.status();
-        response.map(|body| {
-            let mut entry = entry;
-            if let Some(entry) = &mut entry {
-                entry.access.status = Some(status);
-                entry.access.complete = body.is_end_stream();
-            }
-            Logged { body, entry }
-        })
+    /// What was sent of its answer has all been written.
+    pub(crate) fn written(mut self) {
+        self.access.complete = true;
     }
 }
 
@@ -78,13 +60,75 @@ impl Drop for Entry {
     }
 }
 
-/// A body that is logged, if anything is, when it ends or is given up.
-pub(crate) struct Logged<B> {
-    body: B,
+/// Follows one request on behalf of the log, if there is one.
+pub(crate) struct Passage {
     entry: Option<Entry>,
+    wire: Wire,
+    /// Whether its method is HEAD: then its answer has no body.
+    head: bool,
+    http2: bool,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Logged<B> {
+impl Passage {
+    /// A request that came in on the connection of `wire`.
+    pub(crate) fn new<B>(log: Option<&Log>, peer: SocketAddr, request: &Request<B>, wire: &Wire) -> Self {
+        let entry = log.map(|log| Entry {
+            log: Arc::clone(log),
+            access: Access {
+                peer,
+                method: request.method().clone(),
+                uri: request.uri().clone(),
+                version: request.version(),
+                status: None,
+                bytes: 0,
+                complete: false,
+                time: Duration::ZERO,
+            },
+            start: Instant::now(),
+        });
+        let (head, http2) = (request.method() == Method::HEAD, request.version() == Version::HTTP_2);
+        Passage { entry, wire: wire.clone(), head, http2 }
+    }
+
+    /// The head of its answer goes to the connection.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        if let Some(entry) = &mut self.entry {
+            entry.access.status = Some(status);
+        }
+    }
+
+    /// So many bytes of the answer's body go to the connection.
+    pub(crate) fn passed(&mut self, bytes: usize) {
+        if let Some(entry) = &mut self.entry {
+            entry.access.bytes += bytes as u64;
+        }
+    }
+
+    /// All of the answer went to the connection; it is complete once that is written.
+    pub(crate) fn ended(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            self.wire.when_written(entry, self.http2);
+        }
+    }
+
+    /// Follows an answer that goes to a connection of HTTP/1, which takes its body frame by frame.
+    pub(crate) fn follow<B: Body>(mut self, response: Response<B>) -> Response<Followed<B>> {
+        self.answered(response.status());
+        let bodiless = Content::of_response(self.head, response.status(), None) == Content::None;
+        if bodiless || response.body().is_end_stream() {
+            self.ended();
+        }
+        response.map(|body| Followed { body, passage: self })
+    }
+}
+
+/// A body that is followed to its end, or until it is given up.
+pub(crate) struct Followed<B> {
+    body: B,
+    passage: Passage,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Followed<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -93,11 +137,16 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Logged<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        let ended = self.body.is_end_stream();
-        if let (Poll::Ready(frame), Some(entry)) = (&frame, &mut self.entry) {
-            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
-            entry.access.bytes += data.map_or(0, |data| data.len() as u64);
-            entry.access.complete = ended || frame.is_none();
+        let ended = match &frame {
+            Poll::Pending | Poll::Ready(Some(Err(_))) => false,
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(frame))) => {
+                self.passage.passed(frame.data_ref().map_or(0, Bytes::len));
+                frame.is_trailers() || self.body.is_end_stream()
+            }
+        };
+        if ended {
+            self.passage.ended();
         }
         frame
     }
@@ -108,5 +157,50 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Logged<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::task::Waker;
+
+    use http_body_util::Full;
+
+    use super::*;
+
+    type Lines = Arc<Mutex<Vec<(Option<StatusCode>, u64, bool)>>>;
+
+    /// An answer whose body was taken to its end, on a connection that has not written it.
+    fn sent(wire: &Wire) -> Lines {
+        let lines = Lines::default();
+        let told = lines.clone();
+        let log: Log =
+            Arc::new(move |access| told.lock().unwrap().push((access.status, access.bytes, access.complete)));
+        let passage = Passage::new(Some(&log), ([127, 0, 0, 1], 1).into(), &Request::new(()), wire);
+        let mut body = passage.follow(Response::new(Full::new(Bytes::from_static(b"answer")))).into_body();
+        let frame = Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        lines
+    }
+
+    #[test]
+    fn an_answer_is_complete_once_it_is_written() {
+        let wire = Wire::default();
+        wire.flushed();
+        let lines = sent(&wire);
+        assert!(lines.lock().unwrap().is_empty(), "it waits for its connection");
+        wire.flushed();
+        assert_eq!(*lines.lock().unwrap(), [(Some(StatusCode::OK), 6, true)]);
+    }
+
+    #[test]
+    fn what_a_connection_has_not_written_is_not_complete() {
+        let wire = Wire::default();
+        let lines = sent(&wire);
+        wire.close();
+        assert_eq!(*lines.lock().unwrap(), [(Some(StatusCode::OK), 6, false)]);
+        // What ends later is not written either.
+        assert_eq!(*sent(&wire).lock().unwrap(), [(Some(StatusCode::OK), 6, false)]);
     }
 }

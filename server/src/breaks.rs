@@ -19,6 +19,7 @@ use http_body::{Body, Frame, SizeHint};
 use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::access::Entry;
 use crate::client::Socket;
 
 /// What the bodies of a connection and its stream of bytes tell each other.
@@ -36,11 +37,37 @@ struct State {
     reads_flushed: u64,
     /// Bodies that wait for a flush.
     waiting: Vec<Waker>,
+    /// Answers that are complete once what there was at that moment is written.
+    ending: Vec<(Entry, Mark, bool)>,
     /// Whether the connection is to be reset when it is closed.
     resets: bool,
+    /// Whether it is gone.
+    closed: bool,
     /// Whether the last request of an HTTP/1 connection was answered, and whether its body is still wanted.
     answered: bool,
     wanted: bool,
+}
+
+impl State {
+    fn moment(&self) -> Mark {
+        Mark { reads: self.reads, flushes: self.flushes }
+    }
+
+    /// This moment, before a flush that is to come.
+    fn mark(&self) -> Mark {
+        // In HTTP/2 the connection is a task of its own, which may have nothing else to do.
+        if let Some(connection) = &self.connection {
+            connection.wake_by_ref();
+        }
+        self.moment()
+    }
+
+    /// Whether everything was written that was there at `mark`.
+    fn is_written(&self, mark: Mark, http2: bool) -> bool {
+        // An HTTP/2 connection reads, collects what its streams have, and flushes that. A flush may belong to a round that
+        // began before the mark, and collected too early.
+        if http2 { self.reads_flushed > mark.reads } else { self.flushes > mark.flushes }
+    }
 }
 
 impl Wire {
@@ -63,8 +90,33 @@ impl Wire {
         state.flushes += 1;
         state.reads_flushed = state.reads;
         let waiting = std::mem::take(&mut state.waiting);
+        let ending = std::mem::take(&mut state.ending);
+        let (written, ending) = ending.into_iter().partition(|(_, mark, http2)| state.is_written(*mark, *http2));
+        state.ending = ending;
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
+        let written: Vec<(Entry, Mark, bool)> = written;
+        written.into_iter().for_each(|(entry, ..)| entry.written());
+    }
+
+    /// An answer has gone to the connection, which has not written it yet.
+    pub(crate) fn when_written(&self, entry: Entry, http2: bool) {
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            return;
+        }
+        let mark = if http2 { state.mark() } else { state.moment() };
+        state.ending.push((entry, mark, http2));
+    }
+
+    /// The connection is gone, and what it has not written is never written.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let ending = std::mem::take(&mut state.ending);
+        drop(state);
+        drop(ending);
     }
 
     /// Whether the connection is to be reset when it is closed.
@@ -91,22 +143,13 @@ impl Wire {
 
     /// What is there before a flush that is yet to come.
     fn mark(&self) -> Mark {
-        let state = self.lock();
-        let mark = Mark { reads: state.reads, flushes: state.flushes };
-        // In HTTP/2 the connection is a task of its own, which may have nothing else to do.
-        if let Some(connection) = &state.connection {
-            connection.wake_by_ref();
-        }
-        mark
+        self.lock().mark()
     }
 
     /// Ready once everything was written that was there at `mark`.
     fn poll_written(&self, mark: Mark, http2: bool, context: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        // An HTTP/2 connection reads, collects what its streams have, and flushes that. A flush may belong to a round that
-        // began before the mark, and collected too early.
-        let written = if http2 { state.reads_flushed > mark.reads } else { state.flushes > mark.flushes };
-        if written {
+        if state.is_written(mark, http2) {
             return Poll::Ready(());
         }
         state.waiting.push(context.waker().clone());
@@ -143,6 +186,12 @@ impl Wired {
             self.resets = resets;
         }
         Ok(())
+    }
+}
+
+impl Drop for Wired {
+    fn drop(&mut self) {
+        self.wire.close();
     }
 }
 

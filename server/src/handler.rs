@@ -24,6 +24,7 @@ use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, 
 use crate::admission::Admission;
 use crate::guarded::Guarded;
 use crate::pool::{Pool, exited};
+use crate::request::RequestHead;
 use crate::tally::Tally;
 
 /// The body of a response. It ends in an error if the guest left it unfinished, so that the server can break the
@@ -34,8 +35,12 @@ pub type ResponseBody = Body;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandlerOptions {
-    /// How many requests are handled at a time, each on a thread of its own once it waits for something.
+    /// How many requests are handled at a time, each on a thread of its own once it waits for something. Must be less than
+    /// `blocking_threads`.
     pub max_concurrent: usize,
+    /// How many blocking threads the runtime has: the `max_blocking_threads` of its builder. If guests occupied all of them,
+    /// name look-ups, file operations and, with `on_workers`, the runtime's own tasks would have to wait for a guest to end.
+    pub blocking_threads: usize,
     /// How many more may wait for their turn; all others are answered with 503.
     pub max_waiting: usize,
     /// How long a request may wait for its turn before it is answered with 503.
@@ -45,11 +50,13 @@ pub struct HandlerOptions {
     /// How many requests an instance handles, one after another. 1 gives each request a new instance; with more, a
     /// request can see what earlier ones left in the guest's memory.
     pub max_reuse: u32,
-    /// How many new instances are kept ready; `None` for a few if one takes long to make, and else none.
+    /// How many new instances are kept ready; `None` for a few if one takes long to make, and else none. An instance takes
+    /// long if none of the five that are made to find out took less than 0.1 ms.
     pub pre_warm: Option<usize>,
     /// How many instances that have answered a request may wait for another.
     pub max_idle: usize,
-    /// How large the memory of such an instance may be, in bytes: one that has grown beyond it is dropped.
+    /// How much memory such an instance may take, in bytes, including what the host keeps for it: one that takes more is
+    /// dropped.
     pub max_idle_memory: u64,
     /// Whether guests begin on the runtime's workers, if it is multi-threaded. A guest that waits, or runs for long,
     /// hands the worker's other tasks to another thread; most guests answer before that, and need no other thread.
@@ -58,11 +65,13 @@ pub struct HandlerOptions {
 }
 
 impl Default for HandlerOptions {
-    /// 128 at a time, 1024 waiting, for at most 5 s; request bodies of 64 MiB. A fresh instance for each request, as
-    /// many kept ready as is sensible; where instances are used again, 64 of at most 64 MiB may wait. Not on workers.
+    /// 128 at a time, on a runtime with 512 blocking threads (tokio's default); 1024 waiting, for at most 5 s; request
+    /// bodies of 64 MiB. A fresh instance for each request, as many kept ready as is sensible; where instances are used
+    /// again, 64 of at most 64 MiB may wait. Not on workers.
     fn default() -> Self {
         HandlerOptions {
             max_concurrent: 128,
+            blocking_threads: 512,
             max_waiting: 1024,
             max_wait: Duration::from_secs(5),
             max_request_body: 64 << 20,
@@ -91,22 +100,34 @@ struct Inner {
 }
 
 impl Handler {
-    /// Makes a handler whose instances are granted what `config` returns. It is called for each request with the
-    /// request's number, from 0 on, and with `None` for an instance that is made ready before there is a request. A
-    /// configuration's time limit is that of one request, streaming its body included; or else that of making an
-    /// instance ready.
+    /// Makes a handler whose instances are granted what `config` returns. It is called for each request with the request's
+    /// head, and with `None` for an instance that is made ready before there is a request. A configuration's time limit is
+    /// that of one request, streaming its body included; or else that of making an instance ready. If `config` fails, the
+    /// request is answered with 500.
     ///
-    /// An instance is used for a request only if its arguments, environment, directories and sockets are the ones that
-    /// the request is granted.
+    /// An instance is used for a request only if its arguments, environment, directories and sockets are the ones that the
+    /// request is granted. Others keep waiting for a request that they fit, up to [`HandlerOptions::max_idle`] of all
+    /// configurations together; beyond that, the least recently used is dropped. Directories, listeners and resolvers are
+    /// the same only in clones of the configuration that they were added to.
     ///
     /// # Errors
-    /// [`Kind::Guest`] if the guest does not export `wasi:http/incoming-handler`; else why it cannot be started, which
-    /// is tried here.
+    /// [`Kind::Config`] if [`HandlerOptions::max_concurrent`] requests could occupy all
+    /// [`blocking_threads`](HandlerOptions::blocking_threads); [`Kind::Guest`] if the guest does not export
+    /// `wasi:http/incoming-handler`; else why it cannot be started, which is tried here.
     pub fn new(
         guest: Arc<dyn HostedGuest>,
         options: HandlerOptions,
-        config: impl Fn(Option<u64>) -> Result<GuestConfig> + Send + Sync + 'static,
+        config: impl Fn(Option<RequestHead<'_>>) -> Result<GuestConfig> + Send + Sync + 'static,
     ) -> Result<Self> {
+        let (guests, threads) = (options.max_concurrent, options.blocking_threads);
+        if guests >= threads {
+            let message = format!(
+                "{guests} requests at a time need more threads than the {threads} that the runtime has for what blocks: \
+                 lower `max_concurrent`, or give the runtime's builder a higher `max_blocking_threads` and say so in \
+                 `blocking_threads`"
+            );
+            return Err(Error::new(Kind::Config, message));
+        }
         if !guest.is_handler() {
             return Err(no_handler());
         }
@@ -151,9 +172,11 @@ impl Handler {
         };
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let limit = usize::try_from(self.0.options.max_request_body).unwrap_or(usize::MAX);
-        let head = request.method() == Method::HEAD;
-        let request = request.map(|body| Limited::new(body, limit).map_err(request_error).boxed_unsync());
-        let mut config = match (self.0.pool.configure)(Some(number)) {
+        let (parts, body) = request.into_parts();
+        let head = parts.method == Method::HEAD;
+        let configured = (self.0.pool.configure)(Some(RequestHead::new(number, &parts)));
+        let request = Request::from_parts(parts, Limited::new(body, limit).map_err(request_error).boxed_unsync());
+        let mut config = match configured {
             Ok(config) => config,
             Err(error) => {
                 tracing::warn!("request {number}: {}", chain(&error));

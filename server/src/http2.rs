@@ -21,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Passage;
 use crate::server::ServerOptions;
 
 /// How much of a request body a client may send before the guest takes it, in bytes, on a stream and on all of them.
@@ -48,7 +49,7 @@ pub(crate) async fn serve<S, F, B>(
 ) -> Result<(), Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = Response<B>> + Send + 'static,
+    F: Future<Output = (Response<B>, Passage)> + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Send,
 {
@@ -139,17 +140,17 @@ impl Drop for Open {
 
 /// Answers one stream, unless its client resets it first.
 async fn respond_with<B: Body<Data = Bytes> + Unpin>(
-    answer: impl Future<Output = Response<B>>,
+    answer: impl Future<Output = (Response<B>, Passage)>,
     mut respond: SendResponse<Bytes>,
     mut wanted: oneshot::Receiver<()>,
     patience: Duration,
 ) -> Result<(), h2::Error> {
     let mut answer = pin!(answer);
     let mut told = false;
-    let response = loop {
+    let (response, mut passage) = loop {
         tokio::select! {
             biased;
-            response = answer.as_mut() => break response,
+            answered = answer.as_mut() => break answered,
             reset = poll_fn(|context| respond.poll_reset(context)) => return reset.map(drop),
             Ok(()) = &mut wanted, if !told => {
                 told = true;
@@ -163,8 +164,14 @@ async fn respond_with<B: Body<Data = Bytes> + Unpin>(
     let mut head = Response::from_parts(head, ());
     let (ended, length) = (body.is_end_stream(), body.size_hint().exact());
     complete(head.headers_mut(), length.filter(|_| !ended));
+    let status = head.status();
     let stream = respond.send_response(head, ended)?;
-    if ended { Ok(()) } else { send(body, stream, patience).await }
+    passage.answered(status);
+    if ended {
+        passage.ended();
+        return Ok(());
+    }
+    send(body, stream, patience, &mut passage).await
 }
 
 /// Adds what a response says by itself, and takes out what HTTP/2 has no place for (RFC 9113, section 8.2.2).
@@ -191,6 +198,7 @@ async fn send<B: Body<Data = Bytes> + Unpin>(
     mut body: B,
     mut stream: SendStream<Bytes>,
     patience: Duration,
+    passage: &mut Passage,
 ) -> Result<(), h2::Error> {
     loop {
         let frame = tokio::select! {
@@ -201,14 +209,22 @@ async fn send<B: Body<Data = Bytes> + Unpin>(
         let mut data = match frame.map(|frame| frame.map(Frame::into_data)) {
             Some(Ok(Ok(data))) => data,
             Some(Ok(Err(other))) => match other.into_trailers() {
-                Ok(trailers) => return stream.send_trailers(trailers),
+                Ok(trailers) => {
+                    stream.send_trailers(trailers)?;
+                    passage.ended();
+                    return Ok(());
+                }
                 Err(_unknown) => continue,
             },
             Some(Err(_broken_off)) => {
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Ok(());
             }
-            None => return stream.send_data(Bytes::new(), true),
+            None => {
+                stream.send_data(Bytes::new(), true)?;
+                passage.ended();
+                return Ok(());
+            }
         };
         let last = body.is_end_stream();
         while !data.is_empty() {
@@ -219,9 +235,12 @@ async fn send<B: Body<Data = Bytes> + Unpin>(
             };
             let Some(taken) = taken.transpose()? else { return Ok(()) };
             let piece = data.split_to(taken.min(data.len()));
+            let length = piece.len();
             stream.send_data(piece, last && data.is_empty())?;
+            passage.passed(length);
         }
         if last {
+            passage.ended();
             return Ok(());
         }
     }
@@ -333,7 +352,7 @@ mod tests {
                         let whole = request.into_body().collect().await.is_ok();
                         seen.unwrap().send(whole).await.unwrap();
                     });
-                    std::future::pending::<Response<Empty<Bytes>>>()
+                    std::future::pending::<(Response<Empty<Bytes>>, Passage)>()
                 };
                 serve(server, &ServerOptions::default(), &CancellationToken::new(), answer).await
             });

@@ -12,10 +12,41 @@
 //! use wharf_core::GuestConfig;
 //! use wharf_server::{Handler, HandlerOptions};
 //!
-//! let config = |_request: Option<u64>| Ok(GuestConfig::default());
-//! let handler = Handler::new(guest, HandlerOptions::default(), config)?;
+//! let handler = Handler::new(guest, HandlerOptions::default(), |_request| Ok(GuestConfig::default()))?;
 //! // In axum: Router::new().fallback_service(handler)
 //! // In hyper: http1::Builder::new().serve_connection(io, TowerToHyperService::new(handler))
+//! # let _: Handler = handler;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A configuration for each request
+//! What a guest is granted can depend on the request: on its host, its path, its fields, and on extensions that middleware
+//! has added.
+//!
+//! ```no_run
+//! # fn handler(guest: std::sync::Arc<wharf_core::Guest>) -> Result<(), Box<dyn std::error::Error>> {
+//! use wharf_core::GuestConfig;
+//! use wharf_core::abi::preview1::WasiConfig;
+//! use wharf_core::http::{Limits, Outbound, Policy};
+//! use wharf_server::{Handler, HandlerOptions, RequestHead};
+//!
+//! /// An extension that the middleware for authentication adds.
+//! #[derive(Clone)]
+//! struct Tenant(String);
+//!
+//! let shop = Outbound::with_defaults(Policy::builder().allow("https://stock.example.com")?.build(), Limits::default())?;
+//! let handler = Handler::new(guest, HandlerOptions::default(), move |request: Option<RequestHead<'_>>| {
+//!     // An instance that is made ready before there is a request: it serves requests whose `wasi` is the same.
+//!     let Some(request) = request else { return Ok(GuestConfig::default()) };
+//!     let mut wasi = WasiConfig::new();
+//!     if let Some(Tenant(name)) = request.extension() {
+//!         wasi = wasi.env("TENANT", name)?;
+//!     }
+//!     let host = request.authority();
+//!     let is_shop = host.is_some_and(|host| host.host().eq_ignore_ascii_case("shop.example.com"));
+//!     Ok(GuestConfig { wasi, outbound: is_shop.then(|| shop.clone()), ..GuestConfig::default() })
+//! })?;
 //! # let _: Handler = handler;
 //! # Ok(())
 //! # }
@@ -37,6 +68,7 @@ mod guarded;
 mod handler;
 mod http2;
 mod pool;
+mod request;
 mod server;
 mod stream;
 mod tally;
@@ -44,5 +76,6 @@ mod tls;
 
 pub use access::Access;
 pub use handler::{Handler, HandlerOptions, ResponseBody};
+pub use request::{Peer, RequestHead};
 pub use server::{Bound, Server, ServerError, ServerOptions};
 pub use tls::{TlsError, tls_from_pem};

@@ -21,13 +21,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Access, Entry, Log};
+use crate::access::{Access, Log, Passage};
 use crate::answer::Asker;
 use crate::breaks::{Breaking, Wanted, Wire, Wired};
 use crate::client::{Client, Left, Socket};
 use crate::edge::Edge;
 use crate::handler::{Handler, ResponseBody};
 use crate::http2::{self, RequestBody};
+use crate::request::Peer;
 use crate::stream::{Stream, sniff};
 use crate::tally::Tally;
 
@@ -321,10 +322,10 @@ impl Shared {
             let wanted = wire.asked();
             let (server, client, wire) = (Arc::clone(&self), client.clone(), wire.clone());
             let (edge, version) = (Arc::clone(&edge), request.version());
-            let entry = server.log.as_ref().map(|log| Entry::new(log, peer, &request));
+            let passage = Passage::new(server.log.as_ref(), peer, &request, &wire);
             async move {
-                let response = client.attend(version, server.answer(&edge, request, Some(wanted))).await?;
-                Ok::<_, Left>(Breaking::answer(Entry::with(entry, response), version, &wire))
+                let response = client.attend(version, server.answer(&edge, request, peer, Some(wanted))).await?;
+                Ok::<_, Left>(Breaking::answer(passage.follow(response), version, &wire))
             }
         });
         let mut connection = pin!(builder.serve_connection(stream, service));
@@ -353,22 +354,30 @@ impl Shared {
         let options = self.options;
         let answer = move |request: Request<RequestBody>| {
             let (server, edge, wire) = (Arc::clone(&self), Arc::clone(&edge), wire.clone());
-            let (entry, version) = (server.log.as_ref().map(|log| Entry::new(log, peer, &request)), request.version());
+            let passage = Passage::new(server.log.as_ref(), peer, &request, &wire);
+            let version = request.version();
             async move {
-                let response = server.answer(&edge, request, None).await;
-                Breaking::answer(Entry::with(entry, response), version, &wire)
+                let response = server.answer(&edge, request, peer, None).await;
+                (Breaking::answer(response, version, &wire), passage)
             }
         };
         http2::serve(stream, &options, stop, answer).await
     }
 
     /// Answers a request with the guest, if it may reach it.
-    async fn answer<B>(&self, edge: &Edge, request: Request<B>, wanted: Option<Wanted>) -> Response<ResponseBody>
+    async fn answer<B>(
+        &self,
+        edge: &Edge,
+        mut request: Request<B>,
+        peer: SocketAddr,
+        wanted: Option<Wanted>,
+    ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Failed>,
     {
         let version = request.version();
+        request.extensions_mut().insert(Peer(peer));
         let (request, asker) = Asker::of(request, wanted);
         match edge.admit(request) {
             Ok(request) => asker.answer(self.handler.handle(request).await),

@@ -27,8 +27,10 @@ fn handler() -> Handler {
     let backend = Wasmtime::new().unwrap();
     let wasm = wharf_guests::HELLO_HTTP.wasm().unwrap();
     let guest = Guest::load(&backend, &wasm, &LoadOptions::default()).unwrap();
-    let config = |_| Ok(GuestConfig { timeout: Some(LIMIT), ..GuestConfig::default() });
-    Handler::new(Arc::new(guest), HandlerOptions::default(), config).unwrap()
+    Handler::new(Arc::new(guest), HandlerOptions::default(), |_| {
+        Ok(GuestConfig { timeout: Some(LIMIT), ..GuestConfig::default() })
+    })
+    .unwrap()
 }
 
 /// A server that runs, until its guard is dropped.

@@ -132,9 +132,10 @@ pub(crate) struct LimitArgs {
 #[command(next_help_heading = "Limits (sizes accept KiB, MiB, GiB; times are seconds or accept ms, s, m)")]
 pub(crate) struct LoadArgs {
     /// How much memory the guest may use: its memories, its tables, and what wharf keeps for it, all together; code
-    /// that was compiled with another limit is compiled again
-    #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "4GiB")]
-    pub(crate) max_memory: ByteSize,
+    /// that was compiled with another limit is compiled again [default: 4GiB; for `serve`, --max-total-memory divided by
+    /// --max-concurrent, at least 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) max_memory: Option<ByteSize>,
 
     /// How large the code of one function may be; compiling a large one takes long
     #[arg(long, value_name = "SIZE", value_parser = values::size, default_value = "1MiB")]

@@ -110,16 +110,16 @@ pub(crate) struct ServingArgs {
     #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "1m")]
     pub(crate) idle_timeout: Duration,
 
-    /// How many requests are handled at a time
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = values::count)]
-    pub(crate) max_concurrent: usize,
+    /// How many requests are handled at a time [default: --max-total-memory divided by --max-memory, at most 128]
+    #[arg(long, value_name = "N", value_parser = values::places)]
+    pub(crate) max_concurrent: Option<usize>,
 
     /// How many more requests may wait for their turn; all others are answered with 503
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(crate) max_waiting: usize,
 
     /// How much memory all instances may use together; requests beyond it are answered with 503 [default: three
-    /// quarters of the machine's]
+    /// quarters of the machine's, or of its control group's limit]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) max_total_memory: Option<ByteSize>,
 

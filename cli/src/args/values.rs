@@ -62,6 +62,17 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// The most requests that can be worked on at a time: each may need a thread.
+pub(crate) const MOST_PLACES: usize = 1 << 15;
+
+/// How many requests are worked on at a time.
+pub(super) fn places(text: &str) -> Result<usize, String> {
+    match count(text) {
+        Ok(count) if count > MOST_PLACES => Err(format!("expected at most {MOST_PLACES}: each may need a thread")),
+        count => count.map_err(|_| format!("expected a number from 1 to {MOST_PLACES}")),
+    }
+}
+
 /// A size that something has to fit into.
 pub(super) fn room(text: &str) -> Result<ByteSize, String> {
     match size(text)? {
@@ -234,8 +245,10 @@ mod tests {
         }
         assert!(room("0").is_err() && room("1B").is_ok());
         for wrong in ["0", "-1", "many", "99999999999999999999"] {
-            assert!(count(wrong).is_err(), "{wrong}");
+            assert!(count(wrong).is_err() && places(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(places("32768"), Ok(MOST_PLACES));
+        assert!(places("32769").unwrap_err().contains("32768"));
     }
 
     #[test]

@@ -79,12 +79,13 @@ impl<'a> Loading<'a> {
     }
 
     fn runtime(&self, cache: Option<Arc<CodeCache>>) -> anyhow::Result<Runtime> {
+        let defaults = LoadOptions::default();
         let mut builder = Runtime::builder().with_backend(backend::make(self.backend)?).options(LoadOptions {
-            max_memory: self.limits.max_memory.as_u64(),
+            max_memory: self.limits.max_memory.map_or(defaults.max_memory, |size| size.as_u64()),
             max_function_bytes: self.limits.max_function_size.as_u64(),
             total_memory: self.total_memory.clone(),
             cache,
-            ..LoadOptions::default()
+            ..defaults
         });
         if let Some(host) = self.host.component_host {
             builder = builder.component_host(match host {

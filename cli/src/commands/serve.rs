@@ -6,24 +6,28 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bytesize::ByteSize;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
+use wharf::core::GuestConfig;
 use wharf::core::abi::preview1::{Lines, Output};
-use wharf::core::{GuestConfig, TotalMemory};
 use wharf_server::{Access, Bound, HandlerOptions, ServerOptions, tls_from_pem};
 
 use crate::args::ServeArgs;
 use crate::commands::grants;
 use crate::commands::load::{Loading, Purpose};
 use crate::console::Console;
+use crate::memory::Shares;
 use crate::output::printable;
 use crate::signals::Signals;
 use crate::{descriptors, exit, memory};
 
 /// How many lines of output may wait to be printed before guests have to.
 const QUEUE: usize = 1024;
+/// Threads for what blocks beside guests, of which each may need one.
+const SPARE_THREADS: usize = 8;
 /// How long lines are gathered before they are printed.
 const GATHER: Duration = Duration::from_millis(1);
 /// How long a request may take unless --timeout says otherwise.
@@ -40,10 +44,13 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let outbound = grants::outbound(&args.outbound, &args.limits)?;
     let network = grants::network(&args.sockets, &args.limits, &outbound)?;
     let wasi = grants::wasi(&args.guest, &args.module, Vec::new())?.network(network);
+    let said = |size: Option<ByteSize>| size.map(|size| size.as_u64());
+    let (total, each) = (said(args.serving.max_total_memory), said(args.limits.load.max_memory));
+    let shares = Shares::of(memory::available(), total, each, args.serving.max_concurrent);
+    let threads = shares.places + SPARE_THREADS;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        // Each request under way has a thread.
-        .max_blocking_threads(args.serving.max_concurrent.saturating_add(8).clamp(8, 1 << 16))
+        .max_blocking_threads(threads)
         .build()
         .context("cannot start the server's threads")?;
     let mut server_options = ServerOptions::default();
@@ -68,16 +75,15 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
         None => None,
     };
 
-    let total = args.serving.max_total_memory.map_or_else(memory::three_quarters, |size| Some(size.as_u64()));
     let loading = Loading::new(&args.backend, &args.host, &args.limits.load, &args.cache);
-    let total = total.map(TotalMemory::new);
+    let total = shares.account();
     if let Some(total) = &total {
         runtime.spawn(memory::release(total.clone()));
     }
     let loading = Loading { total_memory: total, ..loading };
     let program = loading.guest(&args.module, Purpose::Serve, console)?;
     let mut options = HandlerOptions::default();
-    options.max_concurrent = args.serving.max_concurrent;
+    (options.max_concurrent, options.blocking_threads) = (shares.places, threads);
     options.max_waiting = args.serving.max_waiting;
     options.max_request_body = args.limits.max_request_body.as_u64();
     options.max_reuse = args.serving.max_instance_reuse_count;
@@ -86,7 +92,8 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     let (timeout, abandoned) = (args.limits.timeout.unwrap_or(TIMEOUT), CancellationToken::new());
     let printer = Printer::start()?;
     let (cancel, queue) = (abandoned.clone(), printer.queue.clone());
-    let handler = program.handler(options, move |number| {
+    let handler = program.handler(options, move |request| {
+        let number = request.map(|request| request.number());
         let stream = |name| Printer::output(&queue, name, number);
         Ok(GuestConfig {
             wasi: wasi.clone().stdout(stream("stdout")).stderr(stream("stderr")),
@@ -115,6 +122,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
         eprintln!("stopping when something connects to {}", shutdown.address);
         runtime.spawn(shutdown.wait(stop.clone()));
     }
+    eprintln!("{shares}");
     eprintln!("serving on {scheme}://{}", server.address());
     let drained = runtime.block_on(server.run(handler, stop));
     abandoned.cancel();

@@ -145,9 +145,14 @@ fn a_middleware_and_a_handler_serve() {
             .spawn()
             .expect("the command starts");
         let mut err = BufReader::new(served.stderr.take().expect("it is piped"));
-        let mut line = String::new();
-        err.read_line(&mut line).expect("a line");
-        let base = line.trim().strip_prefix("serving on ").unwrap_or_else(|| panic!("{backend}: {line}")).to_owned();
+        let mut printed = String::new();
+        let base = loop {
+            let start = printed.len();
+            assert!(err.read_line(&mut printed).expect("a line") > 0, "{backend}: {printed}");
+            if let Some(base) = printed[start..].trim().strip_prefix("serving on ") {
+                break base.to_owned();
+            }
+        };
         let seen: Vec<u16> = ["/", "/deny", "/ab", "/deny", "/allowed"]
             .iter()
             .map(|path| client.get(format!("{base}{path}")).send().unwrap().status().as_u16())

@@ -292,6 +292,27 @@ fn nothing_is_listened_to_before_the_guest_is_compiled() {
     }
 }
 
+/// It says what it takes on; a guest that is in the cache for as much as a module may take is bounded as well.
+#[test]
+fn memory_is_shared_among_those_who_are_served() {
+    let files = Files::new();
+    let handle = r#"(func (export "wasi:http/incoming-handler@0.2.3#handle") (param i32 i32))"#;
+    let guest = files.wat("large.wasm", &format!(r#"(module (memory (export "memory") 1000) {handle})"#));
+    for backend in backends() {
+        let shares =
+            |options: &[&str]| Served::start(&[&["--backend", backend], options, &[&guest]].concat()).printed.clone();
+        let printed = shares(&["--max-total-memory", "1GiB"]);
+        let expected = "16 requests at a time, with up to 64.0 MiB of memory each and 1.0 GiB together\n";
+        assert!(printed.contains(expected), "{backend}: {printed}");
+        let printed = shares(&["--max-total-memory", "1GiB", "--max-concurrent", "2"]);
+        assert!(printed.contains("2 requests at a time, with up to 512.0 MiB of memory each"), "{backend}: {printed}");
+        let small = ["serve", "--backend", backend, "--addr", "127.0.0.1:0", "--max-total-memory", "32MiB", &guest];
+        let ended = end(&mut wharf(&small));
+        assert_eq!(ended.code, Some(1), "{backend}: {ended:?}");
+        assert!(ended.err.contains("33554432 bytes of memory: raise the limit `max-memory`"), "{backend}: {ended:?}");
+    }
+}
+
 #[test]
 fn what_would_answer_nothing_is_refused() {
     let files = Files::new();

@@ -12,6 +12,7 @@
 //! [`crate::io`].
 
 mod address;
+mod asked;
 mod classify;
 mod connection;
 mod connector;
@@ -37,6 +38,7 @@ mod trailers;
 mod transport;
 
 pub use self::address::AddressClass;
+pub use self::asked::requested_authority;
 pub use self::error::{FieldSize, HttpError, HttpErrorKind};
 pub(crate) use self::headers::is_forbidden;
 pub use self::headers::trim_values;

@@ -35,7 +35,7 @@ pub enum Redirects {
 ///   but neither link-local addresses nor the metadata services of clouds, and no other name that resolves to an
 ///   address that is not public. The host that a redirect names is not chosen by the guest: it must be public, unless
 ///   the origin is on this machine and the redirect stays there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     allow_all: bool,
     patterns: Vec<Pattern>,

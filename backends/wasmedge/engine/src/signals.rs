@@ -96,25 +96,37 @@ fn current(signal: c_int) -> libc::sigaction {
 unsafe extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let owner = SHARED.get().map(|faults| if IN_GUEST.get() { &faults.wasmedges } else { &faults.others });
     let index = FAULTS.iter().position(|known| *known == signal);
+    // A process sends with a code that is not positive; the kernel tells of a fault with one that is.
+    // SAFETY: the system gives a handler the description of its signal.
+    let sent = unsafe { (*info).si_code } <= 0;
     match owner.zip(index).map(|(actions, index)| actions[index]) {
-        Some(action) if action.sa_sigaction == SIG_IGN => {}
+        // A fault cannot be ignored: it would happen again on return, for ever.
+        Some(action) if action.sa_sigaction == SIG_IGN && sent => {}
         // SAFETY: this was the handler of this signal, and its flags tell its signature.
-        Some(action) if action.sa_sigaction != SIG_DFL && action.sa_flags & SA_SIGINFO != 0 => unsafe {
+        Some(action) if is_handler(&action) && action.sa_flags & SA_SIGINFO != 0 => unsafe {
             let handler: unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = transmute(action.sa_sigaction);
             handler(signal, info, context);
         },
         // SAFETY: as above.
-        Some(action) if action.sa_sigaction != SIG_DFL => unsafe {
+        Some(action) if is_handler(&action) => unsafe {
             let handler: unsafe extern "C" fn(c_int) = transmute(action.sa_sigaction);
             handler(signal);
         },
-        // Nobody's: the fault happens again on return, and then ends the process as it should.
-        // SAFETY: all zeroes is the default action.
+        // Nobody's: a fault happens again on return, and then ends the process as it should. What was sent is sent again,
+        // to be delivered on return.
+        // SAFETY: all zeroes is the default action, and a handler may call both functions.
         _ => unsafe {
             let default: libc::sigaction = zeroed();
             libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+            if sent {
+                libc::raise(signal);
+            }
         },
     }
+}
+
+fn is_handler(action: &libc::sigaction) -> bool {
+    action.sa_sigaction != SIG_DFL && action.sa_sigaction != SIG_IGN
 }
 
 /// `(module (import "" "" (func)) (func (export "run") (call 0)))`

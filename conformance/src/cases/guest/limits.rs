@@ -17,6 +17,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("guest/limit/many-tables", MEMORY, tables),
     Case::must("guest/limit/growth-is-charged-and-given-back", MEMORY, growth),
     Case::must("guest/limit/total-of-all-instances", "LoadOptions::total_memory", total),
+    Case::must("guest/limit/share-of-the-total", "TotalMemory::shared", share),
     Case::must("guest/limit/function-too-large", "LoadOptions::max_function_bytes", function),
     Case::must("guest/limit/export-with-the-empty-name-is-run", "Guest::run", empty_name),
 ];
@@ -118,6 +119,21 @@ fn total(context: &Context) -> CaseResult {
     check_eq!(total.used(), 0, "what is taken once the instance is gone");
     large.start(GuestConfig::default())?;
     Ok(())
+}
+
+/// What was compiled to take more is bounded when it runs.
+fn share(context: &Context) -> CaseResult {
+    let options = LoadOptions { total_memory: Some(TotalMemory::shared(64 * PAGE, 8 * PAGE)), ..within(60) };
+    let guest = load(context, ONE, &options)??;
+    for _ in 0..2 {
+        let mut session = guest.start(GuestConfig::default())?;
+        check_eq!(call(&mut session, "grow", 8)?, NO, "growing beyond its share");
+        check_eq!(call(&mut session, "grow", 7)?, 1, "growing within it");
+    }
+    match load(context, "(module (memory 9))", &options)??.start(GuestConfig::default()).map(drop) {
+        Err(wharf_core::Stop::Error(error)) if wharf_core::chain(&error).contains("`max-memory`") => Ok(()),
+        other => Err(Unmet::failed(format!("an instance that begins beyond its share: {other:?}"))),
+    }
 }
 
 fn function(context: &Context) -> CaseResult {

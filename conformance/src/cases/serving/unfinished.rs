@@ -17,7 +17,7 @@ use super::script::{Expected, Step, TIME, expected, guest, path, request};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::check;
 use crate::context::Context;
-use crate::served::{End, Served, Setup, read_to_end};
+use crate::served::{Configure, End, Served, Setup, read_to_end};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
@@ -71,7 +71,7 @@ fn rows() -> Vec<(String, Vec<Step>)> {
 
 /// The scripted guest, which has no more than [`TIME`].
 fn serve(context: &Context) -> CaseResult<Served> {
-    let config = Box::new(|_| Ok(GuestConfig { timeout: Some(TIME), ..GuestConfig::default() }));
+    let config: Configure = Box::new(|_| Ok(GuestConfig { timeout: Some(TIME), ..GuestConfig::default() }));
     Served::start(context, &guest(), Setup { config, ..Setup::default() })
 }
 

@@ -242,6 +242,14 @@ mod tests {
         let base = WasiConfig::new().arg("a").unwrap().env("B", "c").unwrap();
         let base = base.preopen(directory.path(), "/d").unwrap();
         assert!(base.grants_the_same(&base.clone().stdout(Output::Inherit)));
+        // As for a request: nothing of it is shared.
+        let policy = |origin| Arc::new(crate::http::Policy::builder().allow(origin).unwrap().build());
+        let made = || WasiConfig::new().env("B", "c").unwrap();
+        let connects = |origin| made().network(Network::new().connect(policy(origin)));
+        assert!(made().grants_the_same(&made()));
+        assert!(connects("http://a").grants_the_same(&connects("http://a")));
+        assert!(!connects("http://a").grants_the_same(&connects("http://b")));
+        assert!(!connects("http://a").grants_the_same(&made()));
         let others = [
             base.clone().arg("more").unwrap(),
             base.clone().env("B", "other").unwrap(),

@@ -2,8 +2,8 @@
 
 use std::error::Error as _;
 
-use crate::error::chain;
 use super::*;
+use crate::error::chain;
 
 /// What opening is refused with.
 fn refused(path: &Path, trust: Trust) -> String {

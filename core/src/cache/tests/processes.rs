@@ -2,8 +2,8 @@
 
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::error::chain;
 use super::*;
+use crate::error::chain;
 
 /// The directory that a test uses in a process of its own.
 const DIRECTORY: &str = "WHARF_TEST_CACHE";

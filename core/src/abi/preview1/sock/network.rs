@@ -27,6 +27,8 @@ const REMEMBERED: usize = 1024;
 pub struct Network {
     pub(in crate::abi::preview1) policy: Arc<Policy>,
     pub(in crate::abi::preview1) resolver: Arc<dyn Resolver>,
+    /// Whether the embedder brought it.
+    own_resolver: bool,
     pub(in crate::abi::preview1) connect_timeout: Duration,
     pub(in crate::abi::preview1) listen: Vec<Listen>,
     pub(in crate::abi::preview1) listeners: Vec<Arc<OwnedFd>>,
@@ -39,6 +41,7 @@ impl Default for Network {
         Network {
             policy: Arc::new(Policy::deny_all()),
             resolver: Arc::new(SystemResolver::default()),
+            own_resolver: false,
             connect_timeout: Limits::default().connect_timeout,
             listen: Vec::new(),
             listeners: Vec::new(),
@@ -63,7 +66,7 @@ impl Network {
 
     /// Sets what looks names up, instead of the operating system.
     pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
-        self.resolver = resolver;
+        (self.resolver, self.own_resolver) = (resolver, true);
         self
     }
 
@@ -101,8 +104,11 @@ impl Network {
 
     /// Whether both let a guest do the same, by the same means.
     pub(in crate::abi::preview1) fn grants_the_same(&self, other: &Network) -> bool {
-        Arc::ptr_eq(&self.policy, &other.policy)
-            && std::ptr::addr_eq(Arc::as_ptr(&self.resolver), Arc::as_ptr(&other.resolver))
+        // Configurations that are made for a request each have policies of their own, which may say the same.
+        let same_policy = Arc::ptr_eq(&self.policy, &other.policy) || self.policy == other.policy;
+        let both_ask_the_system = !self.own_resolver && !other.own_resolver;
+        same_policy
+            && (both_ask_the_system || std::ptr::addr_eq(Arc::as_ptr(&self.resolver), Arc::as_ptr(&other.resolver)))
             && self.connect_timeout == other.connect_timeout
             && self.listen == other.listen
             && self.listeners.len() == other.listeners.len()

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::oneshot;
@@ -18,7 +17,7 @@ use crate::abi::wasi02::canon::{Borrow, Cx, Fault, Outcome, Own};
 use crate::abi::wasi02::io::Pollable;
 use crate::abi::wasi02::table::Resource;
 use crate::error::{Error, Kind};
-use crate::http::Body;
+use crate::http::{Body, requested_authority};
 use crate::message::Content;
 use crate::stop::Stop;
 
@@ -166,19 +165,15 @@ impl Host {
 /// The host that a request is for: the authority of its target, or else that of its one Host. In HTTP/1.0 it may be
 /// nobody in particular.
 fn authority(request: &Request<Body>) -> Result<Option<String>, Unusable> {
-    // RFC 9110, section 4.2.4: userinfo before a host is an error, as it may be there to hide the host.
-    let usable = |authority: &Authority| !authority.as_str().contains('@');
-    if let Some(authority) = request.uri().authority() {
-        return if usable(authority) { Ok(Some(authority.as_str().to_owned())) } else { Err(Unusable) };
-    }
-    let mut hosts = request.headers().get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) if request.version() == Version::HTTP_10 => Ok(None),
-        (Some(host), None) => match Authority::try_from(host.as_bytes()) {
-            Ok(host) if usable(&host) => Ok(Some(host.as_str().to_owned())),
-            _ => Err(Unusable),
-        },
-        _ => Err(Unusable),
+    match requested_authority(request.uri(), request.headers()) {
+        Some(authority) => Ok(Some(authority.as_str().to_owned())),
+        None if request.version() == Version::HTTP_10
+            && request.uri().authority().is_none()
+            && !request.headers().contains_key(HOST) =>
+        {
+            Ok(None)
+        }
+        None => Err(Unusable),
     }
 }
 
