@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
@@ -23,6 +22,7 @@ use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, 
 
 use crate::admission::Admission;
 use crate::guarded::Guarded;
+use crate::options::HandlerOptions;
 use crate::pool::{Pool, exited};
 use crate::request::RequestHead;
 use crate::tally::Tally;
@@ -30,59 +30,6 @@ use crate::tally::Tally;
 /// The body of a response. It ends in an error if the guest left it unfinished, so that the server can break the
 /// message off.
 pub type ResponseBody = Body;
-
-/// How much a handler takes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HandlerOptions {
-    /// How many requests are handled at a time, each on a thread of its own once it waits for something. Must be less than
-    /// `blocking_threads`.
-    pub max_concurrent: usize,
-    /// How many blocking threads the runtime has: the `max_blocking_threads` of its builder. If guests occupied all of them,
-    /// name look-ups, file operations and, with `on_workers`, the runtime's own tasks would have to wait for a guest to end.
-    pub blocking_threads: usize,
-    /// How many more may wait for their turn; all others are answered with 503.
-    pub max_waiting: usize,
-    /// How long a request may wait for its turn before it is answered with 503.
-    pub max_wait: Duration,
-    /// How large a request body may be, in bytes.
-    pub max_request_body: u64,
-    /// How many requests an instance handles, one after another. 1 gives each request a new instance; with more, a
-    /// request can see what earlier ones left in the guest's memory.
-    pub max_reuse: u32,
-    /// How many new instances are kept ready; `None` for a few if one takes long to make, and else none. An instance takes
-    /// long if none of the five that are made to find out took less than 0.1 ms.
-    pub pre_warm: Option<usize>,
-    /// How many instances that have answered a request may wait for another.
-    pub max_idle: usize,
-    /// How much memory such an instance may take, in bytes, including what the host keeps for it: one that takes more is
-    /// dropped.
-    pub max_idle_memory: u64,
-    /// Whether guests begin on the runtime's workers, if it is multi-threaded. A guest that waits, or runs for long,
-    /// hands the worker's other tasks to another thread; most guests answer before that, and need no other thread.
-    /// Leave it off if handlers are called within a `LocalSet`.
-    pub on_workers: bool,
-}
-
-impl Default for HandlerOptions {
-    /// 128 at a time, on a runtime with 512 blocking threads (tokio's default); 1024 waiting, for at most 5 s; request
-    /// bodies of 64 MiB. A fresh instance for each request, as many kept ready as is sensible; where instances are used
-    /// again, 64 of at most 64 MiB may wait. Not on workers.
-    fn default() -> Self {
-        HandlerOptions {
-            max_concurrent: 128,
-            blocking_threads: 512,
-            max_waiting: 1024,
-            max_wait: Duration::from_secs(5),
-            max_request_body: 64 << 20,
-            max_reuse: 1,
-            pre_warm: None,
-            max_idle: 64,
-            max_idle_memory: 64 << 20,
-            on_workers: false,
-        }
-    }
-}
 
 /// Answers requests with a guest, with a fresh instance for each or with instances that are used again. Clones share
 /// both, and the limits.

@@ -21,8 +21,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Passage;
-use crate::server::ServerOptions;
+use crate::options::ServerOptions;
+use crate::passage::Passage;
 
 /// How much of a request body a client may send before the guest takes it, in bytes, on a stream and on all of them.
 const WINDOW: u32 = 1 << 20;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use wharf_core::{Exceeded, GuestConfig, HostedGuest, HostedSession, Result, Stop, chain};
 
-use crate::handler::HandlerOptions;
+use crate::options::HandlerOptions;
 use crate::request::RequestHead;
 
 /// An instance that takes longer to make than this is made before it is needed, unless the embedder says otherwise.

@@ -21,69 +21,21 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Access, Log, Passage};
+use crate::access::{Access, Log};
 use crate::answer::Asker;
 use crate::breaks::{Breaking, Wanted, Wire, Wired};
 use crate::client::{Client, Left, Socket};
 use crate::edge::Edge;
 use crate::handler::{Handler, ResponseBody};
 use crate::http2::{self, RequestBody};
+use crate::options::ServerOptions;
+use crate::passage::Passage;
 use crate::request::Peer;
 use crate::stream::{Stream, sniff};
 use crate::tally::Tally;
 
 /// How long accepting pauses after it failed, for example because the process has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// What a server allows its clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerOptions {
-    /// How long a client may take for the TLS handshake, for its first bytes, and over HTTP/1 for the head of each
-    /// request.
-    pub header_timeout: Duration,
-    /// How large the head of a request may be, in bytes; at least 8192. Beyond it, a request is answered with 431.
-    pub max_header_bytes: usize,
-    /// How many fields the head of a request may have. Beyond it, a request is answered with 431.
-    pub max_header_fields: usize,
-    /// How long a request target may be, in bytes, and never longer than a head. Beyond it, a request is answered with
-    /// 414.
-    pub max_target_bytes: usize,
-    /// Whether all connections come from a proxy whose word on the scheme is trusted: `proto` in the last element of
-    /// Forwarded (RFC 7239), or else the scheme of the request target. Without it, a request for a scheme that its
-    /// connection does not have is answered with 421 (RFC 9110, section 7.4).
-    pub trusted_proxy: bool,
-    /// How long a client may read nothing of a response, on a connection and on a stream of HTTP/2.
-    pub stall_timeout: Duration,
-    /// How long an HTTP/2 connection may have no stream before it is closed. With HTTP/1.1, `header_timeout` limits how
-    /// long a connection may be idle.
-    pub idle_timeout: Duration,
-    /// How many connections may be open at a time; more wait to be accepted.
-    pub max_connections: usize,
-    /// How many requests of one HTTP/2 connection may be in progress.
-    pub max_streams: u32,
-    /// How long requests in progress may take to finish when the server stops.
-    pub drain: Duration,
-}
-
-impl Default for ServerOptions {
-    /// 10 s for a head of 64 KiB with 100 fields and a target of 32 KiB, no proxy, 30 s for a client that reads
-    /// nothing, 60 s for one that sends no request, 4096 connections of 128 requests, 10 s to drain.
-    fn default() -> Self {
-        ServerOptions {
-            header_timeout: Duration::from_secs(10),
-            max_header_bytes: 64 << 10,
-            max_header_fields: 100,
-            max_target_bytes: 32 << 10,
-            trusted_proxy: false,
-            stall_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
-            max_connections: 4096,
-            max_streams: 128,
-            drain: Duration::from_secs(10),
-        }
-    }
-}
 
 /// Why a server cannot be started.
 #[derive(Debug, thiserror::Error)]

@@ -30,7 +30,7 @@ use self::head::Limits;
 pub(crate) use self::refusal::Refusal;
 pub(crate) use self::wire::Heads;
 use self::wire::Refused;
-use crate::server::ServerOptions;
+use crate::options::ServerOptions;
 
 /// What decides for one connection whether its requests may reach the guest.
 pub(crate) struct Edge {
