@@ -171,8 +171,8 @@ fn handle_lists(context: &Context) -> CaseResult {
 /// The lists inside a list are checked as one that stands alone is.
 fn string_lists(context: &Context) -> CaseResult {
     for (entry, says) in [
-        ([MEMORY, 1, 0, 0], "a string at 0x40000 leaves"),
-        ([0x200, 1, 0xffff_ffff, 2], "a list at 0xffffffff leaves"),
+        ([MEMORY, 1, 0, 0], "a string at 0x40000 is not within the guest's memory"),
+        ([0x200, 1, 0xffff_ffff, 2], "a list at 0xffffffff is not within the guest's memory"),
         ([0x300, 1, 0, 0], "not UTF-8"),
     ] {
         let mut probe = probe(context)?;

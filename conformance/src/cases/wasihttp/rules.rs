@@ -107,7 +107,8 @@ fn probe(context: &Context) -> CaseResult<Wasi02> {
 }
 
 fn result_pointers(context: &Context) -> CaseResult {
-    for (bad, says) in [(RET + 1, "aligned"), (RET + 2, "aligned"), (MEMORY - 4, "leave"), (0xffff_fffc, "leave")] {
+    let outside = "not within the guest's memory";
+    for (bad, says) in [(RET + 1, "aligned"), (RET + 2, "aligned"), (MEMORY - 4, outside), (0xffff_fffc, outside)] {
         let mut probe = probe(context)?;
         let fields = probe.fields(&[])?;
         let before = probe.before_a_trap();
@@ -130,7 +131,8 @@ fn arguments(context: &Context) -> CaseResult {
     let fields = probe.fields(&[])?;
     let [ptr, len] = probe.bytes([b'a', 0xff])?;
     probe.traps("[method]fields.has", &[fields, ptr, len], "UTF-8")?;
-    for (list, count, says) in [(2u64, 1u64, "aligned"), (0, 0x2000_0001, "leaves"), (0xffff_fff8, 1, "leaves")] {
+    let outside = "not within the guest's memory";
+    for (list, count, says) in [(2u64, 1u64, "aligned"), (0, 0x2000_0001, outside), (0xffff_fff8, 1, outside)] {
         let mut probe = self::probe(context)?;
         let fields = probe.fields(&[])?;
         let [name, len] = probe.bytes("a")?;
