@@ -87,7 +87,7 @@ fn components_that_no_engine_takes() {
         (
             "import-module",
             component("", "(import \"m\" (core module $n)) (core instance (instantiate $n))"),
-            ["core modules", "inside"],
+            ["core modules", "contains all it needs"],
         ),
         (
             "nested",
