@@ -12,7 +12,6 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use wharf_core::http::trim_values;
 
-use crate::breaks::Wanted;
 use crate::handler::ResponseBody;
 
 /// Who has asked, as far as it matters for the answer.
@@ -25,15 +24,15 @@ pub(crate) struct Asker {
 }
 
 impl Asker {
-    /// Who sent `request`; the result is watched for whether its body is asked for, and for how long it is wanted.
-    pub(crate) fn of<B>(request: Request<B>, wanted: Option<Wanted>) -> (Request<Asked<B>>, Self) {
+    /// Who sent `request`; the result is watched for whether its body is asked for.
+    pub(crate) fn of<B>(request: Request<B>) -> (Request<Asked<B>>, Self) {
         let version = request.version();
         let headers = request.headers();
         let waits = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         let awaited = (version == Version::HTTP_11 && headers.get_all(EXPECT).iter().any(waits)).then(Arc::default);
         let takes_trailers = names(headers, &TE).any(|name| name == "trailers");
         let asker = Asker { version, takes_trailers, awaited: awaited.clone() };
-        (request.map(|body| Asked { body, awaited, ended: false, _wanted: wanted }), asker)
+        (request.map(|body| Asked { body, awaited }), asker)
     }
 
     /// The guest's answer as it goes to this client.
@@ -66,10 +65,6 @@ fn names<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 pub(crate) struct Asked<B> {
     body: B,
     awaited: Option<Arc<AtomicBool>>,
-    /// Whether all of it was given on. Where the answer came first, hyper tells of the end of a body of announced length
-    /// once the next request comes, or none does for too long; it knows that nothing is left of it before.
-    ended: bool,
-    _wanted: Option<Wanted>,
 }
 
 impl<B: Body + Unpin> Body for Asked<B> {
@@ -83,12 +78,7 @@ impl<B: Body + Unpin> Body for Asked<B> {
         if let Some(awaited) = self.awaited.take() {
             awaited.store(true, Ordering::Release);
         }
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        self.ended = matches!(polled, Poll::Ready(Some(Ok(_)))) && self.body.is_end_stream();
-        polled
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,6 +6,7 @@
 //! whole however it ends, unless the connection is reset. So its socket is set to reset while such a body is under way,
 //! and to close once the body is whole: that holds for a server that is stopped as well.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ struct State {
     /// How often the connection has read, and how often it has flushed all that it had.
     reads: u64,
     flushes: u64,
+    /// How many bytes were read and written.
+    moved: u64,
     /// How often it had read when it flushed last.
     reads_flushed: u64,
     /// Bodies that wait for a flush.
@@ -43,9 +46,6 @@ struct State {
     resets: bool,
     /// Whether it is gone.
     closed: bool,
-    /// Whether the last request of an HTTP/1 connection was answered, and whether its body is still wanted.
-    answered: bool,
-    wanted: bool,
 }
 
 impl State {
@@ -114,27 +114,30 @@ impl Wire {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let ending = std::mem::take(&mut state.ending);
+        let (ending, waiting) = (std::mem::take(&mut state.ending), std::mem::take(&mut state.waiting));
         drop(state);
         drop(ending);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// How many bytes have moved, in either direction.
+    pub(crate) fn moved(&self) -> u64 {
+        self.lock().moved
+    }
+
+    fn moves(&self, bytes: usize) {
+        self.lock().moved += bytes as u64;
+    }
+
+    /// Waits until the connection has written all that it has by now, or is gone.
+    pub(crate) async fn written(&self, http2: bool) {
+        let mark = self.mark();
+        poll_fn(|context| self.poll_written(mark, http2, context)).await;
     }
 
     /// Whether the connection is to be reset when it is closed.
     pub(crate) fn resets(&self) -> bool {
         self.lock().resets
-    }
-
-    /// Another request of an HTTP/1 connection is yet to be answered. What comes back goes with its body.
-    pub(crate) fn asked(&self) -> Wanted {
-        let mut state = self.lock();
-        (state.answered, state.wanted) = (false, true);
-        Wanted(self.clone())
-    }
-
-    /// Whether a request was answered whose body is still wanted.
-    pub(crate) fn outlives_its_answer(&self) -> bool {
-        let state = self.lock();
-        state.answered && state.wanted
     }
 
     fn set_resets(&self, resets: bool) {
@@ -149,20 +152,11 @@ impl Wire {
     /// Ready once everything was written that was there at `mark`.
     fn poll_written(&self, mark: Mark, http2: bool, context: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.is_written(mark, http2) {
+        if state.closed || state.is_written(mark, http2) {
             return Poll::Ready(());
         }
         state.waiting.push(context.waker().clone());
         Poll::Pending
-    }
-}
-
-/// The body of a request is wanted for as long as this lives.
-pub(crate) struct Wanted(Wire);
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        self.0.lock().wanted = false;
     }
 }
 
@@ -198,14 +192,19 @@ impl Drop for Wired {
 impl AsyncRead for Wired {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.wire.reads(context);
-        Pin::new(&mut self.stream).poll_read(context, into)
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, into);
+        self.wire.moves(into.filled().len() - before);
+        read
     }
 }
 
 impl AsyncWrite for Wired {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.settle()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wire.moves(if let Poll::Ready(Ok(written)) = written { written } else { 0 });
+        written
     }
 
     fn poll_write_vectored(
@@ -214,7 +213,9 @@ impl AsyncWrite for Wired {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.settle()?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.wire.moves(if let Poll::Ready(Ok(written)) = written { written } else { 0 });
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -272,13 +273,6 @@ impl<B: Body> Breaking<B> {
         if self.to_the_end {
             self.wire.set_resets(false);
         }
-    }
-}
-
-/// A body that was sent is dropped.
-impl<B: Body> Drop for Breaking<B> {
-    fn drop(&mut self) {
-        self.wire.lock().answered = true;
     }
 }
 

@@ -6,13 +6,14 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderMap, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -21,11 +22,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::breaks::Wire;
 use crate::options::ServerOptions;
 use crate::passage::Passage;
 
-/// How much of a request body a client may send before the guest takes it, in bytes, on a stream and on all of them.
-const WINDOW: u32 = 1 << 20;
+/// How much of a request body a client may send before the guest takes it, in bytes, and how much of all bodies of a
+/// connection: a guest that does not read holds up no other.
+const WINDOW: u32 = 256 << 10;
+const WINDOWS: u32 = 4 << 20;
 
 /// How much of a response waits in memory for its connection to take it, in bytes.
 const MAX_UNSENT: usize = 64 << 10;
@@ -33,6 +37,9 @@ const MAX_UNSENT: usize = 64 << 10;
 /// How much of a response is handed over at once, in bytes: as much as a frame that every client accepts holds (RFC
 /// 9113, section 4.2).
 const PIECE: usize = 16 << 10;
+
+/// How long a client that was told that the connection ends may take to open a last stream, once it has been sent all.
+const LAST: Duration = Duration::from_secs(1);
 
 /// How long a client may take to answer a ping.
 const PONG: Duration = Duration::from_secs(20);
@@ -45,6 +52,7 @@ pub(crate) async fn serve<S, F, B>(
     stream: S,
     options: &ServerOptions,
     stop: &CancellationToken,
+    wire: &Wire,
     answer: impl Fn(Request<RequestBody>) -> F,
 ) -> Result<(), Failed>
 where
@@ -56,12 +64,12 @@ where
     let mut builder = Builder::new();
     builder
         .initial_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_connection_window_size(WINDOWS)
         .max_send_buffer_size(MAX_UNSENT)
         .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(options.max_streams);
     let mut connection = timeout(options.header_timeout, builder.handshake(stream)).await??;
-    let mut silent = pin!(silent(connection.ping_pong(), options.header_timeout));
+    let mut silent = pin!(silent(connection.ping_pong(), options.header_timeout, wire));
     let streams = Streams(watch::Sender::new(0));
     let mut idle = pin!(streams.idle(options.idle_timeout));
     let mut ending = false;
@@ -70,8 +78,9 @@ where
             accepted = connection.accept() => {
                 let Some(accepted) = accepted else { return Ok(()) };
                 let (request, respond) = accepted?;
-                let (request, wanted) = RequestBody::of(request);
-                let (answer, open, patience) = (answer(request), streams.open(), options.stall_timeout);
+                let open = Arc::new(streams.open());
+                let (request, wanted) = RequestBody::of(request, Arc::clone(&open));
+                let (answer, patience) = (answer(request), options.stall_timeout);
                 tokio::spawn(async move {
                     if let Err(error) = respond_with(answer, respond, wanted, patience).await {
                         tracing::debug!("a stream of HTTP/2 failed: {error}");
@@ -88,17 +97,24 @@ where
         // to take what it was sent.
         ending = true;
         connection.graceful_shutdown();
-        idle.set(streams.idle(options.stall_timeout));
+        idle.set(streams.idle(LAST));
     }
 }
 
-/// Waits until the client has not answered a ping.
-async fn silent(pings: Option<PingPong>, interval: Duration) {
+/// Waits until the client has not answered a ping, and nothing has moved on the connection meanwhile: a client that reads
+/// slowly finds the ping behind all that was sent before.
+async fn silent(pings: Option<PingPong>, interval: Duration, wire: &Wire) {
     let Some(mut pings) = pings else { return std::future::pending().await };
     loop {
         sleep(interval).await;
-        if !matches!(timeout(PONG, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
-            return;
+        let mut answered = pin!(pings.ping(Ping::opaque()));
+        loop {
+            let moved = wire.moved();
+            match timeout(PONG, answered.as_mut()).await {
+                Ok(Ok(_)) => break,
+                Err(_) if wire.moved() != moved => {}
+                _ => return,
+            }
         }
     }
 }
@@ -169,14 +185,17 @@ async fn respond_with<B: Body<Data = Bytes> + Unpin>(
     passage.answered(status);
     if ended {
         passage.ended();
-        return Ok(());
+    } else {
+        send(body, stream, patience, &mut passage).await?;
     }
-    send(body, stream, patience, &mut passage).await
+    // Until then it is open: what is on its way to a client is not cut off. A client that takes nothing ends itself.
+    _ = timeout(patience, passage.written()).await;
+    Ok(())
 }
 
 /// Adds what a response says by itself, and takes out what HTTP/2 has no place for (RFC 9113, section 8.2.2).
 fn complete(fields: &mut HeaderMap, length: Option<u64>) {
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
         fields.remove(name);
     }
     for name in ["keep-alive", "proxy-connection"] {
@@ -272,11 +291,13 @@ pub(crate) struct RequestBody {
     length: Option<u64>,
     /// Tells that the guest waits for it, where the client waits for that before it sends it.
     wanted: Option<oneshot::Sender<()>>,
+    /// The stream is open for as long as its body is read.
+    _open: Arc<Open>,
 }
 
 impl RequestBody {
     /// Takes the body from a request; the receiver is told once the client should be asked for it.
-    fn of(request: Request<RecvStream>) -> (Request<Self>, oneshot::Receiver<()>) {
+    fn of(request: Request<RecvStream>, open: Arc<Open>) -> (Request<Self>, oneshot::Receiver<()>) {
         let fields = request.headers();
         let waits = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         let waits = fields.get_all(EXPECT).iter().any(waits);
@@ -284,7 +305,7 @@ impl RequestBody {
         let length = fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let (wanted, told) = oneshot::channel();
         let wanted = waits.then_some(wanted);
-        (request.map(|stream| RequestBody { stream, data_ended: false, length, wanted }), told)
+        (request.map(|stream| RequestBody { stream, data_ended: false, length, wanted, _open: open }), told)
     }
 }
 
@@ -330,7 +351,7 @@ impl Body for RequestBody {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use http_body_util::Empty;
     use tokio::sync::mpsc;
@@ -354,7 +375,7 @@ mod tests {
                     });
                     std::future::pending::<(Response<Empty<Bytes>>, Passage)>()
                 };
-                serve(server, &ServerOptions::default(), &CancellationToken::new(), answer).await
+                serve(server, &ServerOptions::default(), &CancellationToken::new(), &Wire::default(), answer).await
             });
             let (mut sender, connection) = h2::client::handshake(client).await.unwrap();
             tokio::spawn(connection);

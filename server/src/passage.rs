@@ -50,6 +50,11 @@ impl Passage {
         }
     }
 
+    /// Waits until what went to the connection is written, or never will be.
+    pub(crate) async fn written(&self) {
+        self.wire.written(self.http2).await;
+    }
+
     /// Follows an answer that goes to a connection of HTTP/1, which takes its body frame by frame.
     pub(crate) fn follow<B: Body>(mut self, response: Response<B>) -> Response<Followed<B>> {
         self.answered(response.status());

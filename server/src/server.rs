@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Log};
 use crate::answer::Asker;
-use crate::breaks::{Breaking, Wanted, Wire, Wired};
+use crate::breaks::{Breaking, Wire, Wired};
 use crate::client::{Client, Left, Socket};
 use crate::edge::Edge;
 use crate::handler::{Handler, ResponseBody};
@@ -195,6 +195,22 @@ impl fmt::Debug for Server {
     }
 }
 
+/// How much the system may hold that it has not sent, in bytes.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 << 10;
+
+/// Has the system take more of a response as its client reads, however slowly. By itself it waits until much of what it
+/// holds was sent, which may be megabytes, and a client that reads would look like one that does not.
+#[cfg(target_os = "linux")]
+fn keep_little_unsent(stream: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!("the system may hold much of a response: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_little_unsent(_: &TcpStream) {}
+
 /// What all connections share.
 struct Shared {
     handler: Handler,
@@ -224,6 +240,7 @@ impl Shared {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("cannot turn off Nagle's algorithm on a connection: {error}");
         }
+        keep_little_unsent(&stream);
         let patience = self.options.stall_timeout;
         let socket = Socket::new(stream);
         let wire = Wire::default();
@@ -269,29 +286,20 @@ impl Shared {
             // Heads were found to be small enough before; some room for what follows one.
             .max_buf_size(self.options.max_header_bytes.max(8192).saturating_add(8192))
             .half_close(true);
-        let (trailing, sent) = (Arc::clone(&edge), wire.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let wanted = wire.asked();
             let (server, client, wire) = (Arc::clone(&self), client.clone(), wire.clone());
             let (edge, version) = (Arc::clone(&edge), request.version());
             let passage = Passage::new(server.log.as_ref(), peer, &request, &wire);
             async move {
-                let response = client.attend(version, server.answer(&edge, request, peer, Some(wanted))).await?;
+                let response = client.attend(version, server.answer(&edge, request, peer)).await?;
                 Ok::<_, Left>(Breaking::answer(passage.follow(response), version, &wire))
             }
         });
         let mut connection = pin!(builder.serve_connection(stream, service));
-        loop {
-            tokio::select! {
-                biased;
-                // Where the answer came first, hyper holds back the end of a body with trailers until there is another
-                // request, unless there is to be none.
-                () = trailing.trailers() => if sent.outlives_its_answer() { break },
-                () = stop.cancelled() => break,
-                ended = connection.as_mut() => return Ok(ended?),
-            }
+        tokio::select! {
+            ended = connection.as_mut() => return Ok(ended?),
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
         }
-        connection.as_mut().graceful_shutdown();
         Ok(connection.await?)
     }
 
@@ -304,33 +312,28 @@ impl Shared {
     ) -> Result<(), Failed> {
         let edge = Arc::new(Edge::new(&self.options, self.tls.is_some()));
         let options = self.options;
+        let wired = wire.clone();
         let answer = move |request: Request<RequestBody>| {
             let (server, edge, wire) = (Arc::clone(&self), Arc::clone(&edge), wire.clone());
             let passage = Passage::new(server.log.as_ref(), peer, &request, &wire);
             let version = request.version();
             async move {
-                let response = server.answer(&edge, request, peer, None).await;
+                let response = server.answer(&edge, request, peer).await;
                 (Breaking::answer(response, version, &wire), passage)
             }
         };
-        http2::serve(stream, &options, stop, answer).await
+        http2::serve(stream, &options, stop, &wired, answer).await
     }
 
     /// Answers a request with the guest, if it may reach it.
-    async fn answer<B>(
-        &self,
-        edge: &Edge,
-        mut request: Request<B>,
-        peer: SocketAddr,
-        wanted: Option<Wanted>,
-    ) -> Response<ResponseBody>
+    async fn answer<B>(&self, edge: &Edge, mut request: Request<B>, peer: SocketAddr) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Failed>,
     {
         let version = request.version();
         request.extensions_mut().insert(Peer(peer));
-        let (request, asker) = Asker::of(request, wanted);
+        let (request, asker) = Asker::of(request);
         match edge.admit(request) {
             Ok(request) => asker.answer(self.handler.handle(request).await),
             Err(refusal) => refusal.response(version),

@@ -15,12 +15,24 @@ pub(super) enum Chunked {
     DataEnd,
     /// After the CR that follows the data.
     DataLineEnd,
-    /// In the trailer section, in a line that is empty so far or not, behind others or not.
-    Trailer { empty: bool, behind: bool },
+    /// In the trailer section, in a line that is empty so far or not.
+    Trailer(bool),
     /// After the CR of such a line.
-    TrailerEnd { empty: bool, behind: bool },
-    /// After the empty line that ends the body, which had trailers or not.
-    End(bool),
+    TrailerEnd(bool),
+    /// After the empty line that ends the body.
+    End,
+}
+
+/// How long a trailer section may be, in bytes.
+const MAX_TRAILERS: usize = 16 << 10;
+
+/// What was found in a chunked body so far.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// How many bytes of data.
+    pub(super) data: u64,
+    /// The trailer section, its empty line included.
+    pub(super) trailers: Vec<u8>,
 }
 
 /// The framing of the body is not valid.
@@ -30,26 +42,23 @@ pub(super) struct Malformed;
 impl Chunked {
     pub(super) const START: Chunked = Chunked::Size(0, 0);
 
-    /// Whether the body has ended.
-    pub(super) fn ended(self) -> bool {
-        matches!(self, Chunked::End(_))
-    }
-
-    /// Whether the body has ended, with trailers.
-    pub(super) fn has_trailers(self) -> bool {
-        self == Chunked::End(true)
-    }
-
     /// Goes on over `bytes`, up to the end of the body; returns how many belong to it, and whether what follows them is
     /// not valid.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> (usize, Result<(), Malformed>) {
+    pub(super) fn advance(&mut self, bytes: &[u8], seen: &mut Seen) -> (usize, Result<(), Malformed>) {
         let mut at = 0;
-        while at < bytes.len() && !self.ended() {
+        while at < bytes.len() && *self != Chunked::End {
             if let Chunked::Data(left) = *self {
                 let len = left.min((bytes.len() - at) as u64);
                 *self = if len == left { Chunked::DataEnd } else { Chunked::Data(left - len) };
+                seen.data += len;
                 at += len as usize;
                 continue;
+            }
+            if matches!(self, Chunked::Trailer(_) | Chunked::TrailerEnd(_)) {
+                seen.trailers.push(bytes[at]);
+                if seen.trailers.len() > MAX_TRAILERS {
+                    return (at, Err(Malformed));
+                }
             }
             match self.step(bytes[at]) {
                 Some(next) => *self = next,
@@ -71,14 +80,14 @@ impl Chunked {
             (Chunked::Extension(size), byte) if byte == b'\t' || !byte.is_ascii_control() => {
                 Some(Chunked::Extension(size))
             }
-            (Chunked::SizeEnd(0), b'\n') => Some(Chunked::Trailer { empty: true, behind: false }),
+            (Chunked::SizeEnd(0), b'\n') => Some(Chunked::Trailer(true)),
             (Chunked::SizeEnd(size), b'\n') => Some(Chunked::Data(size)),
             (Chunked::DataEnd, b'\r') => Some(Chunked::DataLineEnd),
             (Chunked::DataLineEnd, b'\n') => Some(Chunked::START),
-            (Chunked::Trailer { empty, behind }, b'\r') => Some(Chunked::TrailerEnd { empty, behind }),
-            (Chunked::Trailer { behind, .. }, byte) if byte != b'\n' => Some(Chunked::Trailer { empty: false, behind }),
-            (Chunked::TrailerEnd { empty: true, behind }, b'\n') => Some(Chunked::End(behind)),
-            (Chunked::TrailerEnd { .. }, b'\n') => Some(Chunked::Trailer { empty: true, behind: true }),
+            (Chunked::Trailer(empty), b'\r') => Some(Chunked::TrailerEnd(empty)),
+            (Chunked::Trailer(_), byte) if byte != b'\n' => Some(Chunked::Trailer(false)),
+            (Chunked::TrailerEnd(true), b'\n') => Some(Chunked::End),
+            (Chunked::TrailerEnd(false), b'\n') => Some(Chunked::Trailer(true)),
             _ => None,
         }
     }
@@ -90,20 +99,20 @@ mod tests {
 
     /// How much of `bytes` is the body, and whether it ended, however it is cut up.
     fn length(bytes: &str) -> (usize, bool, Result<(), Malformed>) {
-        let mut whole = Chunked::START;
-        let (len, result) = whole.advance(bytes.as_bytes());
+        let (mut whole, mut all) = (Chunked::START, Seen::default());
+        let (len, result) = whole.advance(bytes.as_bytes(), &mut all);
         for step in 1..bytes.len() {
-            let (mut pieces, mut total) = (Chunked::START, 0);
+            let (mut pieces, mut total, mut seen) = (Chunked::START, 0, Seen::default());
             for piece in bytes.as_bytes().chunks(step) {
-                let (len, result) = pieces.advance(piece);
+                let (len, result) = pieces.advance(piece, &mut seen);
                 total += len;
-                if result.is_err() || pieces.ended() {
+                if result.is_err() || pieces == Chunked::End {
                     break;
                 }
             }
-            assert_eq!((pieces, total), (whole, len), "{bytes:?} in pieces of {step}");
+            assert_eq!((pieces, total, &seen), (whole, len, &all), "{bytes:?} in pieces of {step}");
         }
-        (len, whole.ended(), result)
+        (len, whole == Chunked::End, result)
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! read differently. `docs/http-edge.md` lists the rules.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
@@ -15,17 +14,18 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, uri};
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::Notify;
 use wharf_core::http::keep_trailers;
 
 mod authority;
 mod chunked;
+mod ends;
 mod forwarded;
 mod head;
 mod refusal;
 mod wire;
 
 use self::authority::HostPort;
+use self::ends::Ends;
 use self::head::Limits;
 pub(crate) use self::refusal::Refusal;
 pub(crate) use self::wire::Heads;
@@ -41,7 +41,7 @@ pub(crate) struct Edge {
     /// How many requests there were.
     count: AtomicU64,
     refused: Refused,
-    trailers: Arc<Notify>,
+    ends: Ends,
 }
 
 impl Edge {
@@ -53,19 +53,13 @@ impl Edge {
             limits: Limits { target: options.max_target_bytes.min(head), head, fields: options.max_header_fields },
             count: AtomicU64::new(0),
             refused: Refused::default(),
-            trailers: Arc::default(),
+            ends: Ends::default(),
         }
     }
 
     /// Has the heads on a connection of HTTP/1 checked before they are parsed.
     pub(crate) fn heads<S>(&self, stream: S) -> Heads<S> {
-        Heads::new(stream, self.limits, self.refused.clone(), Arc::clone(&self.trailers))
-    }
-
-    /// Waits until the body of a request over HTTP/1 comes to an end with trailers. The connection has that end once it
-    /// is asked for more.
-    pub(crate) async fn trailers(&self) {
-        self.trailers.notified().await;
+        Heads::new(stream, self.limits, self.refused.clone(), self.ends.clone())
     }
 
     /// Decides whether a request may reach the guest. One that may has a target that says all that is known: its
@@ -106,7 +100,8 @@ impl Edge {
                 parts.extensions.insert(scheme);
             }
         }
-        Ok(Request::from_parts(parts, Admitted(body)))
+        let ends = (parts.version < Version::HTTP_2).then(|| (self.ends.clone(), number));
+        Ok(Request::from_parts(parts, Admitted { body, ends, given: 0, ended: false }))
     }
 
     /// The limits, on either protocol (RFC 9112, section 3; RFC 9110, section 15.5.15; RFC 6585, section 5).
@@ -225,29 +220,47 @@ fn http2_fields(headers: &mut HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The body of a request that may reach the guest, and in its trailer section only what may stand there.
-#[derive(Debug)]
-pub(crate) struct Admitted<B>(B);
+pub(crate) struct Admitted<B> {
+    body: B,
+    /// Where bodies end on an HTTP/1 connection, and the number of this one's request.
+    ends: Option<(Ends, u64)>,
+    /// How many bytes were passed on.
+    given: u64,
+    ended: bool,
+}
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Admitted<B> {
     type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let mut polled = Pin::new(&mut self.0).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &mut polled
-            && let Some(trailers) = frame.trailers_mut()
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let mut polled = Pin::new(&mut this.body).poll_frame(context);
+        if polled.is_pending()
+            && let Some((ends, number)) = &this.ends
+            && let Some(trailers) = ends.get(*number, this.given, context)
         {
-            keep_trailers(trailers);
+            this.ended = true;
+            polled = Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))));
+        }
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled {
+            this.given += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if let Some(trailers) = frame.trailers_mut() {
+                keep_trailers(trailers);
+            }
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.ended || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }
 

@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 use tokio_util::io::poll_read_buf;
 
-use super::chunked::Chunked;
+use super::chunked::{Chunked, Seen};
+use super::ends::Ends;
 use super::head::{self, Framing, Limits};
 use super::refusal::Refusal;
 
 /// How much is read at a time where it is looked at.
 const PIECE: usize = 8 << 10;
 
-/// How much, and for how long, is still read of a client that was refused, so that it gets the answer before the
-/// connection is reset (RFC 9112, section 9.6).
+/// How much, and for how long, is still read of a client that was refused, or whose body nobody has read, so that it gets
+/// the answer before the connection is reset (RFC 9112, section 9.6).
 const LINGER: (u64, Duration) = (1 << 20, Duration::from_secs(2));
 
 /// The refusal that ends a connection, and the number of the request, counted from 0, that it is for.
@@ -34,9 +34,10 @@ pub(crate) struct Heads<S> {
     limits: Limits,
     refused: Refused,
     state: State,
-    /// Told before the end of a body with trailers is passed on, and whether it is yet to be told.
-    trailers: Arc<Notify>,
-    tell: bool,
+    /// Told where bodies end.
+    ends: Ends,
+    /// What was found in the chunked body that is being passed on.
+    found: Seen,
     /// How many heads were passed on.
     passed: u64,
     /// What was read and not looked at, but for the first `seen` bytes of a head.
@@ -60,15 +61,15 @@ enum State {
 }
 
 impl<S> Heads<S> {
-    pub(super) fn new(inner: S, limits: Limits, refused: Refused, trailers: Arc<Notify>) -> Self {
+    pub(super) fn new(inner: S, limits: Limits, refused: Refused, ends: Ends) -> Self {
         let (held, ready) = (BytesMut::new(), BytesMut::new());
         Heads {
             inner,
             limits,
             refused,
             state: State::Head,
-            trailers,
-            tell: false,
+            ends,
+            found: Seen::default(),
             passed: 0,
             held,
             seen: 0,
@@ -94,13 +95,13 @@ impl<S> Heads<S> {
                 }
             }
             State::Chunked(chunked) => {
-                let (len, valid) = chunked.advance(&self.held);
+                let (len, valid) = chunked.advance(&self.held, &mut self.found);
                 self.ready = self.held.split_to(len);
-                // Another request has the end passed on as well.
-                self.tell = chunked.has_trailers() && self.held.is_empty();
                 if valid.is_err() {
                     self.state = State::Broken;
-                } else if chunked.ended() {
+                } else if *chunked == Chunked::End {
+                    let found = std::mem::take(&mut self.found);
+                    self.ends.put(self.passed - 1, found.data, &found.trailers);
                     self.state = State::Head;
                 }
             }
@@ -124,7 +125,10 @@ impl<S> Heads<S> {
         self.passed += 1;
         self.state = match framing {
             Framing::Length(0) => State::Head,
-            Framing::Length(length) => State::Body(length),
+            Framing::Length(length) => {
+                self.ends.put(self.passed - 1, length, &[]);
+                State::Body(length)
+            }
             Framing::Chunked => State::Chunked(Chunked::START),
         };
         Ok(())
@@ -147,11 +151,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
         loop {
             if this.ready.is_empty() && !this.held.is_empty() {
                 this.advance();
-            }
-            if std::mem::take(&mut this.tell) {
-                this.trailers.notify_one();
-                context.waker().wake_by_ref();
-                return Poll::Pending;
             }
             if !this.ready.is_empty() {
                 let len = this.ready.len().min(into.remaining());
@@ -215,7 +214,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heads<S> {
         let this = &mut *self;
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
-            if this.refused.get().is_none() {
+            // A body that nobody read would have the system reset the connection, and the answer go with it.
+            let unread = matches!(this.state, State::Body(_) | State::Chunked(_));
+            if this.refused.get().is_none() && !unread {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -246,7 +247,7 @@ mod tests {
         let sent = sent.to_owned();
         tokio::spawn(async move { client.write_all(sent.as_bytes()).await });
         let refused = Refused::default();
-        let mut heads = Heads::new(server, LIMITS, refused.clone(), Arc::default());
+        let mut heads = Heads::new(server, LIMITS, refused.clone(), Ends::default());
         let (mut all, mut piece) = (Vec::new(), [0; 16]);
         let end = loop {
             let reading = tokio::time::timeout(Duration::from_millis(200), heads.read(&mut piece));

@@ -8,7 +8,7 @@ use http::Request;
 use tokio::net::TcpStream;
 use wharf_core::{GuestConfig, Run, io};
 
-use super::guests::fetch;
+use super::guests::{fetch, guest};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::wasihttp::handler::{FINISH, HELLO, RESPOND, handler};
 use crate::context::Context;
@@ -59,34 +59,50 @@ fn http1(context: &Context) -> CaseResult {
     Ok(())
 }
 
-/// The answer is there first, and the connection is kept: the body ends all the same with its last byte or chunk.
+/// The answer is there first, and the connection is kept: the body ends all the same with its last byte or chunk, whether it
+/// comes at once or later, and the next request is answered.
 fn after(context: &Context) -> CaseResult {
     for (head, first, last) in [
         ("content-length: 9", "first", "last"),
         ("transfer-encoding: chunked", "5\r\nfirst\r\n", "4\r\nlast\r\n0\r\n\r\n"),
         ("transfer-encoding: chunked", "5\r\nfirst\r\n", "4\r\nlast\r\n0\r\nx-sum: 9\r\n\r\n"),
     ] {
-        let origin = Origin::raw([Step::ReadRequest, Step::Hold])?;
-        let mut setup = Setup::default();
-        setup.server.header_timeout = LONG;
-        let outbound = context.net().allow(&origin.base()).outbound()?;
-        setup.config = Box::new(move |_| {
-            Ok(GuestConfig { outbound: Some(outbound.clone()), timeout: Some(LONG), ..GuestConfig::default() })
-        });
-        let text = handler(&[RESPOND, HELLO, FINISH, READ_ALL, &fetch(origin.address())]);
-        let served = Served::start(context, &text, setup)?;
-        let mut stream = served.connect()?;
-        let sent = format!("POST / HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n{first}");
-        stream.write_all(sent.as_bytes()).map_err(Unmet::harness)?;
-        let mut seen = Vec::new();
-        while !seen.ends_with(b"0\r\n\r\n") {
-            let mut buffer = [0; 256];
-            let read = stream.read(&mut buffer).map_err(Unmet::harness)?;
-            check!(read > 0, "{head}: the answer breaks off: {:?}", String::from_utf8_lossy(&seen));
-            seen.extend_from_slice(&buffer[..read]);
+        for at_once in [true, false] {
+            let origin = Origin::raw([Step::ReadRequest, Step::Hold])?;
+            let mut setup = Setup::default();
+            setup.server.header_timeout = LONG;
+            let outbound = context.net().allow(&origin.base()).outbound()?;
+            setup.config = Box::new(move |_| {
+                Ok(GuestConfig { outbound: Some(outbound.clone()), timeout: Some(LONG), ..GuestConfig::default() })
+            });
+            let served =
+                Served::start(context, &guest(&[RESPOND, HELLO, FINISH, READ_ALL, &fetch(origin.address())]), setup)?;
+            let mut stream = served.connect()?;
+            let body = if at_once { [first, last].concat() } else { first.to_owned() };
+            let mut sent = format!("GET / HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n{body}");
+            for opening in [true, false] {
+                stream.write_all(sent.as_bytes()).map_err(Unmet::harness)?;
+                answer(&mut stream).map_err(|unmet| unmet.context(head))?;
+                if opening && !at_once {
+                    stream.write_all(last.as_bytes()).map_err(Unmet::harness)?;
+                }
+                let ended = origin.wait_until(|origin| origin.requests().len() == 1);
+                check!(ended, "{head}, at once: {at_once}: the body does not end");
+                sent = "DELETE / HTTP/1.1\r\nhost: a\r\n\r\n".to_owned();
+            }
         }
-        stream.write_all(last.as_bytes()).map_err(Unmet::harness)?;
-        check!(origin.wait_until(|origin| origin.requests().len() == 1), "{head}: the body does not end");
+    }
+    Ok(())
+}
+
+/// Reads an answer in chunks.
+fn answer(stream: &mut std::net::TcpStream) -> CaseResult {
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"0\r\n\r\n") {
+        let mut buffer = [0; 256];
+        let read = stream.read(&mut buffer).map_err(Unmet::harness)?;
+        check!(read > 0, "the answer breaks off: {:?}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&buffer[..read]);
     }
     Ok(())
 }
