@@ -35,7 +35,7 @@ impl From<Error> for Stop {
 #[error("the guest exited with status {0}")]
 pub struct Exit(pub i32);
 
-/// Tells the adapter to trap. Why is kept in [`Imports`], since not every engine can carry a host's error.
+/// Tells the adapter to trap. Why is kept in [`Imports`](crate::Imports), since not every engine can carry a host's error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a host function stopped the guest")]
 pub struct Halt;

@@ -101,7 +101,7 @@ pub trait Caller {
     /// The slice ends with this borrow, so it is never held across a call that may grow the memory.
     fn memory(&mut self) -> Option<&mut [u8]>;
 
-    /// The same for the memory exported as `export`. An engine with [`Capability::MultiMemory`] finds every one; the
+    /// The same for the memory exported as `export`. An engine with [`Capability::MultiMemory`](crate::Capability::MultiMemory) finds every one; the
     /// default finds `memory`.
     fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
         if export == "memory" { self.memory() } else { None }
@@ -111,7 +111,7 @@ pub trait Caller {
     /// as the longer of the two. Core has checked the export's type.
     ///
     /// # Errors
-    /// A [`Trap`] as the engine reports it. When it is [`TrapCode::Host`], the reason is in [`Imports`].
+    /// A [`Trap`] as the engine reports it. When it is [`TrapCode::Host`], the reason is in [`Imports`](crate::Imports).
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap>;
 
     /// Reads the exported global `export`, of a number type; `None` if there is no such global.

@@ -34,7 +34,7 @@ impl Wasmtime {
     /// Makes an engine that compiles for this machine.
     ///
     /// # Errors
-    /// [`Kind::Engine`] if Wasmtime does not support this machine.
+    /// [`Kind::Engine`](wharf_core::Kind::Engine) if Wasmtime does not support this machine.
     pub fn new() -> Result<Self> {
         let mut config = Config::new();
         config.epoch_interruption(true).max_wasm_stack(GUEST_STACK).collector(Collector::Null);
