@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::support::{Files, backends, end, wharf};
+use crate::support::{Files, backends, end, limited, wharf};
 
 /// A guest that keeps fields of single bytes until it is ended; or none.
 fn keeping(fields: bool) -> String {
@@ -90,5 +90,19 @@ fn compiling_has_a_time_limit_and_comes_last() {
         assert!(ended.code == Some(124) && ended.err.contains("--compile-timeout"), "{backend}: {ended:?}");
         let ended = run(&library);
         assert!(ended.code == Some(1) && ended.err.contains("`_start`"), "{backend}: {ended:?}");
+    }
+}
+
+/// Too few descriptors to start with are an error that says so, or none at all.
+#[test]
+fn few_descriptors_are_no_panic() {
+    let files = Files::new();
+    let guest = files.fetch();
+    for backend in backends() {
+        for count in 6..16 {
+            let run = wharf(&["run", "--no-cache", "--backend", backend, &guest, "http://127.0.0.1:1/"]);
+            let ended = end(&mut limited(&format!("-n {count}"), &run));
+            assert!(!ended.err.contains("panicked"), "{backend}, {count}: {ended:?}");
+        }
     }
 }
