@@ -93,16 +93,22 @@ fn compiling_has_a_time_limit_and_comes_last() {
     }
 }
 
-/// Too few descriptors to start with are an error that says so, or none at all.
+/// With too few descriptors to start, an error says so; with enough, the guest runs; and in between nothing panics.
 #[test]
 fn few_descriptors_are_no_panic() {
     let files = Files::new();
     let guest = files.fetch();
     for backend in backends() {
-        for count in 6..16 {
+        let run = |count: u32| {
             let run = wharf(&["run", "--no-cache", "--backend", backend, &guest, "http://127.0.0.1:1/"]);
             let ended = end(&mut limited(&format!("-n {count}"), &run));
             assert!(!ended.err.contains("panicked"), "{backend}, {count}: {ended:?}");
-        }
+            ended.err
+        };
+        let few = run(7);
+        assert!(few.contains("threads cannot be started"), "{backend}: {few}");
+        [8, 9, 10, 12, 16].into_iter().for_each(|count| drop(run(count)));
+        let enough = run(24);
+        assert!(enough.contains("a guest was denied http://127.0.0.1:1;"), "{backend}: {enough}");
     }
 }

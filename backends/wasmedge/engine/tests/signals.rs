@@ -17,9 +17,8 @@ const DOES: &str = "WHARF_TEST_SIGNAL";
 /// No process takes this long to end: one that is still there goes on for ever.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The others start it and say what it does; by itself it does nothing.
-#[test]
-fn in_a_process_of_its_own() {
+/// In a process that a test started to do something, does it, and ends the process.
+fn do_as_told() {
     let Ok(does) = std::env::var(DOES) else { return };
     let (before, then) = does.split_once(' ').expect("what was done before, and what then");
     let before = if before == "ignored" { SIG_IGN } else { SIG_DFL };
@@ -33,6 +32,7 @@ fn in_a_process_of_its_own() {
         "is sent" => assert_eq!(unsafe { libc::raise(SIGSEGV) }, 0),
         other => panic!("{other}"),
     }
+    std::process::exit(0);
 }
 
 fn wait(child: &mut Child) -> io::Result<ExitStatus> {
@@ -49,10 +49,10 @@ fn wait(child: &mut Child) -> io::Result<ExitStatus> {
     }
 }
 
-/// By which signal a process ends that does this.
-fn ends(does: &str) -> Option<c_int> {
+/// By which signal a process ends that does this; it is one that runs `test`, which begins with [`do_as_told`].
+fn ends(test: &str, does: &str) -> Option<c_int> {
     let mut child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "in_a_process_of_its_own"])
+        .args(["--exact", test])
         .env(DOES, does)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -65,13 +65,17 @@ fn ends(does: &str) -> Option<c_int> {
 
 #[test]
 fn a_fault_ends_the_process_whatever_was_to_be_done_about_it() {
+    do_as_told();
+    let test = "a_fault_ends_the_process_whatever_was_to_be_done_about_it";
     for before in ["ignored", "default"] {
-        assert_eq!(ends(&format!("{before} faults")), Some(SIGSEGV), "{before}");
+        assert_eq!(ends(test, &format!("{before} faults")), Some(SIGSEGV), "{before}");
     }
 }
 
 #[test]
 fn what_a_process_sends_is_what_it_was_before() {
-    assert_eq!(ends("default is sent"), Some(SIGSEGV));
-    assert_eq!(ends("ignored is sent"), None);
+    do_as_told();
+    let test = "what_a_process_sends_is_what_it_was_before";
+    assert_eq!(ends(test, "default is sent"), Some(SIGSEGV));
+    assert_eq!(ends(test, "ignored is sent"), None);
 }
