@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, Result, Stop};
+use wharf_core::{GuestConfig, HostedGuest, HostedSession, Result, Stop};
 
 /// A guest that is loaded, to be started any number of times. Clones share its code.
 #[derive(Clone)]
@@ -37,14 +37,8 @@ impl Program {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn run_async(&self, mut config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
-        let (guest, invoke) = (Arc::clone(&self.0), invoke.map(str::to_owned));
-        let cancel = config.cancel.child_token();
-        config.cancel = cancel.clone();
-        let ended = cancel.drop_guard();
-        let ran = tokio::task::spawn_blocking(move || guest.run(config, invoke.as_deref())).await;
-        ended.disarm();
-        ran.map_err(|error| Error::new(Kind::Internal, "the guest's thread ended").with_source(error))?
+    pub async fn run_async(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
+        Arc::clone(&self.0).run_async(config, invoke.map(str::to_owned)).await
     }
 
     /// Makes an instance, to call its functions or to hand it requests one after another.

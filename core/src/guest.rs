@@ -196,26 +196,6 @@ impl Guest {
             Err(Stop::Error(error)) => Err(error),
         }
     }
-
-    /// [`run`](Self::run) for an async host: on a thread of tokio's blocking pool, since an engine occupies the thread
-    /// it runs on.
-    ///
-    /// # Cancel safety
-    /// Dropping the future cancels the guest.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub async fn run_async(self: Arc<Self>, config: GuestConfig, invoke: Option<String>) -> Result<i32> {
-        let cancel_on_drop = config.cancel.clone().drop_guard();
-        let ended = tokio::task::spawn_blocking(move || self.run(config, invoke.as_deref())).await;
-        drop(cancel_on_drop.disarm());
-        ended.unwrap_or_else(|error| {
-            Err(Error::new(Kind::Internal, "the thread that ran the guest failed").with_source(error))
-        })
-    }
 }
 
 /// One instance of a guest.

@@ -1,5 +1,7 @@
 //! A loaded guest, whichever host it runs on: wharf's own, or the one that an engine brings for components.
 
+use std::sync::Arc;
+
 use crate::abi::wasi02::http::Reply;
 use crate::budget::Budget;
 use crate::error::{Error, Kind, Result};
@@ -26,6 +28,29 @@ pub trait HostedGuest: Send + Sync {
     /// # Errors
     /// As [`Guest::run`].
     fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32>;
+}
+
+impl dyn HostedGuest {
+    /// [`run`](HostedGuest::run) for an async host: on a thread of tokio's blocking pool, since an engine occupies the
+    /// thread it runs on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the guest.
+    ///
+    /// # Errors
+    /// As `run`.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn run_async(self: Arc<Self>, mut config: GuestConfig, invoke: Option<String>) -> Result<i32> {
+        config.cancel = config.cancel.child_token();
+        let cancel_on_drop = config.cancel.clone().drop_guard();
+        let ended = tokio::task::spawn_blocking(move || self.run(config, invoke.as_deref())).await;
+        cancel_on_drop.disarm();
+        ended.unwrap_or_else(|error| {
+            Err(Error::new(Kind::Internal, "the thread that ran the guest failed").with_source(error))
+        })
+    }
 }
 
 /// One instance of a [`HostedGuest`].
