@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, Uri, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -69,7 +69,7 @@ impl Connection {
                 let request = http2_request(target, parts, body).map_err(Unanswered::invalid)?;
                 let response = sender.try_send_request(request).await.map_err(|error| unanswered(error, target))?;
                 let origin = target.origin().clone();
-                Ok(response.map(|body| Stream { body, origin }.boxed_unsync()))
+                Ok(response.map(|body| Returning { body, http2: true, lease: None, origin }.boxed_unsync()))
             }
         }
     }
@@ -134,41 +134,6 @@ fn announced_trailers(headers: &HeaderMap) -> Vec<HeaderName> {
     values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
 }
 
-/// The body of a response over HTTP/2, which ends well only if its origin ended the stream.
-struct Stream {
-    body: Incoming,
-    origin: Origin,
-}
-
-impl HttpBody for Stream {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        match ready!(Pin::new(&mut self.body).poll_frame(context)) {
-            Some(frame) => Poll::Ready(Some(frame.map_err(|error| broken(error, &self.origin)))),
-            None if self.body.is_end_stream() => Poll::Ready(None),
-            // A reset without an error asks who sends to stop (RFC 9113, section 8.1). hyper takes it for an end of what
-            // is received, too.
-            None => {
-                let message = format!("{} reset the stream before the response was complete", self.origin);
-                Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::ConnectionReset, message))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// A response whose connection goes back into the pool once its body has ended.
 fn returning(
     response: Response<Incoming>,
@@ -187,7 +152,7 @@ fn returning(
         settle: None,
     });
     let origin = origin.clone();
-    response.map(|body| Returning { body, lease, origin }.boxed_unsync())
+    response.map(|body| Returning { body, http2: false, lease, origin }.boxed_unsync())
 }
 
 /// How long the origin says that it keeps a connection: the parameter `timeout` of the field Keep-Alive (RFC 2068,
@@ -224,8 +189,10 @@ impl Lease {
     }
 }
 
+/// The body of a response.
 struct Returning {
     body: Incoming,
+    http2: bool,
     lease: Option<Lease>,
     origin: Origin,
 }
@@ -244,6 +211,12 @@ impl HttpBody for Returning {
                 this.lease = None;
                 broken(error, &this.origin)
             })));
+        }
+        if this.http2 && !this.body.is_end_stream() {
+            // Only END_STREAM ends a message (RFC 9113, section 8.1). hyper takes a reset without an error, by which an
+            // origin asks for no more of a request, for an end of its response, too.
+            let message = format!("{} reset the stream before the response was complete", this.origin);
+            return Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::ConnectionReset, message))));
         }
         let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
         let ready = lease.sender.poll_ready(context);
