@@ -28,8 +28,7 @@ impl Asker {
     pub(crate) fn of<B>(request: Request<B>) -> (Request<Asked<B>>, Self) {
         let version = request.version();
         let headers = request.headers();
-        let waits = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-        let awaited = (version == Version::HTTP_11 && headers.get_all(EXPECT).iter().any(waits)).then(Arc::default);
+        let awaited = (version == Version::HTTP_11 && waits(headers)).then(Arc::default);
         let takes_trailers = names(headers, &TE).any(|name| name == "trailers");
         let asker = Asker { version, takes_trailers, awaited: awaited.clone() };
         (request.map(|body| Asked { body, awaited }), asker)
@@ -53,6 +52,12 @@ impl Asker {
         let takes = self.takes_trailers;
         response.map(|body| Trailing { body, announced, takes }.boxed_unsync())
     }
+}
+
+/// Whether a client waits to be asked for its body before it sends it (RFC 9110, section 10.1.1).
+pub(crate) fn waits(headers: &HeaderMap) -> bool {
+    let asks = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    headers.get_all(EXPECT).iter().any(asks)
 }
 
 /// The names in the fields of this name, which are lists of them.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderMap, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::waits;
 use crate::breaks::Wire;
 use crate::options::ServerOptions;
 use crate::passage::Passage;
@@ -299,12 +300,10 @@ impl RequestBody {
     /// Takes the body from a request; the receiver is told once the client should be asked for it.
     fn of(request: Request<RecvStream>, open: Arc<Open>) -> (Request<Self>, oneshot::Receiver<()>) {
         let fields = request.headers();
-        let waits = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-        let waits = fields.get_all(EXPECT).iter().any(waits);
         // h2 has checked it.
         let length = fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let (wanted, told) = oneshot::channel();
-        let wanted = waits.then_some(wanted);
+        let wanted = waits(fields).then_some(wanted);
         (request.map(|stream| RequestBody { stream, data_ended: false, length, wanted, _open: open }), told)
     }
 }
