@@ -2,6 +2,9 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
+
+use wharf_http::{HttpError, HttpErrorKind, IoThreadsError, PolicyError, TlsConfigError};
 
 /// Whose fault a failure is: what an embedder or an operator acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,17 +88,130 @@ impl StdError for Error {
     }
 }
 
+impl From<HttpErrorKind> for Kind {
+    fn from(kind: HttpErrorKind) -> Self {
+        use HttpErrorKind as H;
+        match kind {
+            H::Denied | H::RedirectDenied | H::AddressProhibited => Kind::Denied,
+            H::InvalidUrl
+            | H::UrlTooLong
+            | H::InvalidMethod
+            | H::InvalidRequest
+            | H::RequestBodyLength(_)
+            | H::RequestBodyAborted => Kind::Guest,
+            H::RequestHeadersTooLarge
+            | H::RequestTrailersTooLarge
+            | H::RequestBodyTooLarge
+            | H::TooManyInFlight
+            | H::TooManyOpen
+            | H::ResponseHeadersTooLarge
+            | H::ResponseTrailersTooLarge
+            | H::ResponseBodyTooLarge
+            | H::TooManyRedirects => Kind::Limit,
+            H::DnsTimeout
+            | H::ConnectionTimeout
+            | H::WriteTimeout
+            | H::FirstByteTimeout
+            | H::BetweenBytesTimeout
+            | H::TotalTimeout => Kind::Timeout,
+            H::DnsNotFound
+            | H::NoAddress
+            | H::DnsFailed
+            | H::ConnectionRefused
+            | H::Unroutable
+            | H::ConnectionReset
+            | H::ConnectionClosed
+            | H::ConnectionFailed
+            | H::TlsCertificate
+            | H::TlsProtocol
+            | H::TlsAlert(_)
+            | H::Upgraded
+            | H::Protocol
+            | H::TransferCoding
+            | H::IncompleteResponse
+            | H::InvalidRedirect => Kind::Origin,
+            H::Cancelled => Kind::Cancelled,
+            H::Internal => Kind::Internal,
+        }
+    }
+}
+
+impl From<HttpError> for Error {
+    fn from(error: HttpError) -> Self {
+        let converted = Error::new(error.kind().into(), error.to_string());
+        match error.into_source() {
+            Some(source) => converted.with_source(Shared(source)),
+            None => converted,
+        }
+    }
+}
+
+/// A cause that several clones of an error share. It adds nothing to the chain: it prints as the cause and has the
+/// cause's own source.
+#[derive(Debug)]
+struct Shared(Arc<dyn StdError + Send + Sync>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Shared {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+impl From<PolicyError> for Error {
+    fn from(error: PolicyError) -> Self {
+        Error::new(Kind::Config, error.to_string())
+    }
+}
+
+impl From<TlsConfigError> for Error {
+    fn from(error: TlsConfigError) -> Self {
+        let converted = Error::new(Kind::Config, error.to_string());
+        match error {
+            TlsConfigError::Pem(source) | TlsConfigError::Setup(source) => converted.with_source(source),
+            _ => converted,
+        }
+    }
+}
+
+impl From<IoThreadsError> for Error {
+    fn from(error: IoThreadsError) -> Self {
+        Error::new(Kind::Limit, error.to_string()).with_source(error.into_source())
+    }
+}
+
+pub use wharf_http::chain;
+
 /// A result whose error is wharf's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error and all its sources on one line, outermost first: what a log or a terminal shows.
-pub fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_http_reports_is_somebodys_fault() {
+        for (kind, expected) in [
+            (HttpErrorKind::RedirectDenied, Kind::Denied),
+            (HttpErrorKind::InvalidMethod, Kind::Guest),
+            (HttpErrorKind::TooManyOpen, Kind::Limit),
+            (HttpErrorKind::FirstByteTimeout, Kind::Timeout),
+            (HttpErrorKind::TlsAlert(40), Kind::Origin),
+            (HttpErrorKind::Cancelled, Kind::Cancelled),
+        ] {
+            let error = HttpError::new(kind, "it failed").with_source("the cause");
+            let error = Error::from(error);
+            assert_eq!((error.kind(), &*chain(&error)), (expected, "it failed: the cause"));
+        }
+        let policy = wharf_http::Policy::builder().allow("ftp://a").map(|_| ()).unwrap_err();
+        assert_eq!(Error::from(policy).kind(), Kind::Config);
+        let transport = wharf_http::PooledTransport::builder(Arc::new(wharf_http::Policy::deny_all()));
+        let tls = Error::from(transport.root_certificate(b"").map(|_| ()).unwrap_err());
+        assert_eq!((tls.kind(), &*tls.to_string()), (Kind::Config, "a root certificate is empty"));
     }
-    line
 }

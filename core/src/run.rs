@@ -4,7 +4,7 @@
 //! run's deadline or when the embedder cancels. Waiting parks the calling thread and never enters a runtime: it works
 //! from a plain thread, a multi-thread tokio and a current-thread tokio alike. On a thread whose other tasks must go on
 //! meanwhile, another one takes them over first ([`on_worker`](crate::on_worker)). The I/O itself is driven by threads
-//! of wharf's own ([`io`]). Sockets of a guest are the exception: the guest's thread waits for them itself, in the
+//! of wharf's own ([`crate::io`]). Sockets of a guest are the exception: the guest's thread waits for them itself, in the
 //! operating system ([`Run::wait_fds`]), so that no other thread has to wake up for each of their events.
 
 use std::fmt;
@@ -13,45 +13,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Kind, Result, chain};
+use crate::error::{Error, Kind};
 use crate::stop::Stop;
 use crate::worker;
-
-/// The runtime that drives wharf's own I/O. Guests never run on it. [`prepare_threads`](crate::prepare_threads) starts it, and loading a guest
-/// calls that, or else its first use does.
-///
-/// # Panics
-/// If it is not started yet, and the process has no descriptors or threads left.
-pub fn io() -> Handle {
-    started().unwrap_or_else(|error| panic!("{}", chain(&error)))
-}
-
-pub(crate) fn started() -> Result<Handle> {
-    static IO: OnceLock<Runtime> = OnceLock::new();
-    static STARTING: Mutex<()> = Mutex::new(());
-    if let Some(io) = IO.get() {
-        return Ok(io.handle().clone());
-    }
-    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(io) = IO.get() {
-        return Ok(io.handle().clone());
-    }
-    let built = Builder::new_multi_thread().worker_threads(2).thread_name("wharf-io").enable_all().build();
-    let built = built.map_err(|error| {
-        let message = "wharf's I/O threads cannot be started; let the process have more descriptors and threads";
-        Error::new(Kind::Limit, message).with_source(error)
-    })?;
-    Ok(IO.get_or_init(|| built).handle().clone())
-}
 
 /// After how long it is looked again at whether a guest's output is still under way.
 const BUSY: Duration = Duration::from_millis(1);
@@ -316,5 +288,27 @@ impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.woken.store(true, Ordering::Release);
         self.thread.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::http::{Limits, Outbound, Outgoing, Policy};
+
+    #[test]
+    fn a_deadline_ends_the_wait_for_a_silent_origin() {
+        let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", origin.local_addr().unwrap());
+        let policy = Policy::builder().allow(&url).unwrap().build();
+        let outbound = Outbound::with_defaults(policy, Limits::default()).unwrap();
+        let run = Run::default();
+        let start = Instant::now();
+        run.set_deadline(Some(start + Duration::from_millis(200)));
+        let request = http::Request::get(&url).body(Outgoing::empty()).unwrap();
+        assert!(matches!(run.wait(outbound.send(request)), Err(Stop::Error(_))));
+        assert!(start.elapsed() < Duration::from_secs(10));
     }
 }

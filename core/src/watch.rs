@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::error::{Error, Kind, Result};
-use crate::run::{Run, started};
+use crate::run::Run;
 use crate::types::Interrupt;
 
 /// What interrupts one guest, once at most.
@@ -130,7 +130,7 @@ impl Timer {
 /// # Errors
 /// [`Kind::Limit`] if the process has not enough of either.
 pub fn prepare_threads() -> Result<()> {
-    started()?;
+    crate::http::start_io()?;
     prepare()
 }
 

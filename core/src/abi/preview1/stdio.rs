@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::run::{Run, io as io_threads};
+use crate::run::Run;
 use crate::stop::Stop;
 
 /// Where a guest's standard input comes from.
@@ -125,7 +125,7 @@ impl Writer {
         // The lock is waited for without a thread: only the guest that holds it takes one.
         let mut writer = self.0.clone().lock_owned().await;
         let written =
-            io_threads().spawn_blocking(move || writer.write_all(bytes.as_ref()).and_then(|()| writer.flush()));
+            crate::io().spawn_blocking(move || writer.write_all(bytes.as_ref()).and_then(|()| writer.flush()));
         written.await.unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
     }
 }

@@ -14,7 +14,6 @@ use crate::abi::preview1::sock::address::{INET4, INET6};
 use crate::abi::preview1::sock::wasmedge::{DATAGRAM, STREAM};
 use crate::http::HttpErrorKind;
 use crate::memory::Memory;
-use crate::run::io;
 
 const RESULT: u32 = 28;
 const ADDRESS: u32 = 12;
@@ -214,7 +213,7 @@ fn look_up(wasi: &Wasi, name: &str) -> Outcome<Vec<IpAddr>> {
     wasi.sockets.check_lookup(name)?;
     let network = &wasi.sockets.network;
     let (resolver, wanted) = (network.resolver.clone(), name.to_owned());
-    let mut task = io().spawn(async move { resolver.resolve(&wanted).await });
+    let mut task = crate::io().spawn(async move { resolver.resolve(&wanted).await });
     let end = Instant::now().checked_add(network.connect_timeout);
     let Some(found) = wasi.run.wait_until(&mut task, end)? else {
         task.abort();

@@ -11,7 +11,7 @@ use cap_std::fs::{File, FileExt};
 use tokio::time::Sleep;
 
 use crate::abi::wasi02::io::{End, Sink, Source};
-use crate::run::{Run, io};
+use crate::run::Run;
 
 /// How much a guest may write to a file at once.
 const ROOM: u64 = 64 << 10;
@@ -55,7 +55,7 @@ impl FileStream {
     }
 
     fn would_block(&mut self) {
-        let _entered = io().enter();
+        let _entered = crate::io().enter();
         self.retry = Some(Box::pin(tokio::time::sleep(RETRY)));
     }
 

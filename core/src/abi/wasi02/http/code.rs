@@ -133,7 +133,7 @@ impl From<&HttpError> for ErrorCode {
             H::TlsCertificate => ErrorCode::TlsCertificateError,
             H::TlsProtocol => ErrorCode::TlsProtocolError,
             H::TlsAlert(alert) => {
-                let alert_message = Some(format!("{:?}", rustls::AlertDescription::from(alert)));
+                let alert_message = Some(crate::http::alert_name(alert));
                 ErrorCode::TlsAlertReceived(TlsAlertReceivedPayload { alert_id: Some(alert), alert_message })
             }
             H::WriteTimeout => ErrorCode::ConnectionWriteTimeout,

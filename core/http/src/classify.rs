@@ -1,0 +1,191 @@
+//! Finds the kind of an error that hyper, rustls or the system reports, from the errors it was caused by.
+
+use std::error::Error as StdError;
+use std::io;
+
+use crate::error::{HttpError, HttpErrorKind};
+use crate::origin::Origin;
+
+/// How far the exchange had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Connect,
+    Head,
+    Body,
+}
+
+/// Says what `error` means for the exchange with `origin`.
+pub(crate) fn classify(error: impl StdError + Send + Sync + 'static, phase: Phase, origin: &Origin) -> HttpError {
+    let kind = match walk(&error, phase) {
+        Found::Own(own) => return own,
+        Found::Kind(kind) => kind,
+        Found::Nothing if phase == Phase::Connect => HttpErrorKind::ConnectionFailed,
+        Found::Nothing => HttpErrorKind::Protocol,
+    };
+    HttpError::new(kind, format!("{origin} {}", phrase(kind))).with_source(error)
+}
+
+fn phrase(kind: HttpErrorKind) -> &'static str {
+    match kind {
+        HttpErrorKind::ConnectionRefused => "refused the connection",
+        HttpErrorKind::ConnectionTimeout => "did not answer the attempt to connect",
+        HttpErrorKind::ConnectionReset => "reset the connection",
+        HttpErrorKind::ConnectionClosed => "closed the connection before it answered",
+        HttpErrorKind::ConnectionFailed => "could not be connected to",
+        HttpErrorKind::Unroutable => "cannot be reached from this machine",
+        HttpErrorKind::TlsCertificate => "has a certificate that is not accepted",
+        HttpErrorKind::TlsAlert(_) => "ended the tls handshake with an alert",
+        HttpErrorKind::TlsProtocol => "does not speak tls as expected",
+        HttpErrorKind::TransferCoding => "answered with a transfer coding other than chunked",
+        HttpErrorKind::ResponseHeadersTooLarge => "answered with more headers than the limit",
+        HttpErrorKind::IncompleteResponse => "ended the response before its announced end",
+        HttpErrorKind::InvalidRequest => "cannot be sent this request",
+        _ => "did not answer with valid http",
+    }
+}
+
+enum Found {
+    Own(HttpError),
+    Kind(HttpErrorKind),
+    Nothing,
+}
+
+/// Goes from an error to its causes. The deepest that says something decides: it is where the failure happened.
+fn walk(error: &(dyn StdError + 'static), phase: Phase) -> Found {
+    let mut found = Found::Nothing;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(own) = error.downcast_ref::<HttpError>() {
+            return Found::Own(own.clone());
+        }
+        let kind = if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return Found::Kind(tls_kind(error));
+        } else if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            hyper_kind(error, phase)
+        } else if let Some(error) = error.downcast_ref::<h2::Error>() {
+            h2_kind(error, phase)
+        } else if let Some(error) = error.downcast_ref::<io::Error>() {
+            io_kind(error, phase)
+        } else {
+            None
+        };
+        if let Some(kind) = kind {
+            found = Found::Kind(kind);
+        }
+        // An io::Error names the cause of its payload as its own source, so the payload itself would be passed over.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(payload) => Some(payload),
+            None => error.source(),
+        };
+    }
+    found
+}
+
+fn tls_kind(error: &rustls::Error) -> HttpErrorKind {
+    match error {
+        rustls::Error::AlertReceived(alert) => HttpErrorKind::TlsAlert(u8::from(*alert)),
+        rustls::Error::InvalidCertificate(_)
+        | rustls::Error::InvalidCertRevocationList(_)
+        | rustls::Error::NoCertificatesPresented => HttpErrorKind::TlsCertificate,
+        _ => HttpErrorKind::TlsProtocol,
+    }
+}
+
+fn hyper_kind(error: &hyper::Error, phase: Phase) -> Option<HttpErrorKind> {
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        Some(closed(phase))
+    } else if error.is_parse_too_large() {
+        Some(HttpErrorKind::ResponseHeadersTooLarge)
+    } else if error.is_user() {
+        Some(HttpErrorKind::InvalidRequest)
+    } else if error.is_parse() {
+        // hyper has no other way to tell which header it found wrong.
+        let coding = error.to_string().contains("transfer-encoding");
+        Some(if coding { HttpErrorKind::TransferCoding } else { HttpErrorKind::Protocol })
+    } else {
+        None
+    }
+}
+
+fn h2_kind(error: &h2::Error, phase: Phase) -> Option<HttpErrorKind> {
+    if let Some(error) = error.get_io() {
+        return match walk(error, phase) {
+            Found::Kind(kind) => Some(kind),
+            Found::Own(_) | Found::Nothing => None,
+        };
+    }
+    Some(if error.is_go_away() && error.is_remote() {
+        closed(phase)
+    } else if error.is_reset() && error.is_remote() {
+        HttpErrorKind::ConnectionReset
+    } else {
+        HttpErrorKind::Protocol
+    })
+}
+
+fn io_kind(error: &io::Error, phase: Phase) -> Option<HttpErrorKind> {
+    use io::ErrorKind as Io;
+    match error.kind() {
+        Io::ConnectionRefused => Some(HttpErrorKind::ConnectionRefused),
+        Io::ConnectionReset => Some(HttpErrorKind::ConnectionReset),
+        Io::ConnectionAborted | Io::BrokenPipe | Io::NotConnected | Io::UnexpectedEof => Some(closed(phase)),
+        Io::TimedOut if phase == Phase::Connect => Some(HttpErrorKind::ConnectionTimeout),
+        Io::TimedOut => Some(HttpErrorKind::ConnectionReset),
+        Io::HostUnreachable | Io::NetworkUnreachable | Io::NetworkDown | Io::AddrNotAvailable => {
+            Some(HttpErrorKind::Unroutable)
+        }
+        Io::InvalidData | Io::InvalidInput => Some(HttpErrorKind::Protocol),
+        _ => None,
+    }
+}
+
+fn closed(phase: Phase) -> HttpErrorKind {
+    match phase {
+        Phase::Connect | Phase::Head => HttpErrorKind::ConnectionClosed,
+        Phase::Body => HttpErrorKind::IncompleteResponse,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(error: impl StdError + 'static, phase: Phase) -> Option<HttpErrorKind> {
+        match walk(&error, phase) {
+            Found::Own(own) => Some(own.kind()),
+            Found::Kind(kind) => Some(kind),
+            Found::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn an_error_inside_an_io_error_is_found() {
+        let tls = rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure);
+        let error = io::Error::new(io::ErrorKind::InvalidData, tls);
+        assert_eq!(kind(io::Error::other(error), Phase::Connect), Some(HttpErrorKind::TlsAlert(40)));
+        let own = HttpError::new(HttpErrorKind::AddressProhibited, "own");
+        assert_eq!(kind(io::Error::other(own), Phase::Connect), Some(HttpErrorKind::AddressProhibited));
+    }
+
+    #[test]
+    fn io_errors_mean_what_the_phase_makes_of_them() {
+        for (error, phase, expected) in [
+            (io::ErrorKind::ConnectionRefused, Phase::Connect, HttpErrorKind::ConnectionRefused),
+            (io::ErrorKind::TimedOut, Phase::Connect, HttpErrorKind::ConnectionTimeout),
+            (io::ErrorKind::UnexpectedEof, Phase::Head, HttpErrorKind::ConnectionClosed),
+            (io::ErrorKind::UnexpectedEof, Phase::Body, HttpErrorKind::IncompleteResponse),
+            (io::ErrorKind::NetworkUnreachable, Phase::Connect, HttpErrorKind::Unroutable),
+            (io::ErrorKind::InvalidData, Phase::Body, HttpErrorKind::Protocol),
+        ] {
+            assert_eq!(kind(io::Error::from(error), phase), Some(expected), "{error} {phase:?}");
+        }
+        assert_eq!(kind(io::Error::other("?"), Phase::Head), None);
+    }
+
+    #[test]
+    fn certificates_and_the_protocol_are_told_apart() {
+        let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert_eq!(kind(certificate, Phase::Connect), Some(HttpErrorKind::TlsCertificate));
+        assert_eq!(kind(rustls::Error::DecryptError, Phase::Connect), Some(HttpErrorKind::TlsProtocol));
+    }
+}

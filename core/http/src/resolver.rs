@@ -1,0 +1,99 @@
+//! Names to addresses: once for each connection, every address checked, and no second look.
+
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use crate::error::{HttpError, HttpErrorKind};
+use crate::policy::Policy;
+
+/// Finds the addresses of a name.
+#[async_trait]
+pub trait Resolver: Send + Sync {
+    /// The addresses of `name`, in the order they are to be tried. Called on [`crate::io`], once for each connection.
+    ///
+    /// # Errors
+    /// [`HttpErrorKind::DnsNotFound`] if there is no such name, else [`HttpErrorKind::DnsFailed`]. No address at all
+    /// becomes [`HttpErrorKind::NoAddress`].
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, HttpError>;
+}
+
+/// How many look-ups of one resolver may occupy a thread. The system's cannot be interrupted, so this is what keeps a
+/// guest that gives up and asks again from taking every thread.
+const LOOKUPS: usize = 16;
+
+/// Asks the operating system, on a thread of its own.
+#[derive(Debug, Clone)]
+pub struct SystemResolver {
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        SystemResolver { lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+}
+
+#[async_trait]
+impl Resolver for SystemResolver {
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, HttpError> {
+        let failed = |message: String| HttpError::new(HttpErrorKind::DnsFailed, message);
+        let permit = self.lookups.clone().acquire_owned().await;
+        let wanted = name.to_owned();
+        let found = tokio::task::spawn_blocking(move || {
+            let _held_until_the_system_answers = permit;
+            (wanted.as_str(), 0).to_socket_addrs().map(|addresses| addresses.map(|address| address.ip()).collect())
+        })
+        .await
+        .map_err(|error| failed(format!("the task that looks up {name} failed")).with_source(error))?;
+        found.map_err(|error| {
+            let kind = if is_temporary(&error) { HttpErrorKind::DnsFailed } else { HttpErrorKind::DnsNotFound };
+            HttpError::new(kind, format!("the name {name} could not be resolved")).with_source(error)
+        })
+    }
+}
+
+/// Whether the resolver itself failed. The standard library keeps the reason as text only.
+fn is_temporary(error: &io::Error) -> bool {
+    let text = error.to_string();
+    error.raw_os_error().is_some() || text.contains("emporary failure") || text.contains("ry again")
+}
+
+/// Keeps the addresses that may be connected to.
+pub(crate) fn allowed(policy: &Policy, name: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, HttpError> {
+    let mut refused = HttpError::new(HttpErrorKind::NoAddress, format!("the name {name} has no address"));
+    let mut allowed = Vec::with_capacity(found.len());
+    for ip in found {
+        match policy.check_address(name, ip) {
+            Ok(()) => allowed.push(ip),
+            Err(error) => refused = error,
+        }
+    }
+    if allowed.is_empty() { Err(refused) } else { Ok(allowed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_checked_addresses_are_left() {
+        let policy = Policy::builder().allow("mixed.example").unwrap().build();
+        let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let left = allowed(&policy, "mixed.example", ips(&["10.0.0.1", "93.184.216.34", "::1"])).unwrap();
+        assert_eq!(left, ips(&["93.184.216.34"]));
+        let error = allowed(&policy, "mixed.example", ips(&["10.0.0.1"])).unwrap_err();
+        assert_eq!(error.kind(), HttpErrorKind::AddressProhibited);
+        let error = allowed(&policy, "mixed.example", Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), HttpErrorKind::NoAddress);
+    }
+
+    #[test]
+    fn the_system_knows_localhost() {
+        let found = crate::io().block_on(SystemResolver::default().resolve("localhost")).unwrap();
+        assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
+    }
+}
