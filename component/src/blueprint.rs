@@ -2,7 +2,7 @@
 //!
 //! What [`translate`](crate::translate) reads from wasmtime-environ, in types of our own.
 
-use crate::plan::{Encoding, Function, HandleTable, Type};
+use crate::plan::{Encoding, Function, HandleTable, Transcoding, TrapReason, Type};
 
 /// A component with its structure resolved.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub(crate) struct Blueprint {
     pub(crate) handle_tables: Vec<HandleTable>,
     pub(crate) types: Vec<Type>,
     pub(crate) functions: Vec<Function>,
+    /// What the codes mean that adapters stop the guest with.
+    pub(crate) traps: Vec<(u32, TrapReason)>,
     /// How many component instances there are.
     pub(crate) component_instances: u32,
     /// The names that the component imports at its top level.
@@ -86,7 +88,7 @@ pub(crate) enum HostKind {
     ResourceDrop { table: u32 },
     ResourceNew { table: u32 },
     ResourceRep { table: u32 },
-    Transcode { operation: &'static str, from: usize, to: usize },
+    Transcode { transcoding: Transcoding, from: usize, to: usize },
     ResourceTransferOwn,
     ResourceTransferBorrow,
     EnterSyncCall,

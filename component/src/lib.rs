@@ -44,8 +44,6 @@ mod module;
 mod names;
 mod naming;
 mod options;
-pub mod plan;
-mod reading;
 mod segments;
 mod shims;
 mod translate;
@@ -53,10 +51,8 @@ mod translate;
 pub use error::{Feature, FlattenError};
 pub use interfaces::wasi03;
 pub use options::FlattenOptions;
-pub use plan::{INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE};
-
-/// The export that the host calls once after instantiation, where the plan says that there is one.
-pub const START_EXPORT: &str = "$start";
+pub use wharf_plan as plan;
+pub use wharf_plan::{INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE, START_EXPORT};
 
 /// Names this version of flattening: its crate's version and a digest of its sources. Another revision may make another
 /// module of the same component, so modules have to be cached under this name.

@@ -6,7 +6,8 @@ use crate::blueprint::{Blueprint, HostKind, Options, ResourceDef};
 use crate::error::{Result, internal};
 use crate::link::{Func, Linked};
 use crate::plan::{
-    CanonicalOptions, Encoding, Export, INTRINSICS_MODULE, Import, ImportKind, Instance, PLAN_VERSION, Plan, Resource,
+    CanonicalOptions, Encoding, Export, INTRINSICS_MODULE, Import, ImportKind, Instance, Intrinsic, PLAN_VERSION, Plan,
+    Resource,
 };
 use crate::shims::Shims;
 
@@ -58,6 +59,7 @@ impl Naming {
             resources,
             handle_tables: blueprint.handle_tables.clone(),
             types: blueprint.types.clone(),
+            traps: blueprint.traps.clone(),
             functions: blueprint.functions.clone(),
             component_imports: blueprint.component_imports.clone(),
         };
@@ -266,7 +268,11 @@ impl Namer<'_> {
     fn import(&self, kind: &HostKind, crossing: &Crossing) -> Result<Import> {
         let memory =
             |index: usize| crossing.memories.get(index).cloned().ok_or_else(|| internal("a memory is out of range"));
-        let intrinsic = |name: String, kind| Import { module: INTRINSICS_MODULE.to_owned(), name, kind };
+        let intrinsic = |name: Intrinsic| Import {
+            module: INTRINSICS_MODULE.to_owned(),
+            name: name.to_string(),
+            kind: ImportKind::Intrinsic { name },
+        };
         Ok(match kind {
             HostKind::Call { interface, function, ty, options } => {
                 let options =
@@ -277,38 +283,32 @@ impl Namer<'_> {
                 Import { module, name, kind: ImportKind::Call { interface, function, ty: *ty, options } }
             }
             HostKind::ResourceDrop { table } => {
-                let kind = ImportKind::ResourceDrop { table: *table };
                 let handles = self.blueprint.handle_tables.get(*table as usize);
                 let resource = handles.and_then(|handles| self.blueprint.resources.get(handles.resource? as usize));
                 match (resource, handles) {
                     (Some(ResourceDef::Imported { interface, name }), Some(handles)) => {
                         let other = handles.instance != crossing.default_instance;
                         let instance = if other { format!(";instance={}", handles.instance) } else { String::new() };
-                        Import { module: interface.clone(), name: format!("[resource-drop]{name}{instance}"), kind }
+                        Import {
+                            module: interface.clone(),
+                            name: format!("[resource-drop]{name}{instance}"),
+                            kind: ImportKind::ResourceDrop { table: *table },
+                        }
                     }
-                    _ => intrinsic(format!("[resource-drop]{table}"), kind),
+                    _ => intrinsic(Intrinsic::ResourceDrop(*table)),
                 }
             }
-            HostKind::ResourceNew { table } => {
-                intrinsic(format!("[resource-new]{table}"), ImportKind::ResourceNew { table: *table })
-            }
-            HostKind::ResourceRep { table } => {
-                intrinsic(format!("[resource-rep]{table}"), ImportKind::ResourceRep { table: *table })
-            }
-            HostKind::Transcode { operation, from, to } => {
+            HostKind::ResourceNew { table } => intrinsic(Intrinsic::ResourceNew(*table)),
+            HostKind::ResourceRep { table } => intrinsic(Intrinsic::ResourceRep(*table)),
+            HostKind::Transcode { transcoding, from, to } => {
                 let (from, to) = (memory(*from)?, memory(*to)?);
-                let name = format!("transcode-{operation};from={from};to={to}");
-                intrinsic(name, ImportKind::Transcode { operation: (*operation).to_owned(), from, to })
+                intrinsic(Intrinsic::Transcode { transcoding: *transcoding, from, to })
             }
-            HostKind::ResourceTransferOwn => {
-                intrinsic("resource-transfer-own".to_owned(), ImportKind::ResourceTransferOwn)
-            }
-            HostKind::ResourceTransferBorrow => {
-                intrinsic("resource-transfer-borrow".to_owned(), ImportKind::ResourceTransferBorrow)
-            }
-            HostKind::EnterSyncCall => intrinsic("enter-sync-call".to_owned(), ImportKind::EnterSyncCall),
-            HostKind::ExitSyncCall => intrinsic("exit-sync-call".to_owned(), ImportKind::ExitSyncCall),
-            HostKind::Trap => intrinsic("trap".to_owned(), ImportKind::Trap),
+            HostKind::ResourceTransferOwn => intrinsic(Intrinsic::TransferOwn),
+            HostKind::ResourceTransferBorrow => intrinsic(Intrinsic::TransferBorrow),
+            HostKind::EnterSyncCall => intrinsic(Intrinsic::EnterSyncCall),
+            HostKind::ExitSyncCall => intrinsic(Intrinsic::ExitSyncCall),
+            HostKind::Trap => intrinsic(Intrinsic::Trap),
         })
     }
 }

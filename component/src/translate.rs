@@ -9,12 +9,12 @@ use wasmtime_environ::component::{
     CanonicalOptionsDataModel, ComponentTypes, ComponentTypesBuilder, CoreDef, ExportItem, GlobalInitializer,
     InstantiateModule, InterfaceType, Trampoline, Translator, TypeFuncIndex, TypeResourceTableIndex,
 };
-use wasmtime_environ::{EntityIndex, EntityRef, ScopeVec, Tunables, WasmValType};
+use wasmtime_environ::{EntityIndex, EntityRef, ScopeVec, Trap, Tunables, WasmValType};
 
 use crate::blueprint::{Blueprint, CoreInstance, Def, Host, HostKind, Item, ItemKind, Lifted, Options, ResourceDef};
 use crate::check::COMPONENT;
 use crate::error::{Fault, Feature, FlattenError, Result, internal, unsupported};
-use crate::plan::{Encoding, Function, HandleTable, Param, ROOT_MODULE, Type};
+use crate::plan::{Encoding, Function, HandleTable, Param, ROOT_MODULE, Transcoding, TrapReason, Type};
 
 /// Resolves the structure of a component that has been checked.
 pub(crate) fn translate(wasm: &[u8]) -> Result<Blueprint> {
@@ -67,6 +67,20 @@ fn refusal(error: &wasmtime_environ::error::Error) -> Fault {
         }
         None => unsupported(Feature::Other, format!("{error:#}")),
     }
+}
+
+/// What the codes mean that adapters stop the guest with.
+fn trap_reasons() -> Vec<(u32, TrapReason)> {
+    let reasons = [
+        (Trap::CannotEnterComponent, TrapReason::Reentered),
+        (Trap::CannotLeaveComponent, TrapReason::MayNotLeave),
+        (Trap::InvalidChar, TrapReason::InvalidChar),
+        (Trap::StringOutOfBounds, TrapReason::StringOutOfBounds),
+        (Trap::ListOutOfBounds, TrapReason::ListOutOfBounds),
+        (Trap::InvalidDiscriminant, TrapReason::InvalidCase),
+        (Trap::UnalignedPointer, TrapReason::Unaligned),
+    ];
+    reasons.map(|(trap, reason)| (trap as u32, reason)).to_vec()
 }
 
 struct Reader<'a> {
@@ -218,13 +232,18 @@ impl Reader<'_> {
             Trampoline::ResourceRep { ty, .. } => HostKind::ResourceRep { table: ty.as_u32() },
             Trampoline::ResourceDrop { ty, .. } => HostKind::ResourceDrop { table: ty.as_u32() },
             Trampoline::Transcoder { op, from, from64: false, to, to64: false } => {
-                HostKind::Transcode { operation: op.desc(), from: from.index(), to: to.index() }
+                let transcoding = Transcoding::parse(op.desc())
+                    .ok_or_else(|| internal(format!("strings cannot be copied as `{}`", op.desc())))?;
+                HostKind::Transcode { transcoding, from: from.index(), to: to.index() }
             }
             Trampoline::ResourceTransferOwn => HostKind::ResourceTransferOwn,
             Trampoline::ResourceTransferBorrow => HostKind::ResourceTransferBorrow,
             Trampoline::EnterSyncCall => HostKind::EnterSyncCall,
             Trampoline::ExitSyncCall => HostKind::ExitSyncCall,
-            Trampoline::Trap => HostKind::Trap,
+            Trampoline::Trap => {
+                self.blueprint.traps = trap_reasons();
+                HostKind::Trap
+            }
             other => return Err(unsupported(Feature::Async, format!("the built-in function {}", other.symbol_name()))),
         };
         Ok(Host { params, results, kind })

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use wharf_plan::START_EXPORT;
+
 use crate::abi::composed::Composed;
 use crate::abi::preview1::{Wasi, WasiConfig};
 use crate::abi::wasi02::Host;
@@ -24,7 +26,7 @@ use crate::seam::{Backend, Capability, Instance, Module};
 use crate::stop::Stop;
 use crate::types::Import;
 use crate::types::{Export, ExportType};
-use crate::types::{FuncType, START_EXPORT, Trap, TrapCode, ValType};
+use crate::types::{FuncType, Trap, TrapCode, ValType};
 use crate::watch::{Watch, prepare_threads};
 
 /// What one run of a guest is granted. The default grants nothing and sets no time limit. A clone grants the same, and is

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::abi::composed;
 use crate::abi::wasi02::options;
 use crate::error::{Error, Kind, Result};
 use crate::limits::LoadOptions;
@@ -124,7 +123,7 @@ impl Inspection {
             .map(|(import, status)| format!("{}::{} {}: {status}", import.module, import.name, import.ty))
             .collect();
         // What joins components names its memories itself.
-        let by_default = self.imports.iter().any(|(import, _)| import.module != composed::MODULE);
+        let by_default = self.imports.iter().any(|(import, _)| import.module != wharf_plan::INTRINSICS_MODULE);
         if by_default && !self.has_memory() {
             problems.push("the guest imports host functions but exports no memory named `memory`".to_owned());
         }

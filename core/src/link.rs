@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::abi::composed::{self, Intrinsic};
+use wharf_plan::{INTRINSICS_MODULE, Intrinsic};
+
+use crate::abi::composed;
 use crate::abi::preview1::WasiConfig;
 use crate::abi::wasi02::options::{self, Options};
 use crate::abi::{Function, experimental, preview1, wasi02};
@@ -40,7 +42,7 @@ impl Abi {
             Abi::Experimental => experimental::MODULE,
             Abi::Preview1 => preview1::MODULE,
             Abi::Wasi02 => "wasi:*@0.2",
-            Abi::Composed => composed::MODULE,
+            Abi::Composed => INTRINSICS_MODULE,
         }
     }
 
@@ -181,8 +183,9 @@ pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
             let found = named.find(|f| f.ty() == import.ty).unwrap_or(first);
             (Binding::Preview1(found), found.ty())
         }
-        composed::MODULE => {
-            let (intrinsic, ty) = Intrinsic::parse(&import.name).ok_or(Status::Unknown { nearest: None })?;
+        INTRINSICS_MODULE => {
+            let intrinsic = Intrinsic::parse(&import.name).ok_or(Status::Unknown { nearest: None })?;
+            let ty = composed::ty(&intrinsic);
             (Binding::Composed(Arc::new(intrinsic)), ty)
         }
         module if WASIX_MODULES.contains(&module) => return Err(Status::Refused { reason: WASIX }),
@@ -270,7 +273,7 @@ impl Calls for Arc<Linked> {
             Binding::Experimental(function) => (function.call)(&read(&self.http), caller, slots),
             Binding::Preview1(function) => (function.call)(&read(&self.wasi), caller, slots),
             Binding::Wasi02(function, options) => function.call(&self.host, options, caller, slots),
-            Binding::Composed(intrinsic) => intrinsic.call(&self.host, caller, slots),
+            Binding::Composed(intrinsic) => composed::call(intrinsic, &self.host, caller, slots),
         }
     }
 }

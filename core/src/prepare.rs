@@ -14,11 +14,13 @@ use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{ExportKind, ExportSection, ImportSection, MemorySection, RawSection, TableSection, TableType};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
+use wharf_plan::START_EXPORT;
+
 use crate::abi::composed::Composed;
 use crate::error::{Error, Kind, Result};
 use crate::growth::{self, PAGE, Space};
 use crate::limits::LoadOptions;
-use crate::types::{ADMITTED, Export, ExportType, FuncType, Import, RESERVED, START_EXPORT, ValType};
+use crate::types::{ADMITTED, Export, ExportType, FuncType, Import, RESERVED, ValType};
 
 /// A module ready to be compiled by any backend, and what core read in it.
 #[derive(Debug, Clone)]

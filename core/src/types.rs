@@ -13,9 +13,6 @@ pub(crate) const PORTABLE: WasmFeatures = WasmFeatures::WASM2;
 /// The same with several memories, which composed components have, and which an engine may lack.
 pub(crate) const ADMITTED: WasmFeatures = PORTABLE.union(WasmFeatures::MULTI_MEMORY);
 
-/// The export that a module's start function becomes, so that it runs under the same deadline as everything else.
-pub const START_EXPORT: &str = "$start";
-
 /// A core WebAssembly number type. References never cross the seam.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ValType {

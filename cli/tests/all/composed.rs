@@ -40,6 +40,26 @@ fn a_string_that_is_none_is_a_trap() {
     }
 }
 
+/// What an adapter between components stops a guest for is told in words.
+#[test]
+fn what_an_adapter_refuses_is_said() {
+    let files = Files::new();
+    let (good, utf16) = (echo("utf8", "utf16", "plain"), echo("utf16", "utf8", "plain"));
+    let call = "(call $echo (i32.const 64) (i32.const 5) (i32.const 8))";
+    for (component, text, says) in [
+        (&good, call.replace("i32.const 64", "i32.const 65535"), "a string that is not within its memory"),
+        (&utf16, call.replace("i32.const 64", "i32.const 65"), "a pointer that is not aligned"),
+    ] {
+        assert!(component.contains(call), "{component}");
+        let file = files.wat("refused.wasm", &component.replace(call, &text));
+        for backend in backends() {
+            let ended = end(&mut wharf(&["run", "--no-cache", "--backend", backend, &file]));
+            assert_eq!(ended.code, Some(134), "{backend}: {ended:?}");
+            assert!(ended.err.contains(&format!("it passed {says}")), "{backend}: {ended:?}");
+        }
+    }
+}
+
 #[test]
 fn resources_cross_and_end() {
     let files = Files::new();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use wasm_encoder::{CustomSection, Module, RawSection};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wharf::core::{Backend, Error, Guest, GuestConfig, Kind, LoadOptions, Prepared, Session, Stop};
+use wharf_component::plan::PLAN_VERSION;
 use wharf_component::{FlattenError, FlattenOptions, PLAN_SECTION, Plan, flatten};
 
 /// How long a guest may run that a mutation has made endless.
@@ -259,7 +260,9 @@ fn intrinsics() -> (Vec<u8>, Vec<(String, usize)>) {
         imports.push_str(&format!("(import \"wharf:component/intrinsics\" \"{name}\" (func $f{at} {ty}))"));
         let gets: String = (0..*params).map(|param| format!("(local.get {param})")).collect();
         exports.push_str(&format!("(func (export \"{name}\") {ty} (call $f{at} {gets}))"));
-        planned.push(json!({"module": "wharf:component/intrinsics", "name": name, "kind": {"kind": "trap"}}));
+        planned.push(
+            json!({"module": "wharf:component/intrinsics", "name": name, "kind": {"kind": "intrinsic", "name": name}}),
+        );
     }
     let at = |wanted: &str| functions.iter().position(|(name, ..)| name == wanted).expect("it is there");
     let (enter, lend) = (at("enter-sync-call"), at("resource-transfer-borrow"));
@@ -279,14 +282,15 @@ fn intrinsics() -> (Vec<u8>, Vec<(String, usize)>) {
         .map(|(instance, resource)| json!({"instance": instance, "resource": resource}))
         .into();
     let plan = json!({
-        "version": 1, "imports": planned, "exports": [],
+        "version": PLAN_VERSION, "imports": planned, "exports": [],
+        "memories": ["memory", "memory_1"], "memory_count": 2, "tables": 0, "start": false,
         "instances": [{"may_leave": "$may_leave_0"}, {"may_leave": null}],
         "resources": [
             {"kind": "defined", "instance": 1, "destructor": "end"},
             {"kind": "defined", "instance": 0, "destructor": null},
             {"kind": "imported", "interface": "wasi:http/types@0.2.3", "name": "fields"},
         ],
-        "handle_tables": tables,
+        "handle_tables": tables, "types": [], "functions": [], "traps": [[2, "unaligned"]], "component_imports": [],
     });
     (with_plan(&module, &plan), functions.into_iter().map(|(name, params, _)| (name, params)).collect())
 }

@@ -1,7 +1,7 @@
 //! Components made of components: several memories, and what the host does between them.
 
 use wasmi::{Caller, Val};
-use wharf_component::plan::{ImportKind, Resource};
+use wharf_component::plan::{ImportKind, Intrinsic, Resource};
 use wharf_component::{FlattenError, FlattenOptions};
 
 use crate::run::{Log, flattened, number, refused, start_with};
@@ -198,8 +198,8 @@ fn resources_cross_from_component_to_component() {
     let mut run = start_with(&flattened, |_, _, params| params.first().map(number).into_iter().collect()).unwrap();
     assert_eq!(run.call("use", &[]), [55]);
     let position = |wanted: fn(&ImportKind) -> bool| plan.imports.iter().any(|import| wanted(&import.kind));
-    assert!(position(|kind| matches!(kind, ImportKind::ResourceTransferOwn)));
-    assert!(position(|kind| matches!(kind, ImportKind::ResourceTransferBorrow)));
+    assert!(position(|kind| matches!(kind, ImportKind::Intrinsic { name: Intrinsic::TransferOwn })));
+    assert!(position(|kind| matches!(kind, ImportKind::Intrinsic { name: Intrinsic::TransferBorrow })));
     let transfer = run.log().iter().find(|call| call.contains("transfer-own")).unwrap();
     let tables: Vec<usize> =
         transfer.split(['(', ')']).nth(1).unwrap().split(',').skip(1).map(|n| n.parse().unwrap()).collect();

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use super::plan::{Composed, Resource};
+use wharf_plan::Resource;
+
+use super::plan::Composed;
 use crate::abi::wasi02::canon::{Outcome, limit, rule};
 use crate::budget::{Budget, Charge};
 
@@ -66,7 +68,7 @@ pub(crate) enum Dropped {
 
 /// The handles of all component instances.
 pub(crate) struct Handles {
-    plan: Arc<Composed>,
+    composed: Arc<Composed>,
     instances: Vec<Slab>,
     calls: Vec<Call>,
     open: usize,
@@ -79,15 +81,15 @@ pub(crate) struct Handles {
 const COST: u64 = 2 * (std::mem::size_of::<Option<Entry>>() + std::mem::size_of::<u32>()) as u64;
 
 impl Handles {
-    /// No handles of the components of `plan`; what will be open is charged to `budget`.
-    pub(crate) fn new(plan: Arc<Composed>, budget: &Budget) -> Self {
-        let instances = plan.instances.iter().map(|_| Slab::default()).collect();
-        Handles { plan, instances, calls: Vec::new(), open: 0, lent: 0, charge: budget.nothing() }
+    /// No handles of the parts of `composed`; what will be open is charged to `budget`.
+    pub(crate) fn new(composed: Arc<Composed>, budget: &Budget) -> Self {
+        let instances = composed.plan.instances.iter().map(|_| Slab::default()).collect();
+        Handles { composed, instances, calls: Vec::new(), open: 0, lent: 0, charge: budget.nothing() }
     }
 
     /// The global that says whether this instance may call out.
     pub(crate) fn may_leave(&self, instance: u32) -> Option<&str> {
-        self.plan.may_leave(instance)
+        self.composed.may_leave(instance)
     }
 
     fn slab(&mut self, instance: u32) -> Outcome<&mut Slab> {
@@ -154,7 +156,7 @@ impl Handles {
 
     /// Opens a handle of the host's resource `name` for the component that answers requests.
     pub(crate) fn give_to_handler(&mut self, name: &'static str, representation: u32) -> Outcome<u32> {
-        let handler = self.plan.handler();
+        let handler = self.composed.handler();
         self.give(handler, name, representation)
     }
 
@@ -208,7 +210,7 @@ impl Handles {
 
     /// The instance and the resource of a table that intrinsics name.
     fn table(&self, table: u32) -> Outcome<(u32, u32)> {
-        match self.plan.tables.get(table as usize).map(|table| (table.instance, table.resource)) {
+        match self.composed.plan.handle_tables.get(table as usize).map(|table| (table.instance, table.resource)) {
             Some((instance, Some(resource))) => Ok((instance, resource)),
             _ => rule(format!("handle table {table} does not exist")),
         }
@@ -216,8 +218,8 @@ impl Handles {
 
     /// Refuses a handle that is not of the resource of its table.
     fn check(&self, entry: Entry, handle: u32, resource: u32) -> Outcome {
-        let fits = match (entry.of, self.plan.resources.get(resource as usize)) {
-            (Of::Host(name), Some(Resource::Imported { name: wanted })) => name == wanted,
+        let fits = match (entry.of, self.composed.plan.resources.get(resource as usize)) {
+            (Of::Host(name), Some(Resource::Imported { name: wanted, .. })) => name == wanted,
             (Of::Guest(number), Some(Resource::Defined { .. })) => number == resource,
             _ => false,
         };
@@ -242,7 +244,7 @@ impl Handles {
         let entry = *self.get(instance, handle)?;
         self.check(entry, handle, resource)?;
         self.remove(instance, handle)?;
-        Ok(match (entry.held, self.plan.resources.get(resource as usize)) {
+        Ok(match (entry.held, self.composed.plan.resources.get(resource as usize)) {
             (Held::Own { .. }, Some(Resource::Defined { destructor: Some(destructor), .. })) => {
                 Some((destructor.clone(), entry.representation))
             }
@@ -278,7 +280,7 @@ impl Handles {
             self.calls[call].lent.push((source, handle));
             self.lent += 1;
         }
-        if let Some(Resource::Defined { instance, .. }) = self.plan.resources.get(resource as usize)
+        if let Some(Resource::Defined { instance, .. }) = self.composed.plan.resources.get(resource as usize)
             && *instance == target
         {
             return Ok(entry.representation);

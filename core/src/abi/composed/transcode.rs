@@ -1,6 +1,8 @@
-//! Strings from one memory to another, from one encoding to another, as the adapters of `wasmtime-environ` ask for it.
+//! Strings from one memory to another, from one encoding to another, as the adapters between components ask for it.
 //!
 //! An adapter has checked where strings lie; a module may bring adapters of its own, so it is checked again here.
+
+use wharf_plan::Transcoding;
 
 use crate::memory::Memory;
 use crate::types::Caller;
@@ -11,84 +13,25 @@ const UNCHARGED: u64 = 64 << 10;
 /// Set in the length of a `latin1+utf16` string that is UTF-16.
 const UTF16_TAG: u32 = 1 << 31;
 
-/// What is done, by the name it has in `wasmtime-environ`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operation {
-    Utf8ToUtf8,
-    Utf16ToUtf16,
-    Latin1ToLatin1,
-    Latin1ToUtf16,
-    Utf8ToUtf16,
-    Utf16ToUtf8,
-    Latin1ToUtf8,
-    Utf16ToCompactProbablyUtf16,
-    Utf8ToLatin1,
-    Utf16ToLatin1,
-    Utf8ToCompactUtf16,
-    Utf16ToCompactUtf16,
-}
-
-/// One operation between two memories.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Transcode {
-    operation: Operation,
-    from: String,
-    to: String,
-}
-
 type Broken<T> = Result<T, String>;
 
-impl Transcode {
-    /// Reads `OPERATION;from=EXPORT;to=EXPORT`.
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        use Operation as O;
-        let mut parts = name.split(';');
-        let operation = match parts.next()? {
-            "utf8-to-utf8" => O::Utf8ToUtf8,
-            "utf16-to-utf16" => O::Utf16ToUtf16,
-            "latin1-to-latin1" => O::Latin1ToLatin1,
-            "latin1-to-utf16" => O::Latin1ToUtf16,
-            "utf8-to-utf16" => O::Utf8ToUtf16,
-            "utf16-to-utf8" => O::Utf16ToUtf8,
-            "latin1-to-utf8" => O::Latin1ToUtf8,
-            "utf16-to-compact-probably-utf16" => O::Utf16ToCompactProbablyUtf16,
-            "utf8-to-latin1" => O::Utf8ToLatin1,
-            "utf16-to-latin1" => O::Utf16ToLatin1,
-            "utf8-to-compact-utf16" => O::Utf8ToCompactUtf16,
-            "utf16-to-compact-utf16" => O::Utf16ToCompactUtf16,
-            _ => return None,
-        };
-        let from = parts.next()?.strip_prefix("from=")?.to_owned();
-        let to = parts.next()?.strip_prefix("to=")?.to_owned();
-        parts.next().is_none().then_some(Transcode { operation, from, to })
-    }
+/// One copy between two memories, which are exports of these names.
+pub(super) struct Transcode<'a> {
+    pub(super) transcoding: Transcoding,
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
+}
 
-    /// The exports that are the two memories.
-    pub(super) fn memories(&self) -> [&str; 2] {
-        [&self.from, &self.to]
-    }
-
-    /// How many parameters and results it has.
-    pub(super) fn slots(&self) -> (usize, usize) {
-        use Operation as O;
-        match self.operation {
-            O::Utf8ToUtf8 | O::Utf16ToUtf16 | O::Latin1ToLatin1 | O::Latin1ToUtf16 => (3, 0),
-            O::Utf8ToUtf16 | O::Utf16ToCompactProbablyUtf16 => (3, 1),
-            O::Utf16ToUtf8 | O::Latin1ToUtf8 => (5, 2),
-            O::Utf8ToLatin1 | O::Utf16ToLatin1 => (3, 2),
-            O::Utf8ToCompactUtf16 | O::Utf16ToCompactUtf16 => (5, 1),
-        }
-    }
-
+impl Transcode<'_> {
     /// How many bytes a unit of the source has.
     fn unit(&self) -> u32 {
-        use Operation as O;
-        match self.operation {
-            O::Utf16ToUtf16
-            | O::Utf16ToUtf8
-            | O::Utf16ToCompactProbablyUtf16
-            | O::Utf16ToLatin1
-            | O::Utf16ToCompactUtf16 => 2,
+        use Transcoding as T;
+        match self.transcoding {
+            T::Utf16ToUtf16
+            | T::Utf16ToUtf8
+            | T::Utf16ToCompactProbablyUtf16
+            | T::Utf16ToLatin1
+            | T::Utf16ToCompactUtf16 => 2,
             _ => 1,
         }
     }
@@ -97,7 +40,10 @@ impl Transcode {
     /// the way. Short ones are not counted: there is one at a time.
     pub(super) fn cost(&self, slots: &[u64]) -> u64 {
         let slot = |at: usize| u64::from(slots.get(at).copied().unwrap_or_default() as u32);
-        let done = if self.slots() == (5, 1) { slot(4) } else { 0 };
+        let done = match self.transcoding {
+            Transcoding::Utf8ToCompactUtf16 | Transcoding::Utf16ToCompactUtf16 => slot(4),
+            _ => 0,
+        };
         let bytes = slot(1) * u64::from(self.unit()) + done;
         if bytes <= UNCHARGED { 0 } else { 6 * bytes }
     }
@@ -107,7 +53,7 @@ impl Transcode {
     pub(super) fn run(&self, caller: &mut dyn Caller, slots: &mut [u64]) -> Broken<()> {
         let slot = |at: usize| slots.get(at).copied().unwrap_or_default() as u32;
         let (ptr, units, to, room, extra) = (slot(0), slot(1), slot(2), slot(3), slot(4));
-        let source = read(caller, &self.from, ptr, units.checked_mul(self.unit()).ok_or_else(outside)?)?;
+        let source = read(caller, self.from, ptr, units.checked_mul(self.unit()).ok_or_else(outside)?)?;
         let results = self.convert(caller, &source, to, room, extra)?;
         for (slot, result) in slots.iter_mut().zip(results) {
             *slot = result.into();
@@ -116,30 +62,30 @@ impl Transcode {
     }
 
     fn convert(&self, caller: &mut dyn Caller, source: &[u8], to: u32, room: u32, extra: u32) -> Broken<Vec<u32>> {
-        use Operation as O;
-        let mut put = |bytes: &[u8]| write(caller, &self.to, to, bytes);
-        match self.operation {
-            O::Utf8ToUtf8 => put(utf8(source)?.as_bytes()).map(|()| vec![]),
-            O::Utf16ToUtf16 => put(&utf16_bytes(&utf16(source)?)).map(|()| vec![]),
-            O::Latin1ToLatin1 => put(source).map(|()| vec![]),
-            O::Latin1ToUtf16 => put(&inflate(source)).map(|()| vec![]),
-            O::Utf8ToUtf16 => {
+        use Transcoding as T;
+        let mut put = |bytes: &[u8]| write(caller, self.to, to, bytes);
+        match self.transcoding {
+            T::Utf8ToUtf8 => put(utf8(source)?.as_bytes()).map(|()| vec![]),
+            T::Utf16ToUtf16 => put(&utf16_bytes(&utf16(source)?)).map(|()| vec![]),
+            T::Latin1ToLatin1 => put(source).map(|()| vec![]),
+            T::Latin1ToUtf16 => put(&inflate(source)).map(|()| vec![]),
+            T::Utf8ToUtf16 => {
                 let bytes = utf16_bytes(utf8(source)?);
                 put(&bytes)?;
                 Ok(vec![count(bytes.len() / 2)])
             }
-            O::Utf16ToUtf8 => {
+            T::Utf16ToUtf8 => {
                 let text = utf16(source)?;
                 let (read, out) = narrow(text.chars(), room, extra != 0, char::len_utf16);
                 put(out.as_bytes())?;
                 Ok(vec![read, count(out.len())])
             }
-            O::Latin1ToUtf8 => {
+            T::Latin1ToUtf8 => {
                 let (read, out) = narrow(source.iter().map(|byte| char::from(*byte)), room, extra != 0, |_| 1);
                 put(out.as_bytes())?;
                 Ok(vec![read, count(out.len())])
             }
-            O::Utf16ToCompactProbablyUtf16 => {
+            T::Utf16ToCompactProbablyUtf16 => {
                 let text = utf16(source)?;
                 match latin1(&text) {
                     Some(bytes) => {
@@ -152,30 +98,30 @@ impl Transcode {
                     }
                 }
             }
-            O::Utf8ToLatin1 => {
+            T::Utf8ToLatin1 => {
                 let text = utf8(source)?;
                 let prefix: Vec<char> = text.chars().take_while(|c| u32::from(*c) < 0x100).collect();
                 put(&prefix.iter().map(|c| *c as u8).collect::<Vec<_>>())?;
                 Ok(vec![count(prefix.iter().map(|c| c.len_utf8()).sum()), count(prefix.len())])
             }
-            O::Utf16ToLatin1 => {
+            T::Utf16ToLatin1 => {
                 let prefix = units(source).take_while(|unit| *unit < 0x100).map(|unit| unit as u8).collect::<Vec<_>>();
                 put(&prefix)?;
                 Ok(vec![count(prefix.len()); 2])
             }
-            O::Utf8ToCompactUtf16 => self.widen(caller, &utf16_bytes(utf8(source)?), to, room, extra),
-            O::Utf16ToCompactUtf16 => self.widen(caller, &utf16_bytes(&utf16(source)?), to, room, extra),
+            T::Utf8ToCompactUtf16 => self.widen(caller, &utf16_bytes(utf8(source)?), to, room, extra),
+            T::Utf16ToCompactUtf16 => self.widen(caller, &utf16_bytes(&utf16(source)?), to, room, extra),
         }
     }
 
     /// Makes UTF-16 of the `done` bytes of Latin-1 at `to`, and puts `rest` behind them.
     fn widen(&self, caller: &mut dyn Caller, rest: &[u8], to: u32, room: u32, done: u32) -> Broken<Vec<u32>> {
-        let mut bytes = inflate(&read(caller, &self.to, to, done)?);
+        let mut bytes = inflate(&read(caller, self.to, to, done)?);
         bytes.extend_from_slice(rest);
         if bytes.len() as u64 > u64::from(room) * 2 {
             return Err(outside());
         }
-        write(caller, &self.to, to, &bytes)?;
+        write(caller, self.to, to, &bytes)?;
         Ok(vec![count(bytes.len() / 2)])
     }
 }

@@ -208,6 +208,12 @@ impl Host {
         }
     }
 
+    /// What an adapter between components means that stops the guest with this code.
+    pub(crate) fn trap_reason(&self, code: u32) -> String {
+        let composed = self.composed.as_ref();
+        composed.map_or_else(|| "it is not composed of several".to_owned(), |composed| composed.trap_reason(code))
+    }
+
     /// Does something with the handles of a composed guest's components.
     pub(crate) fn handles<T>(&self, action: impl FnOnce(&mut Handles) -> Outcome<T>) -> Result<T, Stop> {
         let outcome = match self.state.try_lock() {

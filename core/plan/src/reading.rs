@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use wasmparser::{ExternalKind, Parser, Payload};
 
-use crate::START_EXPORT;
-use crate::plan::{CanonicalOptions, ImportKind, PLAN_SECTION, PLAN_VERSION, Plan, PlanError, Resource, Type};
+use crate::{
+    CanonicalOptions, INTRINSICS_MODULE, Import, ImportKind, Intrinsic, PLAN_SECTION, PLAN_VERSION, Plan, PlanError,
+    Resource, START_EXPORT, Type,
+};
 
 #[derive(Deserialize)]
 struct Version {
@@ -78,7 +80,7 @@ impl Check<'_> {
             return Err("its imports differ from the module's".to_owned());
         }
         for import in &plan.imports {
-            self.import(&import.kind)?;
+            self.import(import)?;
         }
         for export in &plan.exports {
             self.function(&export.name)?;
@@ -100,24 +102,28 @@ impl Check<'_> {
         self.types()
     }
 
-    fn import(&self, kind: &ImportKind) -> Checked {
-        match kind {
+    fn import(&self, import: &Import) -> Checked {
+        let connects = import.module == INTRINSICS_MODULE;
+        let agrees = match &import.kind {
+            ImportKind::Intrinsic { name } => connects && Intrinsic::parse(&import.name).as_ref() == Some(name),
+            ImportKind::Call { .. } | ImportKind::ResourceDrop { .. } => !connects,
+        };
+        if !agrees {
+            return Err(format!("it says of `{}` of `{}` what its name does not", import.name, import.module));
+        }
+        match &import.kind {
             ImportKind::Call { ty, options, .. } => {
                 self.index("function type", *ty, self.plan.functions.len())?;
                 self.options(options)
             }
-            ImportKind::ResourceDrop { table }
-            | ImportKind::ResourceNew { table }
-            | ImportKind::ResourceRep { table } => self.table(*table),
-            ImportKind::Transcode { from, to, .. } => {
-                self.memory(from)?;
-                self.memory(to)
+            ImportKind::ResourceDrop { table } => self.table(*table),
+            ImportKind::Intrinsic { name } => {
+                name.table().map_or(Ok(()), |table| self.table(table))?;
+                match name {
+                    Intrinsic::Transcode { from, to, .. } => self.memory(from).and_then(|()| self.memory(to)),
+                    _ => Ok(()),
+                }
             }
-            ImportKind::ResourceTransferOwn
-            | ImportKind::ResourceTransferBorrow
-            | ImportKind::EnterSyncCall
-            | ImportKind::ExitSyncCall
-            | ImportKind::Trap => Ok(()),
         }
     }
 

@@ -1,15 +1,29 @@
 //! What the host must know of a flattened component: all that the core module itself does not say.
 //!
+//! `wharf-component` writes a [`Plan`] into the module that it makes, and the host that runs the module reads it with
+//! [`Plan::read`], which trusts nothing. Both have the names of what connects composed components from here: [`Intrinsic`].
+//!
+//! One crate writes the types below and another takes them apart, and each names all there is of them: what is added or
+//! changed gets a new [`PLAN_VERSION`].
+//!
 //! Every index is a position in the list of the [`Plan`] that its documentation names. Names of exports are names in
 //! the core module.
 
+mod intrinsic;
+mod reading;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::intrinsic::{Intrinsic, Transcoding, TrapReason};
+
+/// The export that the host calls once after instantiation, where the plan says that there is one.
+pub const START_EXPORT: &str = "$start";
 
 /// The custom section of the flattened module that holds the plan, as JSON.
 pub const PLAN_SECTION: &str = "wharf.plan";
 
-/// The version of the plan's format that this crate writes and reads.
-pub const PLAN_VERSION: u32 = 1;
+/// The version of the plan's format that this crate reads.
+pub const PLAN_VERSION: u32 = 2;
 
 /// The module that functions of no interface are imported from: handle tables of the component's own resources, and
 /// functions that connect composed components.
@@ -21,7 +35,6 @@ pub const ROOT_MODULE: &str = "$root";
 /// What the host must know about a flattened component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[non_exhaustive]
 pub struct Plan {
     /// [`PLAN_VERSION`].
     pub version: u32,
@@ -36,7 +49,7 @@ pub struct Plan {
     pub memory_count: u32,
     /// How many tables the core module has.
     pub tables: u32,
-    /// Whether the core module exports `$start`, which the host calls once, before anything else.
+    /// Whether the core module exports [`START_EXPORT`], which the host calls once, before anything else.
     pub start: bool,
     /// The component instances.
     pub instances: Vec<Instance>,
@@ -49,13 +62,14 @@ pub struct Plan {
     pub types: Vec<Type>,
     /// The function types.
     pub functions: Vec<Function>,
+    /// What the codes mean that [`Intrinsic::Trap`] is called with.
+    pub traps: Vec<(u32, TrapReason)>,
     /// The names the component imports at its top level, used or not, in its order.
     pub component_imports: Vec<String>,
 }
 
 /// One import of the core module: always a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Import {
     /// The import's module.
     pub module: String,
@@ -68,7 +82,6 @@ pub struct Import {
 /// What an imported function does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-#[non_exhaustive]
 pub enum ImportKind {
     /// Calls a function of the host: lifts its parameters, calls it, lowers its results.
     Call {
@@ -81,47 +94,20 @@ pub enum ImportKind {
         /// How values are passed.
         options: CanonicalOptions,
     },
-    /// `resource.drop`: takes a handle.
+    /// `resource.drop`, of a resource that the host provides: takes a handle.
     ResourceDrop {
         /// In [`Plan::handle_tables`].
         table: u32,
     },
-    /// `resource.new`: takes a representation, returns a handle.
-    ResourceNew {
-        /// In [`Plan::handle_tables`].
-        table: u32,
+    /// Connects composed components.
+    Intrinsic {
+        /// The function, by its name.
+        name: Intrinsic,
     },
-    /// `resource.rep`: takes a handle, returns its representation.
-    ResourceRep {
-        /// In [`Plan::handle_tables`].
-        table: u32,
-    },
-    /// Copies a string from one memory to another. Parameters and results are those of the operation in
-    /// wasmtime-environ's `fact::transcode`; pointers and lengths have been checked.
-    Transcode {
-        /// The operation, for example `utf8-to-utf16`.
-        operation: String,
-        /// The export that is the source memory.
-        from: String,
-        /// The export that is the destination memory.
-        to: String,
-    },
-    /// Moves a handle: takes it, its table and the table it goes to, returns the new handle.
-    ResourceTransferOwn,
-    /// Lends a handle for the current call: takes it, its table and the table it goes to, returns the new handle.
-    ResourceTransferBorrow,
-    /// Begins a call from one component instance to another: takes the caller's instance, whether the callee is async
-    /// (always 0), the callee's instance.
-    EnterSyncCall,
-    /// Ends such a call: borrows lent for it must have been dropped.
-    ExitSyncCall,
-    /// Stops the guest: takes wasmtime-environ's trap code.
-    Trap,
 }
 
 /// One function that the component exports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Export {
     /// The export's name in the core module.
     pub name: String,
@@ -137,7 +123,6 @@ pub struct Export {
 
 /// How values are passed between a component instance and the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct CanonicalOptions {
     /// The component instance, in [`Plan::instances`].
     pub instance: u32,
@@ -176,7 +161,6 @@ impl Encoding {
 
 /// A component instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Instance {
     /// The exported global that is 0 while the instance must not call out: the host sets it to 0 around `realloc` and
     /// post-return, and traps a call that finds it 0. `None` if only the host needs to keep it.
@@ -186,7 +170,6 @@ pub struct Instance {
 /// A resource type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-#[non_exhaustive]
 pub enum Resource {
     /// One that the host provides.
     Imported {
@@ -206,7 +189,6 @@ pub enum Resource {
 
 /// A table of handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct HandleTable {
     /// The component instance it belongs to, in [`Plan::instances`].
     pub instance: u32,
@@ -236,7 +218,6 @@ pub struct Param {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the component model's own names")]
-#[non_exhaustive]
 pub enum Type {
     Bool,
     S8,
