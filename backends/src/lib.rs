@@ -8,7 +8,7 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use wharf::core::abi::preview1::{Output, WasiConfig};
+//! use wharf::core::grants::{Output, WasiConfig};
 //! use wharf::core::http::{Limits, Outbound, Policy};
 //! use wharf::core::GuestConfig;
 //!

@@ -133,6 +133,12 @@ impl From<wharf_core::Error> for Unmet {
     }
 }
 
+impl From<wharf_core::grants::GrantError> for Unmet {
+    fn from(error: wharf_core::grants::GrantError) -> Self {
+        wharf_core::Error::from(error).into()
+    }
+}
+
 impl From<wharf_core::http::TlsConfigError> for Unmet {
     fn from(error: wharf_core::http::TlsConfigError) -> Self {
         wharf_core::Error::from(error).into()

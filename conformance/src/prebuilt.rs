@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wharf_component::{FlattenOptions, flatten, is_component};
-use wharf_core::abi::preview1::{Capture, Output};
+use wharf_core::grants::{Capture, Output};
 use wharf_core::{Capability, CodeCache, Guest, GuestConfig, HostedGuest, LoadOptions};
 use wharf_guests::{DIRECTORY_VARIABLE, PrebuiltGuest};
 

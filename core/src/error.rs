@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use wharf_grants::GrantError;
 use wharf_http::{HttpError, HttpErrorKind, IoThreadsError, PolicyError, TlsConfigError};
 
 /// Whose fault a failure is: what an embedder or an operator acts on.
@@ -169,6 +170,16 @@ impl From<PolicyError> for Error {
     }
 }
 
+impl From<GrantError> for Error {
+    fn from(error: GrantError) -> Self {
+        let converted = Error::new(Kind::Config, error.to_string());
+        match error.into_source() {
+            Some(source) => converted.with_source(source),
+            None => converted,
+        }
+    }
+}
+
 impl From<TlsConfigError> for Error {
     fn from(error: TlsConfigError) -> Self {
         let converted = Error::new(Kind::Config, error.to_string());
@@ -210,6 +221,8 @@ mod tests {
         }
         let policy = wharf_http::Policy::builder().allow("ftp://a").map(|_| ()).unwrap_err();
         assert_eq!(Error::from(policy).kind(), Kind::Config);
+        let grant = Error::from("nowhere".parse::<wharf_grants::Listen>().unwrap_err());
+        assert!(grant.kind() == Kind::Config && std::error::Error::source(&grant).is_some(), "{grant:?}");
         let transport = wharf_http::PooledTransport::builder(Arc::new(wharf_http::Policy::deny_all()));
         let tls = Error::from(transport.root_certificate(b"").map(|_| ()).unwrap_err());
         assert_eq!((tls.kind(), &*tls.to_string()), (Kind::Config, "a root certificate is empty"));

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use wharf_grants::WasiConfig;
 use wharf_plan::START_EXPORT;
 
 use crate::abi::composed::Composed;
-use crate::abi::preview1::{Wasi, WasiConfig};
+use crate::abi::preview1::Wasi;
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::http::Reply;
 use crate::budget::{Budget, TotalMemory};

@@ -47,6 +47,7 @@ pub use stop::{Exit, Halt, Stop};
 pub use trusted::TrustedCode;
 pub use types::{Caller, Export, ExportType, FuncType, Import, Interrupt, Trap, TrapCode, ValType};
 pub use watch::prepare_threads;
+pub use wharf_grants as grants;
 pub use wharf_http as http;
 pub use wharf_http::io;
 pub use wharf_plan::START_EXPORT;

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use wharf_grants::WasiConfig;
 use wharf_plan::{INTRINSICS_MODULE, Intrinsic};
 
 use crate::abi::composed;
-use crate::abi::preview1::WasiConfig;
 use crate::abi::wasi02::options::{self, Options};
 use crate::abi::{Function, experimental, preview1, wasi02};
 use crate::budget::Budget;

@@ -27,7 +27,7 @@
 //! ```no_run
 //! # fn handler(guest: std::sync::Arc<wharf_core::Guest>) -> Result<(), Box<dyn std::error::Error>> {
 //! use wharf_core::GuestConfig;
-//! use wharf_core::abi::preview1::WasiConfig;
+//! use wharf_core::grants::WasiConfig;
 //! use wharf_core::http::{Limits, Outbound, Policy};
 //! use wharf_server::{Handler, HandlerOptions, RequestHead};
 //!

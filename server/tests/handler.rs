@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Empty};
 use tower_service::Service;
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 use wharf_core::{Guest, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop};
 use wharf_server::{Handler, HandlerOptions, RequestHead, ResponseBody};
 use wharf_wasmtime::Wasmtime;

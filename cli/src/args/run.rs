@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use wharf::core::abi::preview1::Listen;
+use wharf::core::grants::Listen;
 use wharf::core::http::Redirects;
 
 use super::backend::{BackendArgs, HostArgs};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use wharf::core::abi::preview1::Listen;
+use wharf::core::grants::Listen;
 use wharf::core::http::{Policy, PolicyError, Redirects};
 
 /// An entry of the allow-list, known to be one.
@@ -92,7 +92,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
-    text.parse().map_err(|error: wharf::core::Error| error.to_string())
+    text.parse().map_err(|error: wharf::core::grants::GrantError| error.to_string())
 }
 
 pub(super) fn env_entry(text: &str) -> Result<EnvEntry, String> {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use wharf::core::abi::preview1::{Capture, Output, WasiConfig};
+use wharf::core::grants::{Capture, Output, WasiConfig};
 use wharf::core::http::{Limits, Outbound, Policy};
 use wharf::core::{Guest, GuestConfig, LoadOptions};
 use wharf_guests::{FETCH, HELLO_HTTP};

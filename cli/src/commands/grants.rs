@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::Context;
-use wharf::core::abi::preview1::{Network, WasiConfig};
+use wharf::core::grants::{Network, WasiConfig};
 use wharf::core::http::{Limits, Outbound, Policy};
 
 use crate::args::{DirGrant, EnvEntry, GuestArgs, LimitArgs, OutboundArgs, SocketArgs, Usage};

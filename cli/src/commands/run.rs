@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use anyhow::anyhow;
-use wharf::core::abi::preview1::{Input, Output};
+use wharf::core::grants::{Input, Output};
 use wharf::core::{Error, GuestConfig, Kind, Trap, TrapCode};
 
 use crate::args::{RunArgs, Usage};

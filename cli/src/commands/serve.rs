@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 use wharf::core::GuestConfig;
-use wharf::core::abi::preview1::{Lines, Output};
+use wharf::core::grants::{Lines, Output};
 use wharf_server::{Access, Bound, HandlerOptions, ServerOptions, tls_from_pem};
 
 use crate::args::ServeArgs;

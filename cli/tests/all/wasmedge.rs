@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{Files, end, wharf};
-use wharf::core::abi::preview1::WasiConfig;
+use wharf::core::grants::WasiConfig;
 use wharf::core::{Backend, CodeCache, Error, Guest, GuestConfig, Kind, LoadOptions, chain};
 use wharf::wasmedge::{Compiler, Helper, WasmEdge};
 

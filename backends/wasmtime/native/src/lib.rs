@@ -8,7 +8,7 @@
 //! - Every request goes through [`Outbound`](wharf_core::http::Outbound): the policy, the limits, the timeouts, and
 //!   the transport. Nothing else here sends.
 //! - A guest is granted the arguments, environment, directories and streams of its
-//!   [`WasiConfig`](wharf_core::abi::preview1::WasiConfig), and no sockets at all.
+//!   [`WasiConfig`](wharf_core::grants::WasiConfig), and no sockets at all.
 //! - Its memories and tables together are bounded by [`LoadOptions::max_memory`](wharf_core::LoadOptions::max_memory).
 //!   What Wasmtime's host keeps for it cannot be counted there: it is bounded by how many handles there may be, how
 //!   large one `fields` and the arguments of a call, each in proportion to that limit.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError};
 use wasmtime_wasi::{FsPerms, WasiCtx};
-use wharf_core::abi::preview1::{OpenInput, OpenOutput, WasiConfig};
+use wharf_core::grants::{OpenInput, OpenOutput, WasiConfig};
 use wharf_core::{Error, Kind, Result, io as io_threads};
 
 /// How much is read or written at once, in bytes.
@@ -23,15 +23,16 @@ const MOST: usize = 1 << 20;
 /// What a guest is granted, and the streams that have to be waited for when it has ended.
 pub(crate) fn grant(config: &WasiConfig) -> Result<(WasiCtx, [Writes; 2])> {
     let mut wasi = WasiCtx::builder();
-    for arg in config.granted_args() {
+    let granted = config.granted();
+    for arg in &*granted.args {
         wasi.arg(arg);
     }
-    for (name, value) in config.granted_env() {
+    for (name, value) in granted.variables() {
         wasi.env(name, value);
     }
-    for directory in config.granted_directories() {
+    for directory in &*granted.directories {
         let perms = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-        wasi.preopened_dir(directory.host, directory.guest, perms).map_err(|error| {
+        wasi.preopened_dir(&directory.host, &*directory.guest, perms).map_err(|error| {
             let message = format!("cannot open directory {} to grant it to the guest", directory.host.display());
             Error::new(Kind::Config, message).with_source(error)
         })?;

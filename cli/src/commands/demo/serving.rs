@@ -12,7 +12,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use wharf::core::abi::preview1::{Capture, Output, WasiConfig};
+use wharf::core::grants::{Capture, Output, WasiConfig};
 use wharf::core::http::{Limits, Outbound, Policy};
 use wharf::core::{Backend, Guest, GuestConfig, LoadOptions};
 use wharf_guests::HELLO_HTTP;

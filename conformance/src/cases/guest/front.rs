@@ -12,8 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use wharf_core::abi::preview1::Network;
 use wharf_core::abi::wasi02::http::ErrorCode;
+use wharf_core::grants::Network;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::{GuestConfig, HostedGuest, Kind, Run, Stop, io};
 

@@ -1,7 +1,7 @@
 //! Guests on published libraries, unchanged: what they were written for holds here.
 
 use wharf_core::GuestConfig;
-use wharf_core::abi::preview1::Network;
+use wharf_core::grants::Network;
 use wharf_guests::{FETCH, FETCH_HTTP_REQ, FETCH_REQWEST, PUBLISHED, PrebuiltGuest, RUST_COMPAT};
 
 use crate::case::{Case, CaseResult};

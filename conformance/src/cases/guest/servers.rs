@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wharf_core::GuestConfig;
-use wharf_core::abi::preview1::Network;
+use wharf_core::grants::Network;
 use wharf_guests::{
     ECHO_WASMEDGE, HELLO_GO, HELLO_HYPER, HELLO_POLL, HELLO_STD, HELLO_WASMEDGE, LISTENER, PrebuiltGuest,
 };

@@ -1,7 +1,7 @@
 //! Arguments and environment.
 
 use wharf_core::Kind;
-use wharf_core::abi::preview1::{MAX_STRINGS, WasiConfig};
+use wharf_core::grants::{GrantError, MAX_STRINGS, WasiConfig};
 
 use super::probe::{Errno, WasiProbe, at, range};
 use crate::case::{Case, CaseResult, Unmet};
@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = &[
 struct Strings {
     sizes: &'static str,
     get: &'static str,
-    config: fn() -> wharf_core::Result<WasiConfig>,
+    config: fn() -> Result<WasiConfig, GrantError>,
     expected: &'static [&'static str],
 }
 
@@ -110,9 +110,11 @@ fn no_room(context: &Context, which: Strings) -> CaseResult {
 
 /// More than the embedder may pass is its mistake. As much as it may, and more than the guest's memory, is an error
 /// number.
-fn oversize(context: &Context, which: Strings, of: impl Fn(usize) -> wharf_core::Result<WasiConfig>) -> CaseResult {
+fn oversize(context: &Context, which: Strings, of: impl Fn(usize) -> Result<WasiConfig, GrantError>) -> CaseResult {
     match of(MAX_STRINGS) {
-        Err(error) => check_eq!(error.kind(), Kind::Config, "the kind of the error for too much"),
+        Err(error) => {
+            check_eq!(wharf_core::Error::from(error).kind(), Kind::Config, "the kind of the error for too much")
+        }
         Ok(_) => return Err(Unmet::failed("more strings than there may be were accepted")),
     }
     let mut probe = WasiProbe::start(context, of(MAX_STRINGS - 1)?)?;

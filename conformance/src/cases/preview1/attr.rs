@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 
 use super::host;
 use super::probe::{CREAT, DIR, DIRECTORY, EXCL, Errno, NONBLOCK, READ, TRUNC, WRITE, WasiProbe, at, range};

@@ -5,7 +5,8 @@
 
 use tempfile::TempDir;
 use wharf_core::ValType;
-use wharf_core::abi::preview1::{FUNCTIONS, WasiConfig};
+use wharf_core::abi::preview1::FUNCTIONS;
+use wharf_core::grants::WasiConfig;
 
 use super::host;
 use super::probe::{DIR, Errno, READ, WRITE, WasiProbe, at, range};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 
 use super::host;
 use super::probe::{CREAT, DIR, DIRECTORY, Errno, READ, WRITE, WasiProbe, at, range};

@@ -1,6 +1,6 @@
 //! `proc_exit` and `proc_raise`: how a guest ends itself.
 
-use wharf_core::abi::preview1::{Capture, Output, WasiConfig};
+use wharf_core::grants::{Capture, Output, WasiConfig};
 use wharf_core::{GuestConfig, Stop};
 
 use super::probe::{Errno, WasiProbe};

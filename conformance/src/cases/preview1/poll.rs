@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wharf_core::abi::preview1::{Input, WasiConfig};
+use wharf_core::grants::{Input, WasiConfig};
 use wharf_core::{GuestConfig, Kind, Stop};
 
 use super::host;

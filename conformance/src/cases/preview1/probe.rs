@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use wharf_core::abi::preview1::{FUNCTIONS, MODULE, WasiConfig};
+use wharf_core::abi::preview1::{FUNCTIONS, MODULE};
+use wharf_core::grants::WasiConfig;
 use wharf_core::{GuestConfig, ValType};
 
 use crate::case::{CaseResult, Unmet};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tempfile::TempDir;
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 
 use super::host;
 use super::probe::{APPEND, CREAT, DIR, DIRECTORY, EXCL, Errno, READ, TRUNC, WRITE, WasiProbe, at, range};

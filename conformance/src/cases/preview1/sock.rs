@@ -1,6 +1,6 @@
 //! Sockets: the functions are there, and no descriptor is a socket.
 
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 
 use super::host;
 use super::probe::{DIR, Errno, READ, WasiProbe, at};

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wharf_core::abi::preview1::{Capture, Input, Output, WasiConfig};
+use wharf_core::grants::{Capture, Input, Output, WasiConfig};
 use wharf_core::{GuestConfig, Kind, Stop};
 
 use super::probe::{Errno, NONBLOCK, READ, WRITE, WasiProbe, at, range};

@@ -2,7 +2,8 @@
 
 use wharf_core::Inspection;
 use wharf_core::Kind;
-use wharf_core::abi::preview1::{Dialect, MODULE, Network};
+use wharf_core::abi::preview1::{Dialect, MODULE};
+use wharf_core::grants::Network;
 
 use super::probe::SockProbe;
 use crate::case::{Case, CaseResult, Unmet};

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 use wharf_core::{GuestConfig, Kind, Stop};
 
 use super::peer;

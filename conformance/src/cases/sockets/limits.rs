@@ -1,7 +1,7 @@
 //! How many sockets there may be, and what becomes of their numbers.
 
 use wharf_core::GuestConfig;
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 
 use super::peer;
 use super::probe::{DATAGRAM, INET4, STREAM, SockProbe, listening};

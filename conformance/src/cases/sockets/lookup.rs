@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use wharf_core::abi::preview1::Network;
+use wharf_core::grants::Network;
 use wharf_core::http::{HttpError, HttpErrorKind, Policy, Resolver};
 
 use super::peer;

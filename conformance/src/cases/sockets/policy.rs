@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use wharf_core::abi::preview1::Network;
+use wharf_core::grants::Network;
 
 use super::peer;
 use super::probe::{DATAGRAM, Form, INET4, INET6, STREAM, SockProbe, allowing, listening, reaching};

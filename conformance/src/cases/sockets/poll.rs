@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use wharf_core::GuestConfig;
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 
 use super::options::error;
 use super::peer;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use wharf_core::abi::preview1::{FUNCTIONS, MODULE, Network, WASMEDGE_V1, WASMEDGE_V2, WasiConfig};
+use wharf_core::abi::preview1::{FUNCTIONS, MODULE, WASMEDGE_V1, WASMEDGE_V2};
+use wharf_core::grants::{Network, WasiConfig};
 use wharf_core::http::Policy;
 use wharf_core::{GuestConfig, Stop};
 

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use wharf_core::GuestConfig;
-use wharf_core::abi::preview1::{Network, WasiConfig};
+use wharf_core::grants::{Network, WasiConfig};
 
 use super::peer;
 use super::probe::{ADDRESS, Form, INET4, RECORD, STREAM, SockProbe, listening};

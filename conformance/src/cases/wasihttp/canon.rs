@@ -1,7 +1,7 @@
 //! The canonical ABI where a guest does something with it that bindings never do: each time a trap that names the
 //! function and the rule, and never a byte written where none may be.
 
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 use wharf_core::{GuestConfig, Kind, Stop};
 
 use super::probe::{MEMORY, RET, Wasi02};

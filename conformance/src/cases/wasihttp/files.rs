@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 use wharf_core::GuestConfig;
-use wharf_core::abi::preview1::WasiConfig;
+use wharf_core::grants::WasiConfig;
 
 use super::probe::{RET, Wasi02, module};
 use crate::case::{Case, CaseResult, Unmet};

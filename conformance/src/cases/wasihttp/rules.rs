@@ -1,6 +1,6 @@
 //! The canonical ABI, versions, options, and commands.
 
-use wharf_core::abi::preview1::{Capture, Output, WasiConfig};
+use wharf_core::grants::{Capture, Output, WasiConfig};
 use wharf_core::{GuestConfig, Kind, LoadOptions};
 
 use super::probe::{MEMORY, RET, Wasi02, http_module, module};

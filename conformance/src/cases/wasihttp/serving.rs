@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 use tokio::sync::{mpsc, oneshot};
-use wharf_core::abi::preview1::{Capture, Output, WasiConfig};
+use wharf_core::grants::{Capture, Output, WasiConfig};
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::{GuestConfig, Run, io};
 

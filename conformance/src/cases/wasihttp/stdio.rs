@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use wharf_core::GuestConfig;
-use wharf_core::abi::preview1::{Capture, Input, Output, WasiConfig};
+use wharf_core::grants::{Capture, Input, Output, WasiConfig};
 
 use super::probe::{RET, Wasi02, module};
 use crate::case::{Case, CaseResult, Unmet};

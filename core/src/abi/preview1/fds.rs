@@ -6,13 +6,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::fs::{Dir, File};
+use wharf_grants::{Granted, InputStream, OutputStream, Stream};
 
-use crate::abi::preview1::config::WasiConfig;
 use crate::abi::preview1::dir::Listing;
 use crate::abi::preview1::errno::{Errno, Outcome};
 use crate::abi::preview1::rights;
 use crate::abi::preview1::sock::Socket;
-use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
 use crate::abi::preview1::types::FD_NONBLOCK;
 use crate::budget::{Budget, Charge};
 
@@ -182,35 +181,36 @@ impl Fds {
     /// The standard streams, then the granted listeners, then the granted directories.
     ///
     /// Listeners come first because guests that are given one look for it at 3, and directories are found by name.
-    pub(super) fn new(config: &WasiConfig) -> Self {
-        let stdin = Object::Input(Arc::new(InputStream::new(config.stdin.clone())));
-        let stdout = Object::Output(Arc::new(OutputStream::new(config.stdout.clone(), Stream::Stdout)));
-        let stderr = Object::Output(Arc::new(OutputStream::new(config.stderr.clone(), Stream::Stderr)));
+    pub(super) fn new(granted: &Granted) -> Self {
+        let network = granted.network.granted();
+        let stdin = Object::Input(Arc::new(InputStream::new(granted.stdin.clone())));
+        let stdout = Object::Output(Arc::new(OutputStream::new(granted.stdout.clone(), Stream::Stdout)));
+        let stderr = Object::Output(Arc::new(OutputStream::new(granted.stderr.clone(), Stream::Stderr)));
         let mut table = vec![
             Some(Fd::new(stdin, rights::INPUT, 0)),
             Some(Fd::new(stdout, rights::OUTPUT, 0)),
             Some(Fd::new(stderr, rights::OUTPUT, 0)),
         ];
-        for listener in &config.network.listeners {
+        for listener in &network.listeners {
             let object = Object::Socket(Arc::new(Socket::granted(listener.clone())));
             let fd = Fd::new(object, rights::LISTENER, rights::CONNECTION);
             // Guests that are given a listener expect that accepting from it does not wait, until they say otherwise.
             table.push(Some(Fd { flags: FD_NONBLOCK, ..fd }));
         }
-        let listeners = config.network.listeners.len();
-        for preopen in &*config.preopens {
+        let listeners = network.listeners.len();
+        for directory in &*granted.directories {
             let dir = OpenDir {
-                dir: preopen.dir.clone(),
-                name: Some(preopen.name.clone()),
-                writable: preopen.writable,
+                dir: directory.dir.clone(),
+                name: Some(directory.guest.clone()),
+                writable: directory.writable,
                 listing: Mutex::default(),
             };
             // A directory granted for reading shows the same rights. wasi-libc leaves out of a request what is not
             // inheritable: an open for writing would then succeed, and only the write fail.
             table.push(Some(Fd::new(Object::Dir(Arc::new(dir)), rights::DIRECTORY, rights::DIRECTORY | rights::FILE)));
         }
-        let limit = config.max_fds.max(table.len() - listeners);
-        let socket_limit = config.network.max_sockets.max(listeners);
+        let limit = granted.max_fds.max(table.len() - listeners);
+        let socket_limit = network.max_sockets.max(listeners);
         Fds { table: Mutex::new(table), limit, socket_limit, budget: Budget::unlimited() }
     }
 

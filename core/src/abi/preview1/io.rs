@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use cap_std::fs::FileExt;
 
+use wharf_grants::{InputStream, OutputStream};
+
 use crate::abi::preview1::Wasi;
 use crate::abi::preview1::errno::{Errno, Fail, Outcome};
 use crate::abi::preview1::fds::{Fd, Object};
 use crate::abi::preview1::rights;
 use crate::abi::preview1::sock::transport;
-use crate::abi::preview1::stdio::{InputStream, OutputStream};
 use crate::abi::preview1::types::{Iovec, iovecs};
 use crate::memory::Memory;
 
@@ -225,7 +226,7 @@ fn read_stream(
 fn write_stream(wasi: &Wasi, memory: &Memory<'_>, stream: &OutputStream, iovecs: &[Iovec]) -> Outcome<u32> {
     transfer(iovecs, STREAM_CHUNK, |part, _| {
         wasi.alive()?;
-        stream.write(&wasi.run, memory.slice(part.ptr, part.len)?)??;
+        wasi.run.wait(stream.write(memory.slice(part.ptr, part.len)?))??;
         Ok(part.len as usize)
     })
 }

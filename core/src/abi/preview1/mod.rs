@@ -12,7 +12,7 @@
 //! - Everything it writes to is checked before it acts: a call that answers `fault` has changed nothing.
 //! - Every wait ends with the guest's [`Run`], and every long piece of work looks at it: then the guest ends.
 //! - Work and memory are bounded: 1024 buffers a read or write, 4096 subscriptions a poll besides two for each socket,
-//!   4096 bytes a path, and [`WasiConfig::max_fds`] descriptors and [`Network::max_sockets`] sockets.
+//!   4096 bytes a path, and [`WasiConfig::max_fds`] descriptors and [`Network::max_sockets`](crate::grants::Network::max_sockets) sockets.
 //!
 //! Files are reached through cap-std, below the directories that were granted. A path that leads out of one,
 //! whether by `..`, from the root, or through a symbolic link, is `perm`.
@@ -23,20 +23,17 @@
 //! where it was, so that files may be removed on the way; `ctim` is the time of the last status change.
 
 mod clock;
-pub(in crate::abi) mod config;
 mod dir;
 mod env;
 pub(in crate::abi) mod errno;
 mod fds;
 mod file;
 mod io;
-mod open;
 mod path;
 mod poll;
 mod random;
 mod rights;
 mod sock;
-pub(in crate::abi) mod stdio;
 mod types;
 
 #[cfg(test)]
@@ -44,6 +41,8 @@ mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;
+
+use wharf_grants::WasiConfig;
 
 use crate::abi::Function;
 use crate::abi::preview1::errno::{Errno, Fail, Outcome};
@@ -56,10 +55,7 @@ use crate::run::Run;
 use crate::stop::Stop;
 use crate::types::{Caller, ValType};
 
-pub use config::{DEFAULT_MAX_FDS, MAX_STRINGS, WasiConfig};
-pub use open::{Directory, OpenInput, OpenOutput};
-pub use sock::{Dialect, Listen, Network};
-pub use stdio::{Capture, Input, Lines, Output, Reader, Writer};
+pub use sock::Dialect;
 
 /// The module that guests import these functions from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
@@ -77,9 +73,15 @@ pub struct Wasi {
 impl Wasi {
     /// The state of a guest that is granted `config` and whose waits end with `run`. Its monotonic clock starts now.
     pub fn new(config: WasiConfig, run: Run) -> Self {
-        let fds = Fds::new(&config);
-        let sockets = Sockets::new(config.network);
-        Wasi { args: config.args, env: config.env, fds, sockets, run, start: Instant::now() }
+        let granted = config.granted();
+        Wasi {
+            args: granted.args.clone(),
+            env: granted.env.clone(),
+            fds: Fds::new(granted),
+            sockets: Sockets::new(granted.network.clone()),
+            run,
+            start: Instant::now(),
+        }
     }
 
     /// Starts anew with what `config` grants: what the guest had open is closed. Its clock goes on.

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use cap_std::fs::MetadataExt;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use wharf_grants::InputStream;
+
 use crate::abi::preview1::Wasi;
 use crate::abi::preview1::clock::Clock;
 use crate::abi::preview1::errno::{Errno, Outcome};
 use crate::abi::preview1::fds::Object;
 use crate::abi::preview1::rights;
 use crate::abi::preview1::sock::Socket;
-use crate::abi::preview1::stdio::InputStream;
 use crate::abi::preview1::types::{Event, known, u32_at, u64_at};
 use crate::memory::Memory;
 use crate::run::Waited;
@@ -62,7 +63,7 @@ pub(super) fn oneoff(
     count: u32,
     nevents: u32,
 ) -> Outcome {
-    let sockets = u32::try_from(wasi.sockets.network.max_sockets).unwrap_or(u32::MAX);
+    let sockets = u32::try_from(wasi.sockets.granted().max_sockets).unwrap_or(u32::MAX);
     let most = sockets.saturating_mul(2).saturating_add(MAX_SUBSCRIPTIONS).min(MAX_IN_ANY_CASE);
     if count == 0 || count > most {
         return Err(Errno::Inval.into());

@@ -12,7 +12,6 @@ use super::canon::{Cx, Fault, Handle, Outcome, Own};
 use super::io::{End, InputStream, OutputStream, Sink, Source};
 use super::table::Resource;
 use super::{drop_resource, interfaces};
-use crate::abi::preview1::stdio;
 use crate::run::Run;
 use crate::stop::Stop;
 
@@ -33,7 +32,7 @@ impl Resource for TerminalOutput {
 
 /// Standard input.
 struct Stdin {
-    stream: Arc<stdio::InputStream>,
+    stream: Arc<wharf_grants::InputStream>,
     wait: Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send>>>,
 }
 
@@ -77,7 +76,7 @@ impl Source for Stdin {
 }
 
 /// Standard output or error. A write is done when it returns, so there is always room for the next.
-struct Stdout(Arc<stdio::OutputStream>);
+struct Stdout(Arc<wharf_grants::OutputStream>);
 
 impl Sink for Stdout {
     fn room(&mut self) -> Result<u64, End> {
@@ -85,7 +84,7 @@ impl Sink for Stdout {
     }
 
     fn write(&mut self, run: &Run, bytes: Bytes) -> Result<(), End> {
-        Ok(self.0.write(run, &bytes).map_err(End::Stop)??)
+        Ok(run.wait(self.0.write(&bytes)).map_err(End::Stop)??)
     }
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {

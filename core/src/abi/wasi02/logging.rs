@@ -26,7 +26,7 @@ pub fn log_line(level: impl fmt::Debug, context: &str, message: &str) -> String 
 /// What cannot be written is lost: the function has no way to say so.
 fn log(cx: &mut Cx<'_>, level: Level, context: String, message: String) -> Outcome {
     let line = log_line(level, &context, &message);
-    let written = cx.state.stderr.write(&cx.state.run, line.as_bytes()).map_err(Fault::Stop)?;
+    let written = cx.state.run.wait(cx.state.stderr.write(line.as_bytes())).map_err(Fault::Stop)?;
     if let Err(error) = written {
         tracing::debug!("a guest's log message could not be written: {error}");
     }

@@ -32,10 +32,9 @@ use self::canon::{Cx, Fault, Outcome, Own};
 pub use self::logging::log_line;
 use self::options::Options;
 use self::table::{Resource, Table};
+use wharf_grants::{Directory, InputStream, OutputStream, Stream, WasiConfig};
+
 use crate::abi::composed::{Composed, Handles};
-use crate::abi::preview1::WasiConfig;
-use crate::abi::preview1::config::Preopen;
-use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
 use crate::budget::Budget;
 use crate::error::{Error, Kind};
 use crate::http::{Limits, Outbound};
@@ -133,7 +132,7 @@ pub(crate) struct State {
     seed: Option<(u64, u64)>,
     args: Arc<Vec<String>>,
     env: Arc<Vec<String>>,
-    preopens: Arc<Vec<Preopen>>,
+    directories: Arc<Vec<Directory>>,
     stdin: Arc<InputStream>,
     stdout: Arc<OutputStream>,
     stderr: Arc<OutputStream>,
@@ -156,6 +155,7 @@ impl Host {
         composed: Option<Arc<Composed>>,
         budget: Budget,
     ) -> Self {
+        let granted = config.granted();
         let state = State {
             table: Table::new(budget.clone()),
             run,
@@ -168,12 +168,12 @@ impl Host {
             untidy: false,
             start: Instant::now(),
             seed: None,
-            args: config.args.clone(),
-            env: config.env.clone(),
-            preopens: config.preopens.clone(),
-            stdin: Arc::new(InputStream::new(config.stdin.clone())),
-            stdout: Arc::new(OutputStream::new(config.stdout.clone(), Stream::Stdout)),
-            stderr: Arc::new(OutputStream::new(config.stderr.clone(), Stream::Stderr)),
+            args: granted.args.clone(),
+            env: granted.env.clone(),
+            directories: granted.directories.clone(),
+            stdin: Arc::new(InputStream::new(granted.stdin.clone())),
+            stdout: Arc::new(OutputStream::new(granted.stdout.clone(), Stream::Stdout)),
+            stderr: Arc::new(OutputStream::new(granted.stderr.clone(), Stream::Stderr)),
         };
         Host { state: Arc::new(Mutex::new(state)), composed }
     }
@@ -234,15 +234,16 @@ impl Host {
     /// Goes on with what `config` and `outbound` grant. Handles stay as they are, and standard streams that the guest
     /// has open lead elsewhere.
     pub(crate) fn renew(&self, config: &WasiConfig, outbound: Option<Outbound>) {
+        let granted = config.granted();
         let mut state = self.lock();
         state.header_bytes = header_bytes(outbound.as_ref());
         state.outbound = outbound;
-        state.args = config.args.clone();
-        state.env = config.env.clone();
-        state.preopens = config.preopens.clone();
-        state.stdin.renew(config.stdin.clone());
-        state.stdout.renew(config.stdout.clone());
-        state.stderr.renew(config.stderr.clone());
+        state.args = granted.args.clone();
+        state.env = granted.env.clone();
+        state.directories = granted.directories.clone();
+        state.stdin.replace(granted.stdin.clone());
+        state.stdout.replace(granted.stdout.clone());
+        state.stderr.replace(granted.stderr.clone());
     }
 
     /// Closes what belongs to messages, as when the guest has answered a request, and lets go of its grants: a body it

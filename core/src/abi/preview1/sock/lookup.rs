@@ -211,7 +211,7 @@ fn addresses(wasi: &Wasi, node: &str, hints: &Hints) -> Outcome<Vec<IpAddr>> {
 
 fn look_up(wasi: &Wasi, name: &str) -> Outcome<Vec<IpAddr>> {
     wasi.sockets.check_lookup(name)?;
-    let network = &wasi.sockets.network;
+    let network = wasi.sockets.granted();
     let (resolver, wanted) = (network.resolver.clone(), name.to_owned());
     let mut task = crate::io().spawn(async move { resolver.resolve(&wanted).await });
     let end = Instant::now().checked_add(network.connect_timeout);

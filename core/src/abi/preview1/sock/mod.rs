@@ -20,7 +20,6 @@ pub(super) mod transport;
 pub(super) mod wasmedge;
 
 pub use dialect::Dialect;
-pub use network::{Listen, Network};
 
 pub(super) use lookup::getaddrinfo;
 pub(super) use network::Sockets;

@@ -177,7 +177,7 @@ fn flag(bytes: &[u8]) -> Outcome<bool> {
 /// The size of a buffer, at most what the embedder allows.
 fn size(wasi: &Wasi, bytes: &[u8]) -> Outcome<usize> {
     let size = usize::try_from(integer(bytes)?).map_err(|_| Errno::Inval)?;
-    Ok(size.min(wasi.sockets.network.max_socket_buffer))
+    Ok(size.min(wasi.sockets.granted().max_socket_buffer))
 }
 
 /// Seconds and microseconds; nothing of both means no timeout.

@@ -120,7 +120,7 @@ pub(in crate::abi::preview1) fn connect(
         Err(Os::INPROGRESS) if fd.waits() => {}
         done => return Ok(done?),
     }
-    let end = Instant::now().checked_add(wasi.sockets.network.connect_timeout);
+    let end = Instant::now().checked_add(wasi.sockets.granted().connect_timeout);
     if !socket.wait(wasi, PollFlags::OUT, end)? {
         return Err(Errno::Timedout.into());
     }

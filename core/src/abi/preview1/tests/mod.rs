@@ -17,7 +17,8 @@ use tempfile::TempDir;
 use super::errno::Errno;
 use super::rights;
 use super::types::{u32_at, u64_at};
-use super::{Dialect, FUNCTIONS, Network, Run, Stop, Wasi, WasiConfig};
+use super::{Dialect, FUNCTIONS, Run, Stop, Wasi};
+use crate::grants::{Network, WasiConfig};
 use crate::types::{Caller, Trap, TrapCode};
 
 /// How large a guest's memory is here.

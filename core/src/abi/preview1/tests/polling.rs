@@ -5,8 +5,8 @@ use std::fs;
 use bytes::Bytes;
 
 use super::*;
-use crate::abi::preview1::{Input, Network, Output};
 use crate::error::Kind;
+use crate::grants::{Input, Network, Output};
 
 const IN: u32 = DATA;
 const EVENTS: u32 = DATA + 0x1000;

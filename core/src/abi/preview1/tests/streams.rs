@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::abi::preview1::types::FD_NONBLOCK;
-use crate::abi::preview1::{Capture, Input, Output};
 use crate::error::Kind;
+use crate::grants::{Capture, Input, Output};
 
 fn timed_out(result: Result<u16, Stop>) -> bool {
     matches!(result, Err(Stop::Error(error)) if error.kind() == Kind::Timeout)

@@ -399,14 +399,14 @@ fn error_code(cx: &mut Cx<'_>, error: Borrow<IoError>) -> Outcome<Option<ErrorCo
 }
 
 fn directories(cx: &mut Cx<'_>) -> Outcome<Vec<(Handle<Descriptor>, String)>> {
-    let preopens = cx.state.preopens.clone();
-    let open = |preopen: &crate::abi::preview1::config::Preopen| {
-        let mutate = if preopen.writable { DescriptorFlags::MUTATE_DIRECTORY } else { 0 };
+    let directories = cx.state.directories.clone();
+    let open = |granted: &wharf_grants::Directory| {
+        let mutate = if granted.writable { DescriptorFlags::MUTATE_DIRECTORY } else { 0 };
         let flags = DescriptorFlags(DescriptorFlags::READ | mutate);
-        let descriptor = Descriptor { object: Object::Dir(preopen.dir.clone()), flags, writable: preopen.writable };
-        Ok((cx.push(descriptor)?, preopen.name.to_string()))
+        let descriptor = Descriptor { object: Object::Dir(granted.dir.clone()), flags, writable: granted.writable };
+        Ok((cx.push(descriptor)?, granted.guest.to_string()))
     };
-    preopens.iter().map(open).collect()
+    directories.iter().map(open).collect()
 }
 
 interfaces! { "wasi:filesystem/types";

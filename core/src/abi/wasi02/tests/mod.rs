@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::options::{self, Options};
 use super::{Host, functions};
-use crate::abi::preview1::WasiConfig;
 use crate::budget::Budget;
 use crate::error::Kind;
+use crate::grants::WasiConfig;
 use crate::run::Run;
 use crate::stop::Stop;
 use crate::types::{Caller, Trap, TrapCode};

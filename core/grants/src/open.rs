@@ -1,59 +1,27 @@
-//! What a guest is granted, for a host other than wharf's own: an engine's WASI that is to be granted the same.
+//! A guest's open streams, for a host that waits for them in tasks.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::abi::preview1::config::WasiConfig;
-use crate::abi::preview1::stdio::{InputStream, OutputStream, Stream};
-
-/// A granted directory.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Directory<'a> {
-    /// Where it is.
-    pub host: &'a Path,
-    /// The guest's name for it.
-    pub guest: &'a str,
-    /// Whether it may be written.
-    pub writable: bool,
-}
+use crate::config::WasiConfig;
+use crate::stdio::{InputStream, OutputStream, Stream};
 
 impl WasiConfig {
-    /// The arguments.
-    pub fn granted_args(&self) -> impl Iterator<Item = &str> {
-        self.args.iter().map(String::as_str)
-    }
-
-    /// The environment: names and values.
-    pub fn granted_env(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.env.iter().filter_map(|entry| entry.split_once('='))
-    }
-
-    /// The directories.
-    pub fn granted_directories(&self) -> impl Iterator<Item = Directory<'_>> {
-        self.preopens.iter().map(|preopen| Directory {
-            host: &preopen.path,
-            guest: &preopen.name,
-            writable: preopen.writable,
-        })
-    }
-
     /// Opens standard input.
     pub fn open_stdin(&self) -> OpenInput {
-        OpenInput(Arc::new(InputStream::new(self.stdin.clone())))
+        OpenInput(Arc::new(InputStream::new(self.granted().stdin.clone())))
     }
 
     /// Opens standard output.
     pub fn open_stdout(&self) -> OpenOutput {
-        OpenOutput(Arc::new(OutputStream::new(self.stdout.clone(), Stream::Stdout)))
+        OpenOutput(Arc::new(OutputStream::new(self.granted().stdout.clone(), Stream::Stdout)))
     }
 
     /// Opens standard error.
     pub fn open_stderr(&self) -> OpenOutput {
-        OpenOutput(Arc::new(OutputStream::new(self.stderr.clone(), Stream::Stderr)))
+        OpenOutput(Arc::new(OutputStream::new(self.granted().stderr.clone(), Stream::Stderr)))
     }
 }
 
@@ -110,6 +78,6 @@ impl OpenOutput {
     /// # Errors
     /// The stream's.
     pub async fn write(&self, bytes: Bytes) -> io::Result<()> {
-        self.0.write_async(bytes).await
+        self.0.write_owned(bytes).await
     }
 }

@@ -12,10 +12,6 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::mpsc::error::TrySendError;
-
-use crate::run::Run;
-use crate::stop::Stop;
 
 /// Where a guest's standard input comes from.
 #[derive(Debug, Clone, Default)]
@@ -125,7 +121,7 @@ impl Writer {
         // The lock is waited for without a thread: only the guest that holds it takes one.
         let mut writer = self.0.clone().lock_owned().await;
         let written =
-            crate::io().spawn_blocking(move || writer.write_all(bytes.as_ref()).and_then(|()| writer.flush()));
+            wharf_http::io().spawn_blocking(move || writer.write_all(bytes.as_ref()).and_then(|()| writer.flush()));
         written.await.unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
     }
 }
@@ -159,25 +155,10 @@ impl Lines {
         Lines(Arc::new(Unfinished { queue, prefix: prefix.into(), line: Mutex::default() }))
     }
 
-    /// Puts whole lines into the queue, or ends with `run`.
-    fn write(&self, run: &Run, mut bytes: &[u8]) -> Result<io::Result<()>, Stop> {
+    /// Puts whole lines into the queue, as it has room for them.
+    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while let Some(whole) = self.whole(&mut bytes) {
-            let sent = match self.0.queue.try_send(whole) {
-                Ok(()) => true,
-                Err(TrySendError::Full(whole)) => run.wait(self.0.queue.send(whole))?.is_ok(),
-                Err(TrySendError::Closed(_)) => false,
-            };
-            if !sent {
-                return Ok(Err(nobody_takes()));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// The same, for whoever waits in a task.
-    async fn write_async(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while let Some(whole) = self.whole(&mut bytes) {
-            self.0.queue.send(whole).await.map_err(|_| nobody_takes())?;
+            self.0.queue.send(whole).await.map_err(|_| io::Error::other("nothing reads the lines any more"))?;
         }
         Ok(())
     }
@@ -196,10 +177,6 @@ impl Lines {
         line.clear();
         Some(whole)
     }
-}
-
-fn nobody_takes() -> io::Error {
-    io::Error::other("nothing reads the lines any more")
 }
 
 impl Unfinished {
@@ -371,7 +348,7 @@ fn take(from: &mut Bytes, buffer: &mut [u8]) -> usize {
 }
 
 /// A guest's open input.
-pub(in crate::abi) struct InputStream(Mutex<Source>);
+pub struct InputStream(Mutex<Source>);
 
 enum Source {
     Bytes(Bytes),
@@ -394,12 +371,13 @@ impl From<Input> for Source {
 }
 
 impl InputStream {
-    pub(in crate::abi) fn new(input: Input) -> Self {
+    /// Opens `input`.
+    pub fn new(input: Input) -> Self {
         InputStream(Mutex::new(input.into()))
     }
 
     /// Reads from `input` from now on.
-    pub(in crate::abi) fn renew(&self, input: Input) {
+    pub fn replace(&self, input: Input) {
         *self.lock() = input.into();
     }
 
@@ -414,12 +392,17 @@ impl InputStream {
         }
     }
 
-    pub(in crate::abi) fn terminal(&self) -> bool {
+    /// Whether it is a terminal.
+    pub fn terminal(&self) -> bool {
         matches!(*self.lock(), Source::Reader { terminal: true, .. })
     }
 
-    /// Fills `buffer` with what is there; `None` if a read would wait. Zero is the end of the input.
-    pub(in crate::abi) fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    /// Fills `buffer` with what is there, and says how much that is; `None` if a read would wait. Zero is the end of the
+    /// input.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match &mut *self.lock() {
             Source::Bytes(bytes) => Ok(Some(take(bytes, buffer))),
             Source::Reader { reader, .. } => reader.take(buffer),
@@ -427,7 +410,7 @@ impl InputStream {
     }
 
     /// How many bytes are there; zero at the end, `None` if a read would wait.
-    pub(in crate::abi) fn available(&self) -> Option<usize> {
+    pub fn available(&self) -> Option<usize> {
         match &*self.lock() {
             Source::Bytes(bytes) => Some(bytes.len()),
             Source::Reader { reader, .. } => reader.arrived(),
@@ -435,12 +418,18 @@ impl InputStream {
     }
 
     /// Has input read ahead, for a guest that does not wait.
-    pub(in crate::abi) fn ask(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If the thread that reads cannot be started.
+    pub fn ask(&self) -> io::Result<()> {
         self.reader().map_or(Ok(()), |reader| reader.0.0.ask())
     }
 
     /// Waits until a read would not wait.
-    pub(in crate::abi) async fn ready(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If the thread that reads cannot be started.
+    pub async fn ready(&self) -> io::Result<()> {
         match self.reader() {
             None => Ok(()),
             Some(reader) => reader.ready().await,
@@ -450,13 +439,14 @@ impl InputStream {
 
 /// Which of the host's streams [`Output::Inherit`] means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::abi) enum Stream {
+#[expect(missing_docs, reason = "the names say all")]
+pub enum Stream {
     Stdout,
     Stderr,
 }
 
 /// A guest's open output.
-pub(in crate::abi) struct OutputStream {
+pub struct OutputStream {
     sink: Mutex<Sink>,
     stream: Stream,
 }
@@ -491,12 +481,13 @@ impl Sink {
 }
 
 impl OutputStream {
-    pub(in crate::abi) fn new(output: Output, stream: Stream) -> Self {
+    /// Opens `output`; `stream` is the host's where it is [`Output::Inherit`].
+    pub fn new(output: Output, stream: Stream) -> Self {
         OutputStream { sink: Mutex::new(Sink::new(output, stream)), stream }
     }
 
     /// Writes to `output` from now on.
-    pub(in crate::abi) fn renew(&self, output: Output) {
+    pub fn replace(&self, output: Output) {
         *self.sink() = Sink::new(output, self.stream);
     }
 
@@ -504,43 +495,51 @@ impl OutputStream {
         self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::abi) fn terminal(&self) -> bool {
+    /// Whether it is a terminal.
+    pub fn terminal(&self) -> bool {
         matches!(*self.sink(), Sink::Writer { terminal: true, .. })
     }
 
-    /// Writes all of `bytes`, or ends with `run`.
-    pub(in crate::abi) fn write(&self, run: &Run, bytes: &[u8]) -> Result<io::Result<()>, Stop> {
+    /// Writes all of `bytes`.
+    ///
+    /// # Cancel safety
+    /// The bytes may be written after the future is dropped.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<()> {
         // Not under the lock: writing may wait.
-        let sink = self.sink().clone();
-        match sink {
-            Sink::Discard => Ok(Ok(())),
-            Sink::Capture(capture) => {
-                capture.write(bytes);
-                Ok(Ok(()))
-            }
-            Sink::Writer { writer, .. } => run.wait(writer.write(bytes.to_vec())),
-            Sink::Lines(lines) => lines.write(run, bytes),
-        }
-    }
-
-    /// The same, for whoever waits in a task.
-    pub(super) async fn write_async(&self, bytes: Bytes) -> io::Result<()> {
         let sink = self.sink().clone();
         match sink {
             Sink::Discard => Ok(()),
             Sink::Capture(capture) => {
-                capture.write(&bytes);
+                capture.write(bytes);
                 Ok(())
             }
-            Sink::Writer { writer, .. } => writer.write(bytes).await,
-            Sink::Lines(lines) => lines.write_async(&bytes).await,
+            Sink::Lines(lines) => lines.write(bytes).await,
+            Sink::Writer { writer, .. } => writer.write(bytes.to_vec()).await,
+        }
+    }
+
+    /// The same without a copy of them.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn write_owned(&self, bytes: Bytes) -> io::Result<()> {
+        let writer = match &*self.sink() {
+            Sink::Writer { writer, .. } => Some(writer.clone()),
+            _ => None,
+        };
+        match writer {
+            Some(writer) => writer.write(bytes).await,
+            None => self.write(&bytes).await,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use futures_executor::block_on;
 
     use super::*;
 
@@ -554,7 +553,7 @@ mod tests {
         let (output, mut queue) = lines(8);
         let long = "x".repeat(MAX_LINE + 1);
         for part in ["a", "b\n\nc", &long, "\n", "end"] {
-            assert!(matches!(output.write(&Run::default(), part.as_bytes()), Ok(Ok(()))));
+            block_on(output.write(part.as_bytes())).unwrap();
         }
         drop(output);
         let all: Vec<String> = std::iter::from_fn(|| queue.try_recv().ok()).collect();
@@ -563,22 +562,25 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_ends_with_the_run() {
+    fn a_full_queue_is_waited_for() {
         let (output, mut queue) = lines(1);
-        let run = Run::default();
-        assert!(matches!(output.write(&run, b"1\n"), Ok(Ok(()))));
-        run.set_deadline(Some(Instant::now() + Duration::from_millis(20)));
-        assert!(output.write(&run, b"2\n").is_err());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut writing = std::pin::pin!(output.write(b"1\n2\n"));
+        assert!(writing.as_mut().poll(&mut context).is_pending());
         assert_eq!(queue.try_recv().unwrap(), "> 1");
+        assert!(writing.as_mut().poll(&mut context).is_ready());
+        assert_eq!(queue.try_recv().unwrap(), "> 2");
+        drop(queue);
+        assert!(block_on(output.write(b"3\n")).is_err());
     }
 
     #[test]
-    fn a_stream_goes_elsewhere_once_it_is_renewed() {
+    fn a_stream_goes_elsewhere_once_it_is_replaced() {
         let (first, second) = (Capture::new(10), Capture::new(10));
         let stream = OutputStream::new(Output::Capture(first.clone()), Stream::Stdout);
-        assert!(matches!(stream.write(&Run::default(), b"1"), Ok(Ok(()))));
-        stream.renew(Output::Capture(second.clone()));
-        assert!(matches!(stream.write(&Run::default(), b"2"), Ok(Ok(()))));
+        block_on(stream.write(b"1")).unwrap();
+        stream.replace(Output::Capture(second.clone()));
+        block_on(stream.write_owned(Bytes::from_static(b"2"))).unwrap();
         assert_eq!((first.contents(), second.contents()), (b"1".to_vec(), b"2".to_vec()));
     }
 }
