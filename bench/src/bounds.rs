@@ -1,10 +1,10 @@
-//! What hostile guests and clients can take: host memory beside the guest's own, and places of clients that have left.
+//! What hostile guests can take: host memory beside the guest's own.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -18,14 +18,8 @@ const BUDGET: (&str, f64) = ("64MiB", (64 << 20) as f64);
 /// How long memory may take to be given back.
 const REST: Duration = Duration::from_secs(1);
 
-/// How often a client leaves.
-const TIMES: usize = 20;
-
-/// How many clients leave at once: as many as there are places.
-const MANY: usize = 128;
-
 /// How long a place is asked for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a guest does without end with its budget, and once before that.
 const SHAPES: [(&str, &str, &str); 7] = [
@@ -63,7 +57,7 @@ const SHAPES: [(&str, &str, &str); 7] = [
 const FILL: &str = "(memory.fill (i32.const 65536) (i32.const 1) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 65536)))";
 
 /// A guest that answers a POST at once, and does this with a GET, forever and then once.
-fn guest(forever: &str, at_last: &str) -> String {
+pub(crate) fn guest(forever: &str, at_last: &str) -> String {
     format!(
         r#"(module
         (import "wasi:http/types@0.2.3" "[constructor]fields" (func $fields (result i32)))
@@ -96,10 +90,10 @@ fn guest(forever: &str, at_last: &str) -> String {
     )
 }
 
-const SHORT: &[u8] = b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-const OWN: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+pub(crate) const SHORT: &[u8] = b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+pub(crate) const OWN: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
-/// Adds to `report` what guests and clients can take of this backend.
+/// Adds to `report` what guests can take of this backend.
 pub(crate) fn measure(wharf: &Path, backend: &str, guests: &Guests, report: &mut Report) -> anyhow::Result<()> {
     let name = format!("wharf {backend}");
     for (shape, forever, at_last) in SHAPES {
@@ -111,26 +105,23 @@ pub(crate) fn measure(wharf: &Path, backend: &str, guests: &Guests, report: &mut
         })?;
         report.measure(&format!("{shape}: growth a second later, of --max-memory"), &name, || Ok(left))?;
     }
-    for (what, forever) in [("wait", "(call $block (call $wait (i64.const 1000000000000)))"), ("compute", "")] {
-        let text = guest(forever, "");
-        report.measure(&format!("a place is free after a client left, guests that {what}, ms"), &name, || {
-            place(wharf, backend, guests, &text)
-        })?;
-        report.measure(&format!("the next answer after {MANY} clients left, guests that {what}, ms"), &name, || {
-            many(wharf, backend, guests, &text)
-        })?;
-    }
     Ok(())
 }
 
-fn serve(wharf: &Path, backend: &str, guests: &Guests, text: &str, options: &[&str]) -> anyhow::Result<Served> {
+pub(crate) fn serve(
+    wharf: &Path,
+    backend: &str,
+    guests: &Guests,
+    text: &str,
+    options: &[&str],
+) -> anyhow::Result<Served> {
     let path = guests.directory.path().join("bounds.wasm");
     std::fs::write(&path, wat::parse_str(text)?)?;
     Served::start(&Server::wharf(wharf, backend, &path, None).with(options))
 }
 
 /// Sends this, and waits until the server has closed the connection; gives the status.
-fn ask(served: &Served, request: &[u8]) -> anyhow::Result<u16> {
+pub(crate) fn ask(served: &Served, request: &[u8]) -> anyhow::Result<u16> {
     let mut stream = TcpStream::connect(served.address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request)?;
@@ -158,49 +149,4 @@ fn growth(wharf: &Path, backend: &str, guests: &Guests, text: &str) -> anyhow::R
     thread::sleep(REST);
     let after = served.resident()?;
     Ok(((peak - before) / BUDGET.1, (after - before) / BUDGET.1))
-}
-
-/// The longest time from a client's leaving until its place is free for the next, in milliseconds.
-fn place(wharf: &Path, backend: &str, guests: &Guests, text: &str) -> anyhow::Result<f64> {
-    let served = serve(wharf, backend, guests, text, &["--max-concurrent", "1", "--max-waiting", "0"])?;
-    let mut longest: f64 = 0.0;
-    for _ in 0..TIMES {
-        let mut stream = TcpStream::connect(served.address)?;
-        stream.write_all(OWN)?;
-        // Its guest begins before any other.
-        thread::sleep(Duration::from_millis(20));
-        until(&served, 503)?;
-        drop(stream);
-        longest = longest.max(until(&served, 200)?);
-        // The guest that answered last gives its place back.
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(longest)
-}
-
-/// How long an answer takes once those who had every place have left, in milliseconds.
-fn many(wharf: &Path, backend: &str, guests: &Guests, text: &str) -> anyhow::Result<f64> {
-    let places = MANY.to_string();
-    let served = serve(wharf, backend, guests, text, &["--max-concurrent", &places, "--max-waiting", "0"])?;
-    let mut clients = Vec::new();
-    // Some are turned away while others are asked whether every place is taken.
-    for _ in 0..MANY + 16 {
-        let mut stream = TcpStream::connect(served.address)?;
-        stream.write_all(OWN)?;
-        clients.push(stream);
-    }
-    until(&served, 503)?;
-    drop(clients);
-    until(&served, 200)
-}
-
-/// How long it takes until the server answers with this status, in milliseconds.
-fn until(served: &Served, status: u16) -> anyhow::Result<f64> {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if ask(served, SHORT)? == status {
-            return Ok(start.elapsed().as_secs_f64() * 1e3);
-        }
-    }
-    bail!("no request was answered with {status} within {PATIENCE:?}")
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bounds;
+mod leaving;
 mod load;
 mod measure;
 mod native;
@@ -112,6 +113,7 @@ fn main() -> anyhow::Result<()> {
             report.measure(what, &format!("wharf {backend}"), || measure(&wharf, backend, &guests))?;
         }
         bounds::measure(&wharf, backend, &guests, &mut report)?;
+        leaving::measure(&wharf, backend, &guests, &mut report)?;
     }
     if let Some(wasmtime) = serving::on_path("wasmtime") {
         report.measure("cold start from cache, ms", "wasmtime serve", || {
