@@ -7,18 +7,22 @@
 //! - a client that closes its side before its response begins is sent `100 Continue` if the guest takes its time, which
 //!   a client has to be able to ignore (RFC 9110, sections 15.2 and 15.2.1), and goes on being served unless that is
 //!   answered with a reset. HTTP/1.0 knows no such response: there, only a reset says that the client has gone;
-//! - a client that closes its side later is taken to have gone, unless the response goes on at once.
+//! - a client that closes its side while a response in chunks pauses is sent a zero, with which the length of the next
+//!   chunk then begins (RFC 9112, section 7.1: `1*HEXDIG`, and `1*("0")` for the last), and goes on being served likewise;
+//! - where neither can be sent, in a response whose length was announced, a client that closes its side later than
+//!   [`DOUBT`] after it began is taken to have gone, unless the response goes on at once. Over HTTP/1.0 it is not.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http::Version;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -28,8 +32,46 @@ use wharf_core::http::{HttpError, HttpErrorKind};
 /// there still is a client.
 const DOUBT: Duration = Duration::from_millis(40);
 
-/// An interim response that asks nothing of a client.
-const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// What may be sent to a client at any time, and means nothing to one that is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// An interim response, before the response.
+    Interim,
+    /// The first digit of a chunk's length, between two chunks.
+    Zero,
+}
+
+impl Question {
+    fn bytes(self) -> &'static [u8] {
+        match self {
+            Question::Interim => b"HTTP/1.1 100 Continue\r\n\r\n",
+            Question::Zero => b"0",
+        }
+    }
+}
+
+/// What a client is to be asked next. Clones share it.
+#[derive(Clone, Default)]
+struct Ask(Arc<AtomicU8>);
+
+impl Ask {
+    fn put(&self, question: Option<Question>) {
+        let number = match question {
+            None => 0,
+            Some(Question::Interim) => 1,
+            Some(Question::Zero) => 2,
+        };
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> Option<Question> {
+        match self.0.swap(0, Ordering::Relaxed) {
+            1 => Some(Question::Interim),
+            2 => Some(Question::Zero),
+            _ => None,
+        }
+    }
+}
 
 /// A connection, shared with whoever watches over it.
 #[derive(Clone)]
@@ -135,18 +177,17 @@ impl AsyncWrite for Socket {
 #[derive(Clone)]
 pub(crate) struct Client {
     socket: Socket,
-    /// Whether it is to be sent the interim response.
-    ask: Arc<AtomicBool>,
+    ask: Ask,
 }
 
 impl Client {
     pub(crate) fn new(socket: Socket) -> Self {
-        Client { socket, ask: Arc::default() }
+        Client { socket, ask: Ask::default() }
     }
 
     /// Has what the client is asked written to `inner`, the connection's stream.
     pub(crate) fn asked_on<S>(&self, inner: S) -> Asked<S> {
-        Asked { inner, ask: Arc::clone(&self.ask), unwritten: Bytes::new() }
+        Asked { inner, ask: self.ask.clone(), unwritten: Bytes::new() }
     }
 
     /// Waits for a response, unless the client leaves. Such a response ends early where the client leaves then.
@@ -163,26 +204,34 @@ impl Client {
             response = response => response,
             () = self.left(version >= Version::HTTP_11) => return Err(Left),
         };
-        self.ask.store(false, Ordering::Relaxed);
+        self.ask.put(None);
         // What begins now is refused if there is nobody any more.
         let closed = tokio::select! {
             biased;
             _ = self.socket.closed() => true,
             () = std::future::ready(()) => false,
         };
-        let (socket, frames) = (self.socket.clone(), Arc::new(AtomicU64::new(0)));
-        let counted = Arc::clone(&frames);
+        let in_chunks = version >= Version::HTTP_11
+            && !response.headers().contains_key(CONTENT_LENGTH)
+            && response.body().size_hint().exact().is_none();
+        let (socket, ask, frames) = (self.socket.clone(), self.ask.clone(), Arc::new(AtomicU64::new(0)));
+        let (counted, begun) = (Arc::clone(&frames), Instant::now());
         let left = Box::pin(async move {
             if !closed && !socket.closed().await {
-                let before = counted.load(Ordering::Relaxed);
+                let (before, late) = (counted.load(Ordering::Relaxed), begun.elapsed() > DOUBT);
                 tokio::time::sleep(DOUBT).await;
                 if counted.load(Ordering::Relaxed) == before {
-                    return;
+                    if in_chunks {
+                        ask.put(Some(Question::Zero));
+                    } else if late && version >= Version::HTTP_11 {
+                        return;
+                    }
                 }
             }
             socket.reset().await;
         });
-        Ok(response.map(|body| Attended { attended: Some((body, left)), frames }))
+        let ask = self.ask.clone();
+        Ok(response.map(|body| Attended { attended: Some((body, left)), frames, ask }))
     }
 
     /// Waits until the client has left before its response has begun.
@@ -192,7 +241,7 @@ impl Client {
         }
         if may_ask {
             tokio::time::sleep(DOUBT).await;
-            self.ask.store(true, Ordering::Relaxed);
+            self.ask.put(Some(Question::Interim));
         }
         self.socket.reset().await;
     }
@@ -203,11 +252,12 @@ impl Client {
 #[error("the client left before it was answered")]
 pub(crate) struct Left;
 
-/// A connection on which a client is asked whether it is there, between two messages.
+/// A connection on which a client is asked whether it is there, where all that hyper had to write was written: that is
+/// between two messages, or two chunks.
 pub(crate) struct Asked<S> {
     inner: S,
-    ask: Arc<AtomicBool>,
-    /// What is left to write of the interim response.
+    ask: Ask,
+    /// What is left to write of a question.
     unwritten: Bytes,
 }
 
@@ -248,8 +298,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Asked<S> {
 
     /// hyper flushes whenever it has polled the service and has nothing to write: this is where the client is asked.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.ask.swap(false, Ordering::Relaxed) {
-            self.unwritten = Bytes::from_static(INTERIM);
+        if let Some(question) = self.ask.take() {
+            self.unwritten = Bytes::from_static(question.bytes());
         }
         ready!(self.poll_ask(context))?;
         Pin::new(&mut self.inner).poll_flush(context)
@@ -266,6 +316,7 @@ pub(crate) struct Attended<B> {
     attended: Option<(B, Leaving)>,
     /// How many frames were given on.
     frames: Arc<AtomicU64>,
+    ask: Ask,
 }
 
 type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -281,6 +332,8 @@ impl<B: Body<Data = Bytes, Error = HttpError> + Unpin> Body for Attended<B> {
         let Some((body, left)) = &mut self.attended else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
             self.frames.fetch_add(1, Ordering::Relaxed);
+            // What comes now asks as well; after the last chunk there must be nothing.
+            self.ask.put(None);
             return Poll::Ready(frame);
         }
         ready!(left.as_mut().poll(context));

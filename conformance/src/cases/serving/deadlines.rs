@@ -148,7 +148,7 @@ fn stalled(context: &Context) -> CaseResult {
 /// A stream that is reset, or whose connection ends, frees the place of its request while the guest runs.
 fn leaving(context: &Context) -> CaseResult {
     for how in ["resets its stream", "closes its connection"] {
-        let served = serve(context, &guest(&[SPIN]), None, 1)?;
+        let served = serve(context, &guest(&[SPIN]), &[], 1)?;
         let address = served.address();
         let asked = within("there is no connection of HTTP/2", async move {
             let stream = tokio::net::TcpStream::connect(address).await.map_err(Unmet::harness)?;

@@ -56,14 +56,14 @@ pub(super) fn fetch(origin: SocketAddr) -> String {
 
 /// Serves the guest of this text to as many at a time as `places` says, and lets two more wait, for a guest to put an end
 /// to what it has answered; each request may take far longer than a case does.
-pub(super) fn serve(context: &Context, text: &str, origin: Option<&Origin>, places: usize) -> CaseResult<Served> {
+pub(super) fn serve(context: &Context, text: &str, origins: &[&Origin], places: usize) -> CaseResult<Served> {
     let mut setup = Setup::default();
     setup.handler.max_concurrent = places;
     setup.handler.on_workers = true;
     setup.handler.max_waiting = 2;
     setup.handler.max_wait = Duration::from_millis(500);
     let mut net = context.net();
-    if let Some(origin) = origin {
+    for origin in origins {
         net = net.allow(&origin.base());
     }
     let outbound = net.outbound()?;

@@ -12,7 +12,7 @@ use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::wasihttp::handler::{FINISH, HELLO, RESPOND};
 use crate::context::Context;
 use crate::origin::{Gate, Origin, Step};
-use crate::served::{Served, read_to_end};
+use crate::served::{End, Served, read_to_end};
 use crate::{check, check_eq};
 
 /// The cases of this file.
@@ -23,6 +23,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("serving/leaving/in-the-body", "RFC 9112, section 9.5", streaming),
     Case::must("serving/leaving/many-at-once", "RFC 9112, section 9.5", many),
     Case::must("serving/leaving/half-closed", "RFC 9112, section 9.6", half_closed),
+    Case::must("serving/leaving/half-closed-within-the-body", "RFC 9112, sections 7.1 and 9.6", within),
     Case::must("serving/leaving/half-closed-and-waiting", "RFC 9112, section 9.6; RFC 9110, section 15.2", patient),
 ];
 
@@ -100,7 +101,7 @@ const WAYS: [(&str, &[u8], Leave); 6] = [
 
 fn waiting(context: &Context) -> CaseResult {
     let origin = holding()?;
-    let served = serve(context, &guest(&[&fetch(origin.address())]), Some(&origin), 1)?;
+    let served = serve(context, &guest(&[&fetch(origin.address())]), &[&origin], 1)?;
     for (way, bytes, leave) in WAYS {
         let before = origin.requests().len();
         let stream = sent(&served, bytes)?;
@@ -116,7 +117,7 @@ fn waiting(context: &Context) -> CaseResult {
 }
 
 fn computing(context: &Context) -> CaseResult {
-    let served = serve(context, &guest(&[SPIN]), None, 1)?;
+    let served = serve(context, &guest(&[SPIN]), &[], 1)?;
     for (way, bytes, leave) in WAYS {
         let stream = sent(&served, bytes)?;
         if !is_taken(&served)? {
@@ -134,7 +135,7 @@ fn computing(context: &Context) -> CaseResult {
 /// More guests compute than the server has workers. It serves others all the same, and ends these when their clients leave.
 fn beside(context: &Context) -> CaseResult {
     const SPINNING: usize = 4;
-    let served = serve(context, &guest(&[SPIN]), None, SPINNING + 1)?;
+    let served = serve(context, &guest(&[SPIN]), &[], SPINNING + 1)?;
     let streams = (0..SPINNING).map(|_| sent(&served, OWN)).collect::<CaseResult<Vec<_>>>()?;
     sleep(Duration::from_millis(300));
     let start = Instant::now();
@@ -149,7 +150,7 @@ fn beside(context: &Context) -> CaseResult {
 /// The client has read all that there was, so that its system closes in good order.
 fn streaming(context: &Context) -> CaseResult {
     let origin = holding()?;
-    let served = serve(context, &guest(&[RESPOND, HELLO, &fetch(origin.address())]), Some(&origin), 1)?;
+    let served = serve(context, &guest(&[RESPOND, HELLO, &fetch(origin.address())]), &[&origin], 1)?;
     for (way, leave) in [("closes", WAYS[0].2), ("resets", WAYS[1].2)] {
         let before = origin.requests().len();
         let mut stream = sent(&served, OWN)?;
@@ -172,7 +173,7 @@ const MANY: usize = 128;
 
 fn many(context: &Context) -> CaseResult {
     let origin = holding()?;
-    let served = serve(context, &guest(&[&fetch(origin.address())]), Some(&origin), MANY)?;
+    let served = serve(context, &guest(&[&fetch(origin.address())]), &[&origin], MANY)?;
     let streams = (0..MANY).map(|_| sent(&served, OWN)).collect::<CaseResult<Vec<_>>>()?;
     check!(origin.wait_until(|origin| origin.open() == MANY), "{} of {MANY} requests came", origin.open());
     check_eq!(served.exchange(SHORT)?.status(), Some(503), "a request while every place is taken");
@@ -183,7 +184,7 @@ fn many(context: &Context) -> CaseResult {
 }
 
 fn half_closed(context: &Context) -> CaseResult {
-    let served = serve(context, &guest(&[RESPOND, HELLO, FINISH]), None, 1)?;
+    let served = serve(context, &guest(&[RESPOND, HELLO, FINISH]), &[], 1)?;
     for head in ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", "GET / HTTP/1.0\r\nhost: a\r\n\r\n"] {
         let mut stream = sent(&served, head.as_bytes())?;
         stream.shutdown(Shutdown::Write).map_err(Unmet::harness)?;
@@ -200,7 +201,7 @@ fn patient(context: &Context) -> CaseResult {
         let gate = Gate::new();
         let answer = Step::text("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
         let origin = Origin::raw([Step::ReadRequest, Step::Gate(gate.clone()), answer])?;
-        let served = serve(context, &guest(&[&fetch(origin.address()), RESPOND, HELLO, FINISH]), Some(&origin), 1)?;
+        let served = serve(context, &guest(&[&fetch(origin.address()), RESPOND, HELLO, FINISH]), &[&origin], 1)?;
         let mut stream = sent(&served, format!("GET / HTTP/{version}\r\nhost: a\r\n\r\n").as_bytes())?;
         stream.shutdown(Shutdown::Write).map_err(Unmet::harness)?;
         check!(origin.wait_until(|origin| origin.requests().len() == 1), "{version}: nothing was asked");
@@ -212,6 +213,42 @@ fn patient(context: &Context) -> CaseResult {
         check_eq!(text.len() > last.len(), version == "1.1", "whether an interim response is sent with {version}");
         check!(last.starts_with(&format!("HTTP/{version} 200 OK\r\n")), "with {version}, this was answered: {text:?}");
         check!(last.contains("hello"), "the body is missing in {text:?}");
+    }
+    Ok(())
+}
+
+/// The client closes its side when the response has begun, and the guest takes its time before it goes on, and before it
+/// ends.
+fn within(context: &Context) -> CaseResult {
+    for version in ["1.1", "1.0"] {
+        let gates = [Gate::new(), Gate::new()];
+        let answer = |gate: &Gate| {
+            let head = Step::text("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            Origin::raw([Step::ReadRequest, Step::Gate(gate.clone()), head])
+        };
+        let origins = [answer(&gates[0])?, answer(&gates[1])?];
+        let steps = [RESPOND, HELLO, &fetch(origins[0].address()), HELLO, &fetch(origins[1].address()), FINISH];
+        let served = serve(context, &guest(&steps), &[&origins[0], &origins[1]], 1)?;
+        let mut stream = sent(&served, format!("GET / HTTP/{version}\r\nhost: a\r\n\r\n").as_bytes())?;
+        let (mut seen, mut buffer) = (Vec::new(), [0; 512]);
+        while !String::from_utf8_lossy(&seen).contains("hello") {
+            let read = stream.read(&mut buffer).map_err(Unmet::harness)?;
+            check!(read > 0, "{version}: the response ended: {:?}", String::from_utf8_lossy(&seen));
+            seen.extend_from_slice(&buffer[..read]);
+        }
+        sleep(Duration::from_millis(100));
+        stream.shutdown(Shutdown::Write).map_err(Unmet::harness)?;
+        for (gate, origin) in gates.iter().zip(&origins) {
+            check!(origin.wait_until(|origin| origin.requests().len() == 1), "{version}: nothing was asked");
+            sleep(Duration::from_millis(200));
+            gate.open();
+        }
+        let rest = read_to_end(&mut stream);
+        check_eq!(rest.end, End::Closed, "how the connection ends with {version}");
+        let text = rest.text();
+        // The length of the next chunk has one digit more: the client was asked whether it is there.
+        let expected = if version == "1.1" { "05\r\nhello\r\n0\r\n\r\n" } else { "hello" };
+        check_eq!(text.trim_start_matches("\r\n"), expected, "the rest of the response with {version}");
     }
     Ok(())
 }
