@@ -37,11 +37,23 @@ pub enum Sabotage {
     IgnoreHalt,
     /// Every trap is reported as the same one.
     BlurTraps,
+    /// Every error of preview 1 is `inval`, those of sockets included.
+    BlurErrnos,
+    /// What a guest writes to a descriptor goes nowhere.
+    SwallowWrites,
+    /// What a guest sends through a socket goes nowhere.
+    SwallowSends,
+    /// A field that a `wasi:http` guest appends is not there.
+    DropField,
+    /// A body that a `wasi:http` guest finishes is not finished.
+    ForgetFinish,
+    /// A transport waits eight seconds longer for the first byte of a response than it may.
+    LateFirstByte,
 }
 
 impl Sabotage {
     /// Every way to misbehave.
-    pub const ALL: [Sabotage; 8] = [
+    pub const ALL: [Sabotage; 14] = [
         Sabotage::DropHeader,
         Sabotage::FollowDenied,
         Sabotage::CutBody,
@@ -50,23 +62,75 @@ impl Sabotage {
         Sabotage::WritePastStatus,
         Sabotage::IgnoreHalt,
         Sabotage::BlurTraps,
+        Sabotage::BlurErrnos,
+        Sabotage::SwallowWrites,
+        Sabotage::SwallowSends,
+        Sabotage::DropField,
+        Sabotage::ForgetFinish,
+        Sabotage::LateFirstByte,
     ];
 
-    /// The ids of the cases that have to notice.
-    pub fn noticed_by(self) -> &'static [&'static str] {
+    /// The cases that have to notice, and words that tell that it is this which they notice.
+    pub fn noticed_by(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Sabotage::DropHeader => &["experimental/headers-get-all/format", "experimental/header-get/value"],
-            Sabotage::FollowDenied => &["experimental/differs/redirect-to-denied-origin"],
-            Sabotage::CutBody => &["experimental/body-read/cut-short", "experimental/body-read/pieces"],
-            Sabotage::IgnoreDeadline => &["seam/interrupt/endless-loop", "guest/time-limit/endless-loop"],
-            Sabotage::LeakHandle => &[
-                "experimental/handle/closed-is-gone",
-                "experimental/close/unread-body",
-                "experimental/close/ends-the-transfer",
+            Sabotage::DropHeader => &[
+                ("experimental/headers-get-all/format", "\"x-empty:\"]"),
+                ("experimental/header-get/value", "`header_get` of \"x-a\": expected 0, saw 5"),
+                ("outbound/redirect/handed-to-the-guest", "the location of a 301"),
             ],
-            Sabotage::WritePastStatus => &["experimental/req/status-is-two-bytes", "experimental/req/get"],
-            Sabotage::IgnoreHalt => &["seam/stop/exit", "seam/stop/guest-does-not-go-on"],
-            Sabotage::BlurTraps => &["seam/trap/unreachable", "seam/trap/division-by-zero", "guest/trap/is-typed"],
+            Sabotage::FollowDenied => &[
+                ("experimental/differs/redirect-to-denied-origin", "expected 7, saw 0"),
+                ("outbound/redirect/denied-hop", "expected 7, saw 0"),
+            ],
+            Sabotage::CutBody => &[
+                ("experimental/body-read/cut-short", "ended like a whole one"),
+                ("experimental/body-read/pieces", "a body sent in pieces"),
+                ("outbound/body/in-many-packets", "saw [98]"),
+                ("outbound/body/cut-before-its-length", "ended like a whole one"),
+            ],
+            Sabotage::IgnoreDeadline => &[
+                ("seam/interrupt/endless-loop", "after it was interrupted"),
+                ("guest/time-limit/endless-loop", "a limit of 200ms ended the guest after 4"),
+            ],
+            Sabotage::LeakHandle => &[
+                ("experimental/handle/closed-is-gone", "of a closed handle: expected 1, saw 0"),
+                ("experimental/close/unread-body", "expected 0, saw 1"),
+                ("experimental/close/ends-the-transfer", "still open after `close`"),
+            ],
+            Sabotage::WritePastStatus => &[
+                ("experimental/req/status-is-two-bytes", "outside the ranges it was given"),
+                ("experimental/req/get", "outside the ranges it was given"),
+            ],
+            Sabotage::IgnoreHalt => {
+                &[("seam/stop/exit", "saw the call return"), ("seam/stop/guest-does-not-go-on", "saw the call return")]
+            }
+            Sabotage::BlurTraps => &[
+                ("seam/trap/unreachable", "expected a trap Unreachable, saw Other"),
+                ("seam/trap/division-by-zero", "expected a trap DivisionByZero, saw Other"),
+                ("guest/trap/is-typed", "expected Unreachable, saw Other"),
+            ],
+            Sabotage::BlurErrnos => &[
+                ("preview1/sandbox/dot-dot", "expected Err(perm (63)), saw Err(inval (28))"),
+                ("preview1/file/open-missing", "expected Err(noent (44)), saw Err(inval (28))"),
+                ("sockets/connect/refused", "expected connrefused (14), saw inval (28)"),
+                ("sockets/denied/connect", "expected acces (2), saw inval (28)"),
+            ],
+            Sabotage::SwallowWrites => &[
+                ("preview1/stdio/output-is-captured", "bytes written: expected 11"),
+                ("preview1/file/append", "the file, appended to"),
+            ],
+            Sabotage::SwallowSends => {
+                &[("sockets/stream/sends-all", "how much is sent"), ("sockets/stream/gathered", "how much is sent")]
+            }
+            Sabotage::DropField => &[
+                ("wasihttp/fields/order-and-casing-stay", "saw []"),
+                ("serving/exchange/values-have-no-outer-whitespace", "the answer is"),
+            ],
+            Sabotage::ForgetFinish => &[
+                ("serving/exchange/pipelined", "expected 3, saw 1"),
+                ("serving/exchange/framing-is-not-by-chance", "saw Some(500)"),
+            ],
+            Sabotage::LateFirstByte => &[("outbound/timeout/first-byte", "under a limit of 200ms")],
         }
     }
 
@@ -92,6 +156,9 @@ struct BadTransport {
 #[async_trait]
 impl Transport for BadTransport {
     async fn send(&self, request: Request<Body>, timeouts: &Timeouts) -> Result<Response<Body>, HttpError> {
+        let mut patient = *timeouts;
+        patient.first_byte += Duration::from_secs(8);
+        let timeouts = if self.sabotage == Sabotage::LateFirstByte { &patient } else { timeouts };
         let mut response = self.inner.send(request, timeouts).await?;
         match self.sabotage {
             Sabotage::DropHeader => drop_last(response.headers_mut()),
@@ -125,6 +192,9 @@ fn drop_last(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+/// `inval` of preview 1.
+const INVAL: u64 = 28;
 
 struct BadBackend {
     inner: Arc<dyn Backend>,
@@ -179,13 +249,37 @@ impl Calls for BadCalls {
     fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Stop> {
         let import = self.inner.types().get(index).map(|import| (import.module.as_str(), import.name.as_str()));
         let status_out = slots.get(8).copied();
-        if self.sabotage == Sabotage::LeakHandle && import == Some(("wasi_experimental_http", "close")) {
+        let preview1 = |name| import == Some(("wasi_snapshot_preview1", name));
+        let skipped = match self.sabotage {
+            Sabotage::LeakHandle => import == Some(("wasi_experimental_http", "close")),
+            Sabotage::SwallowWrites => preview1("fd_write"),
+            Sabotage::SwallowSends => preview1("sock_send"),
+            _ => false,
+        };
+        if skipped {
             slots[0] = 0;
+            return Ok(());
+        }
+        let forgotten = match self.sabotage {
+            Sabotage::DropField => Some("[method]fields.append"),
+            Sabotage::ForgetFinish => Some("[static]outgoing-body.finish"),
+            _ => None,
+        };
+        if let (Some((_, name)), Some(forgotten)) = (import, forgotten)
+            && name.split(';').next() == Some(forgotten)
+        {
+            // The last parameter is where the result goes: no error.
+            let result = slots.last().copied().unwrap_or_default() as u32;
+            let _beyond_the_memory = Memory::of(caller).map(|mut memory| memory.write(result, &[0]));
             return Ok(());
         }
         let halted = self.inner.call(index, caller, slots).is_err();
         if halted && self.sabotage != Sabotage::IgnoreHalt {
             return Err(Stop::Error(Error::new(Kind::Internal, "ended by the host function behind the saboteur")));
+        }
+        let in_preview1 = import.is_some_and(|(module, _)| module == "wasi_snapshot_preview1");
+        if self.sabotage == Sabotage::BlurErrnos && in_preview1 && slots.first().is_some_and(|errno| *errno != 0) {
+            slots[0] = INVAL;
         }
         if self.sabotage == Sabotage::WritePastStatus && import == Some(("wasi_experimental_http", "req")) {
             // As a host does that takes the status for four bytes.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::case::{Case, CaseResult, Outcome, Unmet};
 use crate::cases::cases;
 use crate::cases::needs::INTERRUPT;
+use crate::check;
 use crate::context::Context;
 use crate::runner::{Options, execute};
 use crate::saboteur::Sabotage;
-use crate::{check, check_eq};
 
 const PROVES: &str = "the suite: saboteurs are caught";
 
@@ -22,31 +22,36 @@ pub const CASES: &[&[Case]] = &[&[
     Case::must("suite/bites/write-past-out-pointer", PROVES, |c| bites(c, Sabotage::WritePastStatus)),
     Case::must("suite/bites/guest-goes-on", PROVES, |c| bites(c, Sabotage::IgnoreHalt)),
     Case::must("suite/bites/blurred-traps", PROVES, |c| bites(c, Sabotage::BlurTraps)),
+    Case::must("suite/bites/blurred-errnos", PROVES, |c| bites(c, Sabotage::BlurErrnos)),
+    Case::must("suite/bites/swallowed-writes", PROVES, |c| bites(c, Sabotage::SwallowWrites)),
+    Case::must("suite/bites/swallowed-sends", PROVES, |c| bites(c, Sabotage::SwallowSends)),
+    Case::must("suite/bites/dropped-field", PROVES, |c| bites(c, Sabotage::DropField)),
+    Case::must("suite/bites/forgotten-finish", PROVES, |c| bites(c, Sabotage::ForgetFinish)),
+    Case::must("suite/bites/late-first-byte-timeout", PROVES, |c| bites(c, Sabotage::LateFirstByte)),
 ]];
 
 /// Each case that watches for the sabotage passes without it and fails with it.
 fn bites(context: &Context, sabotage: Sabotage) -> CaseResult {
-    let options = Options { timeout: Duration::from_secs(8), expected: Vec::new(), ..Options::default() };
+    let options = Options { timeout: Duration::from_secs(20), expected: Vec::new(), ..Options::default() };
     let saboteur = sabotage.apply(context.subject());
-    let watching: Vec<&Case> = cases().into_iter().filter(|case| sabotage.noticed_by().contains(&case.id)).collect();
-    check_eq!(watching.len(), sabotage.noticed_by().len(), "the count of cases that watch for {sabotage:?}");
-    for case in watching {
+    let all = cases();
+    for (id, words) in sabotage.noticed_by() {
+        let case = all.iter().find(|case| case.id == *id);
+        let case = case.ok_or_else(|| Unmet::failed(format!("there is no case {id} to notice {sabotage:?}")))?;
         let honest = execute(case, context.subject(), &options);
         if honest.outcome != Outcome::Pass {
             return Err(Unmet::Failed(format!(
-                "{} cannot notice {sabotage:?}: without it, it ends with {} ({})",
-                case.id,
+                "{id} cannot notice {sabotage:?}: without it, it ends with {} ({})",
                 honest.outcome.name(),
                 honest.message.unwrap_or_default()
             )));
         }
         let caught = execute(case, &saboteur, &options);
+        let message = caught.message.unwrap_or_default();
         check!(
-            caught.outcome == Outcome::Fail,
-            "{} does not notice {sabotage:?}: it ends with {} ({})",
-            case.id,
+            caught.outcome == Outcome::Fail && message.contains(words),
+            "{id} does not notice {sabotage:?} by {words:?}: it ends with {} ({message})",
             caught.outcome.name(),
-            caught.message.unwrap_or_default()
         );
     }
     Ok(())

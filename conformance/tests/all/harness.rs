@@ -178,8 +178,9 @@ fn every_saboteur_is_watched_for() {
     let ids: HashSet<&str> = cases().iter().map(|case| case.id).collect();
     for sabotage in Sabotage::ALL {
         assert!(!sabotage.noticed_by().is_empty(), "{sabotage:?}");
-        for id in sabotage.noticed_by() {
+        for (id, words) in sabotage.noticed_by() {
             assert!(ids.contains(id), "{sabotage:?} names {id}, which is not a case");
+            assert!(!words.is_empty(), "{sabotage:?} may be noticed by {id} in any way");
         }
     }
     let bites = ids.iter().filter(|id| id.starts_with("suite/bites/")).count();
