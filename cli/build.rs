@@ -4,9 +4,13 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What `wharf new` writes comes from these: their path from the root of the tree, and what templates call them.
-const EMBEDDED: [(&str, &str); 4] =
-    [("guests/templates", "templates"), ("guests/sdk", "sdk"), ("guests/rust/sdk", "rust/sdk"), ("core/wit", "wit")];
+/// What `wharf new` writes comes from here. All of it is links to where it belongs in the tree, so that a package of this
+/// crate has the files themselves.
+const EMBEDDED: &str = "embedded";
+
+/// What is added to names that mean something to cargo and git here: `Cargo.toml`, as no directory with a manifest of its own
+/// is packed, and `.gitignore`.
+const SUFFIX: &str = ".embedded";
 
 /// What building in place leaves behind.
 const BUILT: [&str; 6] = ["target", "node_modules", "build", "dist", "__pycache__", ".venv"];
@@ -16,20 +20,15 @@ fn main() {
     if std::env::var_os("CARGO_FEATURE_WASMEDGE").is_some() {
         wharf_wasmedge_link::emit();
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(EMBEDDED);
     let mut table = String::from("&[\n");
-    for (path, name) in EMBEDDED {
-        let path = root.join(path);
-        if path.is_dir() {
-            embed(&path, name, &mut table);
-        }
-    }
+    embed(&root, "", &mut table);
     table.push(']');
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("embedded.rs"), table).expect("the table is written");
 }
 
-/// Adds the files below a directory, in order, to a table of names and contents.
+/// Adds the files below a directory, in order, to a table of names, which begin with `name`, and contents.
 fn embed(directory: &Path, name: &str, table: &mut String) {
     // A directory changes when something is added to it or removed.
     println!("cargo:rerun-if-changed={}", directory.display());
@@ -39,12 +38,12 @@ fn embed(directory: &Path, name: &str, table: &mut String) {
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let (path, file) = (entry.path(), entry.file_name().into_string().expect("names are UTF-8"));
-        let name = format!("{name}/{file}");
         if path.is_file() {
+            let name = format!("{name}{}", file.strip_suffix(SUFFIX).unwrap_or(&file));
             println!("cargo:rerun-if-changed={}", path.display());
             writeln!(table, "    ({name:?}, include_bytes!({path:?})),").expect("a string takes it");
         } else if !BUILT.contains(&file.as_str()) {
-            embed(&path, &name, table);
+            embed(&path, &format!("{name}{file}/"), table);
         }
     }
 }

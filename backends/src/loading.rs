@@ -136,5 +136,5 @@ async fn a_command_runs_without_blocking_and_ends_with_its_future() {
 #[test]
 fn the_example_is_the_readmes() {
     let example = include_str!("../examples/answer.rs").split_once("\n\n").unwrap().1;
-    assert!(include_str!("../../README.md").contains(example));
+    assert!(include_str!("../README.md").contains(example));
 }

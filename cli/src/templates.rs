@@ -1,4 +1,5 @@
-//! The templates of `wharf new`, compiled in from `guests/templates`, and the SDKs that they bring along.
+//! The templates of `wharf new`, compiled in from `guests/templates`, and the SDKs that they bring along. Both are found in
+//! `embedded`, as links.
 //!
 //! A template is a directory named as its language. Its `template.toml` says how its project is built and run; every
 //! other file is written to the project, with what is in double braces replaced.
@@ -164,6 +165,8 @@ fn is_word(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -179,6 +182,33 @@ mod tests {
             paths.dedup();
             assert_eq!(paths.len(), project.files.len(), "{language}: a file is written twice");
             assert!(!paths.contains(&DESCRIPTION));
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_tree_is_embedded() {
+        fn count(directory: &Path) -> usize {
+            let entries =
+                std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+            let paths = entries.map(|entry| entry.unwrap().path());
+            // What git does not follow is what building in place leaves behind.
+            let built =
+                |path: &Path| path.ends_with("target") || path.ends_with("node_modules") || path.ends_with("build");
+            paths.filter(|path| !built(path)).map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let sources = [
+            ("guests/templates", "templates"),
+            ("guests/sdk", "sdk"),
+            ("guests/rust/sdk", "rust/sdk"),
+            ("core/wit", "wit"),
+        ];
+        for (source, name) in sources {
+            assert_eq!(
+                below(name).count(),
+                count(&root.join(source)),
+                "cli/embedded lacks a link to a file of {source}"
+            );
         }
     }
 

@@ -23,14 +23,14 @@ const VERSION: &str = "0.2.12";
 
 /// The packages, each behind those that it uses.
 const PACKAGES: [(&str, &str); 8] = [
-    ("io.wit", include_str!("../../core/wit/io.wit")),
-    ("clocks.wit", include_str!("../../core/wit/clocks.wit")),
-    ("random.wit", include_str!("../../core/wit/random.wit")),
-    ("filesystem.wit", include_str!("../../core/wit/filesystem.wit")),
-    ("sockets.wit", include_str!("../../core/wit/sockets.wit")),
-    ("cli.wit", include_str!("../../core/wit/cli.wit")),
-    ("http.wit", include_str!("../../core/wit/http.wit")),
-    ("logging.wit", include_str!("../../core/wit/logging.wit")),
+    ("io.wit", include_str!("../wit/io.wit")),
+    ("clocks.wit", include_str!("../wit/clocks.wit")),
+    ("random.wit", include_str!("../wit/random.wit")),
+    ("filesystem.wit", include_str!("../wit/filesystem.wit")),
+    ("sockets.wit", include_str!("../wit/sockets.wit")),
+    ("cli.wit", include_str!("../wit/cli.wit")),
+    ("http.wit", include_str!("../wit/http.wit")),
+    ("logging.wit", include_str!("../wit/logging.wit")),
 ];
 
 /// What lets a host see a probe's memory: the list's address and length are put where no probe has anything.

@@ -22,7 +22,7 @@ const CHUNK: u32 = 65_536;
 
 fn main() -> Result<()> {
     let origin = serve()?;
-    let module = Module::from_bytes(None, wat::parse_str(include_str!("../../wasmtime/examples/fetch.wat"))?)?;
+    let module = Module::from_bytes(None, wat::parse_str(include_str!("fetch.wat"))?)?;
 
     let policy = Policy::builder().allow(&format!("http://{origin}"))?.build();
     let (status, printed) = run(&module, origin, policy)?;

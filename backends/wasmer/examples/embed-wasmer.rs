@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     let _entered = tokio.enter();
 
     let engine = Engine::default();
-    let module = Module::new(&engine, wat::parse_str(include_str!("../../wasmtime/examples/fetch.wat"))?)?;
+    let module = Module::new(&engine, wat::parse_str(include_str!("fetch.wat"))?)?;
 
     let policy = Policy::builder().allow(&format!("http://{origin}"))?.build();
     let (status, printed) = run(&engine, &module, origin, policy)?;

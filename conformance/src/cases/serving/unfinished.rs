@@ -37,7 +37,7 @@ const WRITE: &str = "WHARF_WRITE_DOCS";
 const CLIENTS: usize = 8;
 
 /// The table as it is in the tree.
-const TABLE: &str = include_str!("../../../../docs/unfinished.md");
+const TABLE: &str = include_str!("unfinished.md");
 
 const ENDS: [(&str, Option<Step>); 6] = [
     ("finishes", Some(Step::Finish)),
