@@ -191,9 +191,9 @@ mod tests {
             let entries =
                 std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
             let paths = entries.map(|entry| entry.unwrap().path());
-            // What git does not follow is what building in place leaves behind.
-            let built =
-                |path: &Path| path.ends_with("target") || path.ends_with("node_modules") || path.ends_with("build");
+            // What building in place leaves behind.
+            let built = ["target", "node_modules", "build", "dist", "__pycache__", ".venv"];
+            let built = |path: &Path| built.iter().any(|name| path.ends_with(name));
             paths.filter(|path| !built(path)).map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -1,7 +1,7 @@
 //! `wharf cache`, and where the other commands keep what they compile.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -86,10 +86,11 @@ fn list(args: &CacheListArgs) -> anyhow::Result<()> {
     let directory = directory(&args.cache.dir)?;
     let options = options(&args.cache);
     let size = options.size;
-    let entries = match CodeCache::existing(&directory, options)? {
-        Some(cache) => cache.entries()?,
-        None => Vec::new(),
-    };
+    let cache = CodeCache::existing(&directory, options)?;
+    if cache.is_none() && args.output.format == Format::Human {
+        return missing(&directory, "no code is kept there");
+    }
+    let entries = cache.map_or_else(|| Ok(Vec::new()), |cache| cache.entries())?;
     let directory = directory.display().to_string();
     let bytes = entries.iter().map(|entry| entry.bytes).sum();
     match args.output.format {
@@ -137,12 +138,18 @@ fn counted(entries: usize) -> String {
 
 fn clear(args: &CacheDirArgs) -> anyhow::Result<()> {
     let directory = directory(args)?;
-    let cleared = match CodeCache::existing(&directory, CacheOptions::default())? {
-        Some(cache) => cache.clear()?,
-        None => wharf::core::Cleared::default(),
+    let Some(cache) = CodeCache::existing(&directory, CacheOptions::default())? else {
+        return missing(&directory, "nothing was removed");
     };
+    let cleared = cache.clear()?;
     let count = counted(usize::try_from(cleared.entries)?);
     output::print(&format!("removed {count} of {} bytes\n", cleared.bytes))
+}
+
+/// Says that the directory is not there, so that a mistyped one is noticed, and what that means.
+fn missing(directory: &Path, result: &str) -> anyhow::Result<()> {
+    let directory = directory.display().to_string();
+    output::print(&format!("there is no directory `{}`: {result}\n", printable(&directory)))
 }
 
 #[cfg(test)]

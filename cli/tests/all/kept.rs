@@ -87,9 +87,14 @@ fn what_is_kept_is_listed_and_removed() {
     let cache = cache_in(&files);
     let list = |more: &[&str]| end(&mut wharf(&[&["cache", "list", "--cache-dir", &cache], more].concat()));
     let clear = || end(&mut wharf(&["cache", "clear", "--cache-dir", &cache]));
+    assert_eq!(list(&[]).out, format!("there is no directory `{cache}`: no code is kept there\n"));
+    assert_eq!(listed(&["--cache-dir", &cache])["entries"], serde_json::json!([]));
+    assert_eq!(clear().out, format!("there is no directory `{cache}`: nothing was removed\n"));
+    assert!(!Path::new(&cache).exists(), "who only looks makes nothing");
+    fs::create_dir(&cache).unwrap();
+    set_mode(&cache, 0o700);
     assert_eq!(list(&[]).out, format!("0 entries of 0 B, at most 2.0 GiB, in `{cache}`\n"));
     assert_eq!(clear().out, "removed 0 entries of 0 bytes\n");
-    assert!(!Path::new(&cache).exists(), "who only looks makes nothing");
 
     for backend in backends() {
         run(backend, &cache, &[], &guest);
