@@ -117,6 +117,8 @@ impl Pool {
     }
 
     fn keep_warm(&self) {
+        // How many there were when a warning last said that there are no more.
+        let mut told = None;
         let mut idle = self.lock();
         while !idle.closed {
             if idle.fresh.len() >= self.warm {
@@ -132,7 +134,11 @@ impl Pool {
                 ended => {
                     let why =
                         ended.err().map_or_else(|| "it ended early".to_owned(), |error| chain(&error).to_string());
-                    tracing::warn!("no instance can be made ready: {why}");
+                    let ready = idle.fresh.len();
+                    if told.replace(ready) != Some(ready) {
+                        let wanted = self.warm;
+                        tracing::warn!("{ready} of {wanted} instances are kept ready, as no more can be made: {why}");
+                    }
                     idle = self.few.wait_timeout(idle, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
                 }
             }

@@ -46,6 +46,22 @@ fn an_instance_answers_as_many_requests_as_it_may() {
     }
 }
 
+#[test]
+fn how_many_instances_are_kept_ready_is_told_where_all_would_be_too_many() {
+    let files = Files::new();
+    let counter = files.wat("counter.wasm", COUNTER);
+    for backend in backends() {
+        let memory = ["--max-memory", "1MiB", "--max-total-memory", "8MiB"];
+        let args = [&["--backend", backend, "--pre-warm", "9999999"], &memory[..], &[&counter]].concat();
+        let mut served = Served::start(&args);
+        let line = served.line_with(" of 9999999 instances are kept ready");
+        let words = line.split_once(" of 9999999").unwrap().0.rsplit(' ').next().unwrap();
+        assert!(words.parse::<u32>().is_ok_and(|ready| ready > 0 && ready < 1000), "{backend}: {line}");
+        assert!(line.contains("--max-total-memory") || line.contains("memory"), "{backend}: {line}");
+        assert_eq!(served.get("/").unwrap().0, 201, "{backend}");
+    }
+}
+
 /// What belongs to a request ends with it: its output has its number, its body is broken off, its time is its own.
 #[test]
 fn an_instance_that_is_used_again_knows_nothing_of_the_request_before() {

@@ -61,6 +61,18 @@ impl Served {
         served
     }
 
+    /// The next line on its standard error that has `part`.
+    pub(crate) fn line_with(&mut self, part: &str) -> String {
+        loop {
+            let start = self.printed.len();
+            let read = self.err.read_line(&mut self.printed).expect("a line");
+            assert!(read > 0, "it ended and never printed {part:?}: {}", self.printed);
+            if self.printed[start..].contains(part) {
+                return self.printed[start..].to_owned();
+            }
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> reqwest::Result<(u16, String)> {
         let response = client().get(format!("{}{path}", self.base)).send()?;
         Ok((response.status().as_u16(), response.text()?))
