@@ -19,9 +19,11 @@ Examples:
   wharf run --backend wasmer --timeout 2s --dir ./data::/data -e TOKEN guest.wasm
   wharf run --tcplisten 127.0.0.1:8080 server.wasm
 
-Options go before the module; everything after it is passed to the guest. Arguments and variables must be UTF-8, as
-WASI 0.2 requires; this holds for guests of preview 1 too, so that both get the same. The exit code is the guest's own,
-or 134 if it traps, 124 if it runs out of time, 1 if it cannot be run, 2 if the command line is wrong.";
+Options go before the module; everything after it is passed to the guest. Arguments and variables must be UTF-8, as \
+WASI 0.2 requires; this holds for guests of preview 1 too, so that both get the same.
+
+The exit code is the guest's own, or 134 if it traps, 124 if it runs out of time, 1 if it cannot be run, 2 if the \
+command line is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "wharf run [OPTIONS] <MODULE> [ARGS]...", after_help = EXAMPLES)]
@@ -46,7 +48,13 @@ pub(crate) struct RunArgs {
     pub(crate) invoke: Option<String>,
 
     /// The guest, a WebAssembly module or component, followed by its arguments
-    #[arg(value_name = "MODULE", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        help_heading = "Arguments",
+        value_name = "MODULE",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     #[arg(value_hint = clap::ValueHint::FilePath)]
     pub(crate) module_and_args: Vec<OsString>,
 }

@@ -17,10 +17,13 @@ Examples:
   wharf serve --tls-cert cert.pem --tls-key key.pem --addr 0.0.0.0:8443 --access-log app.wasm
   wharf serve --backend wasmer --addr 127.0.0.1:0 --timeout 10s -a https://api.example.com app.wasm
 
-Each request gets an instance of its own, unless --max-instance-reuse-count says otherwise. --timeout applies to each
-request, including its body, and defaults to 30 s; if the client disconnects, its guest is ended early. On SIGINT,
-SIGTERM and SIGHUP (unless it is ignored, as under nohup) wharf lets the requests in progress finish; a second signal
-ends it at once. The exit code is 0 if all of them finished, and 1 if the time of --drain ran out first.";
+Each request gets an instance of its own, unless --max-instance-reuse-count says otherwise. \
+--timeout applies to each request, including its body, and defaults to 30 s; if the client disconnects, its guest is \
+ended early.
+
+On SIGINT, SIGTERM and SIGHUP (unless it is ignored, as under nohup) wharf lets the requests in progress finish; a \
+second signal ends it at once. The exit code is 0 if all of them finished, and 1 if the time of --drain ran out \
+first.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -44,7 +47,7 @@ pub(crate) struct ServeArgs {
 
     /// The guest: a component, or a core module made with its bindings, that exports `wasi:http/incoming-handler`, or a
     /// component of WASI 0.3 that exports `wasi:http/handler`
-    #[arg(value_name = "MODULE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(help_heading = "Arguments", value_name = "MODULE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) module: PathBuf,
 }
 
@@ -52,11 +55,11 @@ pub(crate) struct ServeArgs {
 #[command(next_help_heading = "Serving")]
 pub(crate) struct ServingArgs {
     /// The address to serve on; port 0 chooses a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = values::address, default_value = "127.0.0.1:8080")]
     pub(crate) addr: SocketAddr,
 
     /// Stop when something connects to this address; port 0 chooses a free port
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = values::address)]
     pub(crate) shutdown_addr: Option<SocketAddr>,
 
     /// Serve TLS with the certificate chain in this PEM file; clients may choose HTTP/2

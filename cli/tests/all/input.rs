@@ -175,6 +175,31 @@ fn what_cannot_serve() {
 }
 
 #[test]
+fn what_is_not_an_address() {
+    for option in ["--addr", "--shutdown-addr"] {
+        for wrong in ["8080", "localhost:8080", "127.0.0.1", ""] {
+            refused(&["serve", option, wrong, "x.wasm"], 2, &[option, "for example 127.0.0.1:8080 or [::1]:8080"]);
+        }
+    }
+}
+
+/// A paragraph of a help text goes on to the end of the line, wherever it was broken in the source.
+#[test]
+fn help_has_no_ragged_lines() {
+    for command in [&["serve"][..], &["run"], &["compile"], &["cache", "list"]] {
+        let help = end(&mut wharf(&[command, &["--help"]].concat())).out;
+        let lines: Vec<&str> = help.lines().collect();
+        for pair in lines.windows(2) {
+            let (line, next) = (pair[0], pair[1]);
+            let first = next.split(' ').next().unwrap_or_default();
+            let goes_on = line.starts_with(char::is_alphabetic) && next.starts_with(char::is_alphabetic);
+            // 100 columns are what a help text has where no terminal says otherwise.
+            assert!(!goes_on || line.len() + 1 + first.len() > 100, "{command:?} breaks {line:?} before {next:?}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_granted() {
     let files = Files::new();
     let guest = files.fetch();
