@@ -5,6 +5,8 @@ mod cache;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod global;
+#[cfg(all(test, feature = "conformance", feature = "native", feature = "wasmer", feature = "wasmedge"))]
+mod reference;
 mod run;
 mod serve;
 mod usage;
