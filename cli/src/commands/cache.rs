@@ -24,12 +24,13 @@ pub(crate) fn cache(command: &CacheCommand) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-/// The cache that a guest is loaded with, if any.
-pub(super) fn open(args: &CacheArgs) -> anyhow::Result<Option<Arc<CodeCache>>> {
+/// The cache that the guest of this file is loaded with, if any.
+pub(super) fn open(args: &CacheArgs, guest: &Path) -> anyhow::Result<Option<Arc<CodeCache>>> {
     if args.no_cache {
         return Ok(None);
     }
-    let options = options(&args.cache);
+    let label = guest.file_name().map(|name| name.to_string_lossy().into_owned());
+    let options = CacheOptions { label, ..options(&args.cache) };
     if let Some(directory) = &args.cache.dir.cache_dir {
         return Ok(Some(Arc::new(CodeCache::with_options(directory, options).context("--cache-dir")?)));
     }
@@ -54,7 +55,7 @@ fn own_directory() -> Option<PathBuf> {
 }
 
 fn options(args: &CacheSizeArgs) -> CacheOptions {
-    CacheOptions { size: args.cache_size.as_u64() }
+    CacheOptions { size: args.cache_size.as_u64(), ..CacheOptions::default() }
 }
 
 /// The directory that is meant, whether it is there or not.
@@ -77,6 +78,8 @@ struct Listed {
 #[derive(Serialize)]
 struct ListedEntry {
     kind: String,
+    /// The file name of the guest, if it was named.
+    guest: Option<String>,
     bytes: u64,
     /// A time as in RFC 3339, in UTC.
     last_used: String,
@@ -109,18 +112,19 @@ fn list(args: &CacheListArgs) -> anyhow::Result<()> {
 
 fn listed(entry: CacheEntry) -> ListedEntry {
     let last_used = humantime::format_rfc3339_seconds(entry.last_used.max(SystemTime::UNIX_EPOCH)).to_string();
-    ListedEntry { kind: entry.kind, bytes: entry.bytes, last_used }
+    ListedEntry { kind: entry.kind, guest: entry.label, bytes: entry.bytes, last_used }
 }
 
 fn table(entries: &[CacheEntry], now: SystemTime) -> String {
     let mut table = Table::default();
     if !entries.is_empty() {
-        table.row(["KIND", "SIZE", "LAST USED"].map(|heading| (heading.to_owned(), HEADING)));
+        table.row(["KIND", "GUEST", "SIZE", "LAST USED"].map(|heading| (heading.to_owned(), HEADING)));
     }
     for entry in entries {
         let ago = now.duration_since(entry.last_used).map_or_else(|_| "in the future".to_owned(), ago);
         let kind = printable(&entry.kind).into_owned();
-        table.row([kind, ByteSize(entry.bytes).to_string(), ago].map(|cell| (cell, Style::new())));
+        let guest = printable(entry.label.as_deref().unwrap_or("-")).into_owned();
+        table.row([kind, guest, ByteSize(entry.bytes).to_string(), ago].map(|cell| (cell, Style::new())));
     }
     table.render(0)
 }

@@ -46,7 +46,7 @@ impl<'a> Loading<'a> {
 
     /// Loads the module or component at `path`.
     pub(crate) fn guest(&self, path: &Path, purpose: Purpose<'_>, console: Console) -> anyhow::Result<Program> {
-        let runtime = self.runtime(cache::open(self.cache)?)?;
+        let runtime = self.runtime(cache::open(self.cache, path)?)?;
         let wasm = self.read(path)?;
         let load = || {
             let prepared = prepare(&runtime, &wasm)?;
@@ -63,7 +63,7 @@ impl<'a> Loading<'a> {
     /// Compiles the module or component at `path` and keeps what is made of it, for when [`guest`](Self::guest) loads it
     /// with the same options.
     pub(crate) fn fill_cache(&self, path: &Path, console: Console) -> anyhow::Result<()> {
-        let cache = cache::open(self.cache)?
+        let cache = cache::open(self.cache, path)?
             .context("there is no directory to keep compiled code in; name one with --cache-dir")?;
         let runtime = self.runtime(Some(cache))?;
         let wasm = self.read(path)?;

@@ -119,6 +119,8 @@ fn what_is_kept_is_listed_and_removed() {
             lines[0].starts_with("KIND") && lines[1].starts_with(backend) && lines[2].starts_with("flat"),
             "{people:?}"
         );
+        assert!(lines[1..3].iter().all(|line| line.contains(" command.wasm ")), "{people:?}");
+        assert!(entries.iter().all(|entry| entry["guest"] == "command.wasm"), "{json}");
         assert!(lines[1].ends_with("s ago"), "{people:?}");
         assert!(lines[3].starts_with("2 entries of ") && lines[3].contains(", at most 3.0 MiB, in"), "{people:?}");
 

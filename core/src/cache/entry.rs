@@ -13,13 +13,23 @@ use super::directory::{Directory, Found};
 /// A SHA-256.
 type Sha = [u8; DIGEST];
 
-/// How many bytes an entry has before its content.
+/// How many bytes a digest has.
 pub(super) const DIGEST: usize = 32;
+
+/// How many bytes an entry without a label has before its content.
+pub(super) const HEAD: usize = DIGEST + 1;
+
+/// The most bytes that an entry says of what it is of.
+const MAX_LABEL: usize = u8::MAX as usize;
+
+/// How an entry is laid out: a digest, how long its label is, the label, the content. What every digest begins with, so that
+/// an entry of another layout is not looked at.
+const LAYOUT: &[u8] = b"2";
 
 /// The most bytes an entry may have, whoever wrote it and whatever the bound: it is read into memory.
 pub(super) const MAX_ENTRY: u64 = 2 << 30;
 
-/// What every digest begins with, so that what anybody may keep is never taken for what an engine executes.
+/// What follows in every digest, so that what anybody may keep is never taken for what an engine executes.
 const DATA: &[u8] = b"data";
 const CODE: &[u8] = b"code";
 
@@ -46,7 +56,7 @@ impl CacheKey {
 
     fn of(sort: &[u8], kind: &str, parts: &[&[u8]]) -> Self {
         let mut digest = Sha256::new();
-        for part in [&[sort, kind.as_bytes()], parts].concat() {
+        for part in [&[LAYOUT, sort, kind.as_bytes()], parts].concat() {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part);
         }
@@ -87,9 +97,36 @@ pub(super) fn is_unfinished(file: &str) -> bool {
     file.starts_with(UNFINISHED) && !file.ends_with(ENTRY)
 }
 
-/// What an entry begins with: it binds the content to what it was made of, so that no entry stands for another.
-fn seal(key: &CacheKey, content: &[u8]) -> Sha {
-    Sha256::new().chain_update(key.digest).chain_update(content).finalize().into()
+/// What an entry begins with: it binds what follows to what it was made of, so that no entry stands for another.
+fn seal(key: &CacheKey, following: [&[u8]; 2]) -> Sha {
+    let [label, content] = following;
+    Sha256::new().chain_update(key.digest).chain_update(label).chain_update(content).finalize().into()
+}
+
+/// The label as an entry has it: its length, and as much of it as there is room for.
+fn labelled(label: Option<&str>) -> Vec<u8> {
+    let label = label.unwrap_or_default();
+    let label = &label[..label.floor_char_boundary(MAX_LABEL)];
+    [&[label.len() as u8], label.as_bytes()].concat()
+}
+
+/// How many bytes an entry has.
+pub(super) fn size(label: Option<&str>, content: &[u8]) -> u64 {
+    (DIGEST + labelled(label).len() + content.len()) as u64
+}
+
+/// What an entry says that it is of, if it is one that could be used: its content is not looked at.
+pub(super) fn label(directory: &Directory, file: &str) -> Option<String> {
+    let mut file = directory.read(file).ok()?;
+    let found = Found::of(&file).ok()?;
+    if found.kind != FileType::RegularFile || directory.trust.doubt(&found).is_some() {
+        return None;
+    }
+    let mut head = [0; HEAD];
+    file.read_exact(&mut head).ok()?;
+    let mut label = vec![0; head[DIGEST].into()];
+    file.read_exact(&mut label).ok()?;
+    String::from_utf8(label).ok().filter(|label| !label.is_empty())
 }
 
 /// Why there is nothing to use.
@@ -125,11 +162,15 @@ pub(super) fn read(directory: &Directory, key: &CacheKey) -> Result<Vec<u8>, Mis
     let damaged = || unusable("it is damaged, or was kept under another key");
     let mut sealed = [0; DIGEST];
     file.read_exact(&mut sealed).map_err(|_| damaged())?;
+    let mut label = vec![0; 1];
+    file.read_exact(&mut label).map_err(|_| damaged())?;
+    label.resize(1 + usize::from(label[0]), 0);
+    file.read_exact(&mut label[1..]).map_err(|_| damaged())?;
     let mut content = Vec::new();
     let length = usize::try_from(found.bytes).map_err(|_| damaged())?;
     content.try_reserve_exact(length).map_err(|_| unusable("there is not enough memory to read it"))?;
     (&file).take(MAX_ENTRY).read_to_end(&mut content)?;
-    if sealed != seal(key, &content) {
+    if sealed != seal(key, [&label, &content]) {
         return Err(damaged());
     }
     mark_used(&file);
@@ -147,11 +188,13 @@ fn mark_used(file: &File) {
 }
 
 /// Writes the entry beside its place, and puts it there when it is whole.
-pub(super) fn write(directory: &Directory, key: &CacheKey, content: &[u8]) -> io::Result<()> {
+pub(super) fn write(directory: &Directory, key: &CacheKey, label: Option<&str>, content: &[u8]) -> io::Result<()> {
     let random = getrandom::u64().map_err(io::Error::other)?;
     let unfinished = Unfinished { directory, name: format!("{UNFINISHED}{random:016x}") };
     let mut file = directory.create(&unfinished.name)?;
-    file.write_all(&seal(key, content))?;
+    let label = labelled(label);
+    file.write_all(&seal(key, [&label, content]))?;
+    file.write_all(&label)?;
     file.write_all(content)?;
     mark_used(&file);
     directory.rename(&unfinished.name, &key.file)

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 pub use self::entry::{CacheKey, CodeKey};
 
 use self::directory::{Directory, Trust};
-use self::entry::{DIGEST, MAX_ENTRY, Miss};
+use self::entry::{MAX_ENTRY, Miss};
 use crate::error::{Error, Kind, Result};
 use crate::trusted::TrustedCode;
 
@@ -34,12 +34,15 @@ pub struct CacheOptions {
     /// The most bytes that all entries may have together; by default 2 GiB. When there are more, those that were used
     /// longest ago are removed. An entry that is larger by itself is not kept, and none may have more than 2 GiB.
     pub size: u64,
+    /// What the entries that are written are of, for people, as [`CacheEntry::label`] then says it: the name of the guest's file,
+    /// for example. No entry is found by it. What exceeds 255 bytes is left out.
+    pub label: Option<String>,
 }
 
 impl Default for CacheOptions {
-    /// 2 GiB.
+    /// 2 GiB, and no label.
     fn default() -> Self {
-        CacheOptions { size: 2 << 30 }
+        CacheOptions { size: 2 << 30, label: None }
     }
 }
 
@@ -57,6 +60,8 @@ pub struct CacheEntry {
     /// What it is, as [`CacheKey::new`] was told: for compiled code the backend's name. What is being written, or was
     /// when its process was killed, is `unfinished`.
     pub kind: String,
+    /// What it is of, as who had it written first called it. Nothing vouches for it; it may have any characters.
+    pub label: Option<String>,
     /// How many bytes it has on the disk.
     pub bytes: u64,
     /// When it was last read or written.
@@ -124,13 +129,14 @@ impl CodeCache {
     /// # Errors
     /// [`Kind::Limit`] if it is too large to be kept, [`Kind::Config`] if the directory cannot be written.
     pub fn put(&self, key: &CacheKey, content: &[u8]) -> Result<()> {
-        let (bytes, most) = ((content.len() + DIGEST) as u64, self.options.size.min(MAX_ENTRY));
+        let label = self.options.label.as_deref();
+        let (bytes, most) = (entry::size(label, content), self.options.size.min(MAX_ENTRY));
         if bytes > most {
             let advice = if most < MAX_ENTRY { "; raise the limit `cache-size`" } else { "" };
             let message = format!("{bytes} bytes do not fit into the cache, which may keep {most}{advice}");
             return Err(Error::new(Kind::Limit, message));
         }
-        entry::write(&self.directory, key, content).map_err(|error| self.failed("written", error))?;
+        entry::write(&self.directory, key, label, content).map_err(|error| self.failed("written", error))?;
         if let Err(error) = bound::keep_within(&self.directory, self.options.size) {
             tracing::warn!(%error, "the cache directory `{}` may exceed its size", self.directory.path.display());
         }
@@ -172,7 +178,9 @@ impl CodeCache {
         let files = bound::list(&self.directory).map_err(|error| self.failed("read", error))?;
         let entry = |file: bound::Kept| {
             let kind = entry::kind(&file.file)?.to_owned();
-            Some(CacheEntry { kind, bytes: file.bytes, last_used: file.last_used })
+            let label =
+                (!entry::is_unfinished(&file.file)).then(|| entry::label(&self.directory, &file.file)).flatten();
+            Some(CacheEntry { kind, label, bytes: file.bytes, last_used: file.last_used })
         };
         Ok(files.into_iter().filter_map(entry).collect())
     }

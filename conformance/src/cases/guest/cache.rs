@@ -161,7 +161,7 @@ fn compiles_anew(context: &Context, entry: &Path) -> CaseResult {
 /// What was used longest ago makes room, and what is larger than all room is not kept.
 fn bounded(context: &Context) -> CaseResult {
     let directory = directory()?;
-    let cache = |size| CodeCache::with_options(directory.path(), CacheOptions { size });
+    let cache = |size| CodeCache::with_options(directory.path(), CacheOptions { size, ..CacheOptions::default() });
     let total = || -> CaseResult<u64> { Ok(cache(u64::MAX)?.entries()?.iter().map(|entry| entry.bytes).sum()) };
     answers_with(context, cache(u64::MAX)?, 1)?;
     let first = entry(directory.path())?;

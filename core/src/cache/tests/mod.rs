@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::entry::{DIGEST, HEAD};
 use super::*;
 
 fn thing(name: &str) -> CacheKey {
@@ -15,7 +16,7 @@ fn thing(name: &str) -> CacheKey {
 }
 
 fn bounded(directory: &Path, size: u64) -> CodeCache {
-    CodeCache::with_options(directory, CacheOptions { size }).unwrap()
+    CodeCache::with_options(directory, CacheOptions { size, ..CacheOptions::default() }).unwrap()
 }
 
 fn path(cache: &CodeCache, key: &CacheKey) -> PathBuf {
@@ -157,7 +158,7 @@ fn what_was_used_longest_ago_goes_first() {
     let directory = tempfile::tempdir().unwrap();
     let content = [0; 100];
     // Room for three.
-    let cache = bounded(directory.path(), 3 * (100 + DIGEST as u64));
+    let cache = bounded(directory.path(), 3 * (100 + HEAD as u64));
     let keys = ["0", "1", "2", "3", "4"].map(thing);
     let kept = || keys.each_ref().map(|key| path(&cache, key).exists());
     for (hours, key) in (1..).zip(&keys[..3]) {
@@ -172,7 +173,7 @@ fn what_was_used_longest_ago_goes_first() {
     cache.put(&keys[4], b"").unwrap();
     assert_eq!(kept(), [true, false, false, true, true]);
     let list: Vec<_> = cache.entries().unwrap().into_iter().map(|entry| (entry.kind, entry.bytes)).collect();
-    let entry = |bytes: u64| ("thing".to_owned(), bytes + DIGEST as u64);
+    let entry = |bytes: u64| ("thing".to_owned(), bytes + HEAD as u64);
     assert_eq!(list, [entry(0), entry(100), entry(100)]);
 }
 
@@ -180,7 +181,7 @@ fn what_was_used_longest_ago_goes_first() {
 #[test]
 fn a_time_to_come_is_as_wrong_as_it_is_far() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = bounded(directory.path(), 2 * DIGEST as u64);
+    let cache = bounded(directory.path(), 2 * HEAD as u64);
     let [ahead, recent, new] = ["ahead", "recent", "new"].map(thing);
     cache.put(&ahead, b"").unwrap();
     cache.put(&recent, b"").unwrap();
@@ -196,12 +197,12 @@ fn what_is_larger_than_all_may_be_is_not_kept() {
     let cache = bounded(directory.path(), 100);
     let (small, large) = (thing("small"), thing("large"));
     cache.put(&small, b"content").unwrap();
-    let error = cache.put(&large, &[0; 69]).unwrap_err();
+    let error = cache.put(&large, &[0; 101 - HEAD]).unwrap_err();
     assert_eq!(error.kind(), Kind::Limit);
     assert!(error.to_string().contains("`cache-size`"), "{error}");
     assert_eq!(cache.get(&large), None);
     assert!(cache.get(&small).is_some(), "nothing has to go for it");
-    cache.put(&large, &[0; 68]).unwrap();
+    cache.put(&large, &[0; 100 - HEAD]).unwrap();
     assert_eq!((cache.get(&small), cache.get(&large).is_some()), (None, true), "this is just as much as all may have");
 }
 
@@ -250,10 +251,43 @@ fn clearing_leaves_what_is_not_the_caches() {
     fs::write(&abandoned, [0; 10]).unwrap();
     age(&abandoned, 2 * HOUR);
     let cleared = cache.clear().unwrap();
-    assert_eq!((cleared.entries, cleared.bytes), (3, 2 * (7 + DIGEST as u64) + 10));
+    assert_eq!((cleared.entries, cleared.bytes), (3, 2 * (7 + HEAD as u64) + 10));
     for other in &others {
         assert!(directory.path().join(other).exists(), "{other}");
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), others.len() + 1);
     assert_eq!(cache.clear().unwrap(), Cleared::default());
+}
+
+#[test]
+fn an_entry_says_what_it_is_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let with = |label: Option<&str>| {
+        let label = label.map(str::to_owned);
+        CodeCache::with_options(directory.path(), CacheOptions { label, ..CacheOptions::default() }).unwrap()
+    };
+    let long = "\u{fc}".repeat(200);
+    for (label, listed) in
+        [(None, None), (Some(""), None), (Some("guest.wasm"), Some("guest.wasm")), (Some(&*long), Some(&long[..254]))]
+    {
+        let (cache, key) = (with(label), thing("one"));
+        cache.put(&key, b"content").unwrap();
+        assert_eq!(cache.get(&key).as_deref(), Some(&b"content"[..]), "{label:?}");
+        let entries = with(None).entries().unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.label.as_deref()).collect::<Vec<_>>(), [listed], "{label:?}");
+        assert_eq!(entries[0].bytes, fs::metadata(path(&cache, &key)).unwrap().len());
+        assert_eq!(with(None).get(&key).as_deref(), Some(&b"content"[..]), "whatever it is called: {label:?}");
+    }
+    // The label is bound to the content, and one that is cut short is none.
+    let cache = with(Some("guest.wasm"));
+    cache.put(&thing("one"), b"content").unwrap();
+    let file = path(&cache, &thing("one"));
+    let whole = fs::read(&file).unwrap();
+    let at = whole.windows(5).position(|window| window == b"guest").unwrap();
+    let other = [&whole[..at], b"GUEST", &whole[at + 5..]].concat();
+    for damaged in [&other[..], &whole[..at + 3], &whole[..at], &whole[..at - 1], b""] {
+        fs::write(&file, damaged).unwrap();
+        assert_eq!(cache.entries().unwrap().len(), 1);
+        assert_eq!(cache.get(&thing("one")), None);
+    }
 }
