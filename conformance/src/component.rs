@@ -15,8 +15,8 @@ use wharf_core::{Budget, Error, GuestConfig, HostedGuest, HostedSession, Kind, R
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use crate::bare::assemble;
 use crate::case::{CaseResult, Unmet};
-use crate::seam::assemble;
 
 /// The release that the interfaces in core's tree are of.
 const VERSION: &str = "0.2.12";

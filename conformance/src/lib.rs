@@ -35,6 +35,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bare;
 mod case;
 pub mod cases;
 mod component;
@@ -48,7 +49,6 @@ pub mod probe;
 pub mod report;
 mod runner;
 pub mod saboteur;
-pub mod seam;
 pub mod served;
 
 pub use case::{Case, CaseResult, Level, Need, Outcome, Unmet};

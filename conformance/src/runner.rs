@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use wharf_core::http::Transport;
 use wharf_core::{Backend, Guest, HostedGuest, LoadOptions};
 
+use crate::bare::assemble;
 use crate::case::{Case, CaseResult, Outcome, Unmet};
 use crate::cases::cases;
 use crate::component::{Component, LoadComponent, of_module};
 use crate::context::Context;
 use crate::expected::{EXPECTED, Expected};
 use crate::report::{CaseReport, Column, Report};
-use crate::seam::assemble;
 
 /// Wraps the transport that cases send through.
 pub type WrapTransport = Arc<dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;

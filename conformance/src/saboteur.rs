@@ -89,7 +89,7 @@ impl Sabotage {
                 ("outbound/body/cut-before-its-length", "ended like a whole one"),
             ],
             Sabotage::IgnoreDeadline => &[
-                ("seam/interrupt/endless-loop", "after it was interrupted"),
+                ("backend/interrupt/endless-loop", "after it was interrupted"),
                 ("guest/time-limit/endless-loop", "a limit of 200ms ended the guest after 4"),
             ],
             Sabotage::LeakHandle => &[
@@ -101,12 +101,13 @@ impl Sabotage {
                 ("experimental/req/status-is-two-bytes", "outside the ranges it was given"),
                 ("experimental/req/get", "outside the ranges it was given"),
             ],
-            Sabotage::IgnoreHalt => {
-                &[("seam/stop/exit", "saw the call return"), ("seam/stop/guest-does-not-go-on", "saw the call return")]
-            }
+            Sabotage::IgnoreHalt => &[
+                ("backend/stop/exit", "saw the call return"),
+                ("backend/stop/guest-does-not-go-on", "saw the call return"),
+            ],
             Sabotage::BlurTraps => &[
-                ("seam/trap/unreachable", "expected a trap Unreachable, saw Other"),
-                ("seam/trap/division-by-zero", "expected a trap DivisionByZero, saw Other"),
+                ("backend/trap/unreachable", "expected a trap Unreachable, saw Other"),
+                ("backend/trap/division-by-zero", "expected a trap DivisionByZero, saw Other"),
                 ("guest/trap/is-typed", "expected Unreachable, saw Other"),
             ],
             Sabotage::BlurErrnos => &[

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::backend::{Backend, Module};
 use crate::cache::{CodeCache, CodeKey};
 use crate::error::{Error, Kind, Result, chain};
 use crate::prepare::Prepared;
-use crate::seam::{Backend, Module};
 
 /// The sources that rewrite modules: part of the key of compiled code.
 const REWRITES: &str = env!("WHARF_CORE_REWRITES");

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod abi;
+mod backend;
 mod budget;
 mod cache;
 mod compiled;
@@ -20,7 +21,6 @@ pub mod message;
 pub mod meter;
 mod prepare;
 mod run;
-mod seam;
 mod slots;
 mod stop;
 mod trusted;
@@ -28,6 +28,7 @@ mod types;
 mod watch;
 mod worker;
 
+pub use backend::{Backend, BackendInfo, Capability, Instance, Module};
 pub use budget::{Budget, Charge, Exceeded, TotalMemory};
 pub use cache::{CacheEntry, CacheKey, CacheOptions, Cleared, CodeCache, CodeKey};
 pub use cpu::cpu;
@@ -41,7 +42,6 @@ pub use link::{Abi, Status};
 pub use memory::{Memory, MemoryError};
 pub use prepare::Prepared;
 pub use run::{Kept, Run};
-pub use seam::{Backend, BackendInfo, Capability, Instance, Module};
 pub use slots::with_buffer;
 pub use stop::{Exit, Halt, Stop};
 pub use trusted::TrustedCode;

@@ -255,7 +255,7 @@ fn not_a_function(import: &wasmparser::Import<'_>) -> Error {
     )
 }
 
-/// The signature, if all of it can cross the seam.
+/// The signature, if all of it can cross to a backend.
 fn func_type(ty: &wasmparser::FuncType) -> Option<FuncType> {
     let number = |ty: &wasmparser::ValType| match ty {
         wasmparser::ValType::I32 => Some(ValType::I32),

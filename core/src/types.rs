@@ -13,7 +13,7 @@ pub(crate) const PORTABLE: WasmFeatures = WasmFeatures::WASM2;
 /// The same with several memories, which composed components have, and which an engine may lack.
 pub(crate) const ADMITTED: WasmFeatures = PORTABLE.union(WasmFeatures::MULTI_MEMORY);
 
-/// A core WebAssembly number type. References never cross the seam.
+/// A core WebAssembly number type. References never cross to a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ValType {
     /// 32-bit integer; its slot holds the bits zero-extended.
@@ -38,7 +38,7 @@ impl ValType {
     }
 }
 
-/// The signature of a function that crosses the seam.
+/// The signature of a function that crosses to a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FuncType {
     /// Parameter types, in order.
@@ -79,7 +79,7 @@ pub struct Export {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExportType {
-    /// A function whose signature can cross the seam.
+    /// A function whose signature can cross to a backend.
     Function(FuncType),
     /// A function that takes or returns references or vectors; it cannot be called from the host.
     UncallableFunction,

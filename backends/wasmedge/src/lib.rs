@@ -6,7 +6,7 @@
 //! Its C interface, its fault signals and its compiler are the business of [`wharf_wasmedge_engine`], which knows
 //! nothing of wharf.
 //!
-//! - `backend`: the seam;
+//! - `backend`: the backend interface;
 //! - `guest`: guests, host functions, types and traps as core knows them;
 //! - `embed`: the embedder's import object.
 //!

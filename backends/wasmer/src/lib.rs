@@ -1,4 +1,4 @@
-//! Wasmer behind wharf's seam, and wharf's imports in an embedder's own Wasmer store.
+//! Wasmer as a backend of wharf, and wharf's imports in an embedder's own Wasmer store.
 //!
 //! [`Wasmer`] is a [`Backend`](wharf_core::Backend): it compiles, calls, hands out memory, names traps and lets
 //! itself be interrupted. It knows no ABI and no HTTP; core does.

@@ -31,7 +31,7 @@ pub(crate) fn engine_type(ty: &FuncType) -> FunctionType {
     FunctionType::new(types(&ty.params), types(&ty.results))
 }
 
-/// The type in the seam's terms; `None` if it is not a number type.
+/// The type in core's terms; `None` if it is not a number type.
 pub(crate) fn val_type(ty: Type) -> Option<ValType> {
     match ty {
         Type::I32 => Some(ValType::I32),
@@ -63,7 +63,7 @@ pub(crate) fn to_value(slot: u64, ty: ValType) -> Value {
     }
 }
 
-/// What ended a call, as the seam reports it.
+/// What ended a call, as core has it.
 pub(crate) fn trap(error: &RuntimeError) -> Trap {
     let code = match error.clone().to_trap() {
         _ if error.downcast_ref::<Halt>().is_some() => TrapCode::Host,

@@ -1,4 +1,4 @@
-//! Wasmtime behind wharf's seam, and wharf's imports in an embedder's own Wasmtime linker.
+//! Wasmtime as a backend of wharf, and wharf's imports in an embedder's own Wasmtime linker.
 //!
 //! [`Wasmtime`] is a [`Backend`](wharf_core::Backend): it compiles, calls, hands out memory, names traps and lets
 //! itself be interrupted. It knows no ABI and no HTTP; core does.

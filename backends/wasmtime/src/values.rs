@@ -9,14 +9,14 @@ use wharf_core::{FuncType, Halt, Trap, TrapCode, ValType, with_buffer};
 /// Trap messages carry names that the guest chose: longer ones are cut, in bytes.
 const MAX_MESSAGE: usize = 8 << 10;
 
-/// The signature in the seam's terms; `None` if it has references or vectors.
+/// The signature in core's terms; `None` if it has references or vectors.
 pub(crate) fn func_type(ty: &wasmtime::FuncType) -> Option<FuncType> {
     let params = ty.params().map(|ty| val_type(&ty)).collect::<Option<_>>()?;
     let results = ty.results().map(|ty| val_type(&ty)).collect::<Option<_>>()?;
     Some(FuncType { params, results })
 }
 
-/// The type in the seam's terms; `None` if it is not a number type.
+/// The type in core's terms; `None` if it is not a number type.
 pub(crate) fn val_type(ty: &wasmtime::ValType) -> Option<ValType> {
     match ty {
         wasmtime::ValType::I32 => Some(ValType::I32),
@@ -94,7 +94,7 @@ pub(crate) unsafe fn host_call(
     })
 }
 
-/// What ended a call, as the seam reports it.
+/// What ended a call, as core has it.
 pub(crate) fn trap(error: &wasmtime::Error) -> Trap {
     if error.is::<Halt>() {
         return Trap::new(TrapCode::Host, Halt.to_string());

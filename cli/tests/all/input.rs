@@ -220,7 +220,7 @@ fn what_cannot_be_granted() {
 #[cfg(feature = "conformance")]
 #[test]
 fn reports_that_cannot_be_written() {
-    let one = ["conformance", "--filter", "seam/memory/data-segments"];
+    let one = ["conformance", "--filter", "backend/memory/data-segments"];
     refused(&[&one[..], &["--report-dir", "/dev/null/x"]].concat(), 3, &["cannot write the report"]);
     refused(&["conformance", "--list", "--filter", "no such case"], 4, &["no case matches"]);
 }

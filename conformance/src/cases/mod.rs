@@ -1,11 +1,11 @@
 //! Every case, by area. A new area is a module with a `CASES` slice and a line in [`cases`].
 
+pub mod backend;
 pub mod experimental;
 pub mod guest;
 pub mod needs;
 pub mod outbound;
 pub mod preview1;
-pub mod seam;
 pub mod serving;
 pub mod sockets;
 pub mod suite;
@@ -15,7 +15,7 @@ use crate::case::Case;
 
 /// The areas, each a slice of slices.
 const AREAS: [&[&[Case]]; 9] = [
-    seam::CASES,
+    backend::CASES,
     guest::CASES,
     experimental::CASES,
     preview1::CASES,

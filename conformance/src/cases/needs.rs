@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use wharf_core::{Capability, GuestConfig, Kind, Stop};
 
+use crate::bare::assemble;
 use crate::case::{CaseResult, Need, Unmet};
 use crate::check;
 use crate::context::Context;
-use crate::seam::assemble;
 
 /// A guest can be interrupted. A backend that cannot must refuse to run one under a time limit.
 pub const INTERRUPT: Need = Need { capability: Capability::Interrupt, twin: refuses_a_time_limit };

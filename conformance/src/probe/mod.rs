@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use wharf_core::{Guest, GuestConfig, HostedGuest, HostedSession, LoadOptions, Session, Stop};
 
+use crate::bare::assemble;
 use crate::case::{CaseResult, Unmet};
 use crate::context::Context;
-use crate::seam::assemble;
 use crate::{check, check_eq};
 
 pub use http::{HttpProbe, MODULE as EXPERIMENTAL, Req, ReqArgs, at};

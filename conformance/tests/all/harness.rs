@@ -136,7 +136,8 @@ fn skipped_alone_is_nothing_executed() {
 
 #[test]
 fn a_backend_that_does_nothing_passes_next_to_nothing() {
-    let options = Options { filter: vec!["seam/call".to_owned(), "seam/interrupt".to_owned()], ..Options::default() };
+    let options =
+        Options { filter: vec!["backend/call".to_owned(), "backend/interrupt".to_owned()], ..Options::default() };
     let ended = std::sync::atomic::AtomicUsize::new(0);
     let report = run_with(&[nothing()], &options, |progress| {
         assert_eq!((progress.backend, progress.total > 20), ("nothing", true));

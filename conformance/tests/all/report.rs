@@ -28,19 +28,19 @@ fn report() -> Report {
         column(
             "one",
             vec![
-                result("seam/x/pass", Outcome::Pass, None),
-                result("seam/x/fail", Outcome::Fail, Some("<b>not</b> | \"this\" &\nnor that \u{1}")),
+                result("backend/x/pass", Outcome::Pass, None),
+                result("backend/x/fail", Outcome::Fail, Some("<b>not</b> | \"this\" &\nnor that \u{1}")),
                 result("other/x/error", Outcome::Error, Some("panicked")),
             ],
         ),
         column(
             "two",
             vec![
-                result("seam/x/pass", Outcome::Pass, None),
-                result("seam/x/fail", Outcome::Unsupported, Some("the engine lacks it")),
-                result("seam/x/xfail", Outcome::Xfail, Some("known")),
-                result("seam/x/xpass", Outcome::Xpass, Some("no longer")),
-                result("seam/x/skip", Outcome::Skipped, Some("no reason")),
+                result("backend/x/pass", Outcome::Pass, None),
+                result("backend/x/fail", Outcome::Unsupported, Some("the engine lacks it")),
+                result("backend/x/xfail", Outcome::Xfail, Some("known")),
+                result("backend/x/xpass", Outcome::Xpass, Some("no longer")),
+                result("backend/x/skip", Outcome::Skipped, Some("no reason")),
             ],
         ),
     ])
@@ -95,9 +95,9 @@ fn what_is_no_report_is_refused() {
 fn the_matrix_counts_results() {
     let report = report();
     let matrix = report.matrix();
-    let seam = &matrix["seam"];
-    assert_eq!((seam[0].passed, seam[0].red, seam[0].total), (1, 1, 2));
-    assert_eq!((seam[1].passed, seam[1].unsupported, seam[1].red, seam[1].total), (1, 1, 1, 5));
+    let backend = &matrix["backend"];
+    assert_eq!((backend[0].passed, backend[0].red, backend[0].total), (1, 1, 2));
+    assert_eq!((backend[1].passed, backend[1].unsupported, backend[1].red, backend[1].total), (1, 1, 1, 5));
     assert_eq!(matrix["other"][1].total, 0);
     assert_eq!(report.totals()[0].total, 3);
     assert_eq!(report.outcome(), Exit::Harness, "an error of the harness outweighs failures");
@@ -107,9 +107,12 @@ fn the_matrix_counts_results() {
 fn markdown_has_the_matrix_and_every_exception() {
     let text = report().to_markdown();
     assert!(text.contains("| area | one 1.2.3 | two 1.2.3 |"), "{text}");
-    assert!(text.contains("| seam | 1/2 | 1/5, 1 unsupported |"), "{text}");
+    assert!(text.contains("| backend | 1/2 | 1/5, 1 unsupported |"), "{text}");
     assert!(text.contains("| other | 0/1 | - |"), "{text}");
-    assert!(text.contains("| fail | one | `seam/x/fail` | must | &lt;b>not&lt;/b> \\| \"this\" & nor that"), "{text}");
+    assert!(
+        text.contains("| fail | one | `backend/x/fail` | must | &lt;b>not&lt;/b> \\| \"this\" & nor that"),
+        "{text}"
+    );
     for outcome in ["error", "unsupported", "xfail", "xpass", "skipped"] {
         assert!(text.contains(&format!("\n| {outcome} | ")), "{outcome} is missing: {text}");
     }

@@ -27,7 +27,7 @@ pub struct Function<C: 'static> {
 }
 
 impl<C> Function<C> {
-    /// The signature in the seam's terms.
+    /// The signature in core's terms.
     pub fn ty(&self) -> FuncType {
         FuncType { params: self.params.to_vec(), results: self.results.to_vec() }
     }

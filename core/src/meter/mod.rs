@@ -17,9 +17,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use rewrite::rewrite;
 
+use crate::backend::{Instance, Module};
 use crate::error::Result;
 use crate::imports::{Imports, Outer};
-use crate::seam::{Instance, Module};
 use crate::stop::Halt;
 use crate::trusted::TrustedCode;
 use crate::types::Import;

@@ -1,4 +1,4 @@
-//! A backend that wharf does not ship: the [Wasmi](https://docs.rs/wasmi) interpreter behind wharf's seam.
+//! A backend that wharf does not ship: the [Wasmi](https://docs.rs/wasmi) interpreter.
 //!
 //! It shows how little a backend is, and what becomes of one that cannot do everything. Wasmi has, used as plainly as
 //! here, no way to be interrupted: core meters its guests. It has no compiled code to store, and says so in its
@@ -200,7 +200,7 @@ fn engine_type(ty: &ValType) -> wasmi::ValType {
     }
 }
 
-/// A slot as a value of a number type. Values of other types do not cross the seam; they get their default.
+/// A slot as a value of a number type. Values of other types do not cross to a backend; they get their default.
 fn value(ty: wasmi::ValType, slot: u64) -> Val {
     match ty {
         wasmi::ValType::I32 => Val::I32(slot as i32),

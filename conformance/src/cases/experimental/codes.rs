@@ -92,7 +92,7 @@ fn memory_not_found(context: &Context) -> CaseResult {
             let function = FUNCTIONS
                 .iter()
                 .find(|function| function.name == names[index])
-                .ok_or_else(|| crate::seam::internal("a function of the ABI is missing"))?;
+                .ok_or_else(|| crate::bare::internal("a function of the ABI is missing"))?;
             (function.call)(&http, caller, slots)
         })?;
         for (function, arguments) in [("req", 10), ("header_get", 6), ("headers_get_all", 4), ("body_read", 4)] {

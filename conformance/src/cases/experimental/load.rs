@@ -4,11 +4,11 @@ use wharf_core::{Kind, LoadOptions};
 
 use super::answers;
 use super::code::{INVALID_HANDLE, SUCCESS};
+use crate::bare::assemble;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
 use crate::origin::{Origin, Reply};
 use crate::probe::{EXPERIMENTAL, HttpProbe, Req, Wat, at};
-use crate::seam::assemble;
 use crate::{check, check_eq};
 
 /// The cases of this file.

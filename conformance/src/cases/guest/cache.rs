@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use wharf_core::{CacheOptions, CodeCache, Guest, GuestConfig, LoadOptions};
 
+use crate::bare::assemble;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::needs::COMPILED_CODE;
 use crate::context::Context;
-use crate::seam::assemble;
 use crate::{check, check_eq};
 
 /// The cases of this file.

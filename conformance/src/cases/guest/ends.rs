@@ -79,7 +79,7 @@ fn wrong_count(context: &Context) -> CaseResult {
     Ok(())
 }
 
-/// The error must be a trap whose source is the seam's own, with this code.
+/// The error must be a trap whose source is a backend's, with this code.
 fn expect_trap(error: &Error, code: TrapCode) -> CaseResult {
     check_eq!(error.kind(), Kind::Trap, "the kind of the error {:?}", wharf_core::chain(error));
     match error.source().and_then(|source| source.downcast_ref::<Trap>()) {

@@ -2,10 +2,10 @@
 
 use wharf_core::{Guest, GuestConfig, Kind, LoadOptions, Session, TotalMemory};
 
+use crate::bare::assemble;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::needs::MULTI_MEMORY;
 use crate::context::Context;
-use crate::seam::assemble;
 use crate::{check, check_eq};
 
 const MEMORY: &str = "LoadOptions::max_memory";

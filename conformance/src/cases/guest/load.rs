@@ -2,10 +2,10 @@
 
 use wharf_core::{GuestConfig, Kind, LoadOptions};
 
+use crate::bare::assemble;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
 use crate::probe::Wat;
-use crate::seam::assemble;
 use crate::{check, check_eq};
 
 /// The cases of this file.
@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("guest/load/missing-export", "bad input: missing export", missing_export),
     Case::must("guest/load/unknown-imports", "bad input: unknown imports", unknown_imports),
     Case::must("guest/load/missing-memory", "bad input: missing memory", missing_memory),
-    Case::must("guest/load/reserved-export-name", "seam: START_EXPORT", reserved_name),
+    Case::must("guest/load/reserved-export-name", "backend interface: START_EXPORT", reserved_name),
 ];
 
 /// Loading must fail with this kind and say each of `words`, on one line.

@@ -6,10 +6,10 @@ use wharf_core::abi::preview1::{Dialect, MODULE};
 use wharf_core::grants::Network;
 
 use super::probe::SockProbe;
+use crate::bare::assemble;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
 use crate::probe::Wat;
-use crate::seam::assemble;
 use crate::{check, check_eq};
 
 /// The cases of this file.

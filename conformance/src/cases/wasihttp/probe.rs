@@ -3,10 +3,10 @@
 use wharf_core::abi::wasi02::functions;
 use wharf_core::{Guest, GuestConfig, HostedSession, Kind, LoadOptions, Stop, ValType};
 
+use crate::bare::assemble;
 use crate::case::{CaseResult, Unmet};
 use crate::context::Context;
 use crate::probe::Probe;
-use crate::seam::assemble;
 use crate::{check, check_eq};
 
 /// The release that the probes are built for: one that no table names.

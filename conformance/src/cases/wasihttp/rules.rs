@@ -4,9 +4,9 @@ use wharf_core::grants::{Capture, Output, WasiConfig};
 use wharf_core::{GuestConfig, Kind, LoadOptions};
 
 use super::probe::{MEMORY, RET, Wasi02, http_module, module};
+use crate::bare::assemble;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
-use crate::seam::assemble;
 use crate::{check, check_eq};
 
 /// The cases of this file.

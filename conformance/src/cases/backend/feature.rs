@@ -2,29 +2,30 @@
 
 use wharf_core::{Kind, LoadOptions, Prepared, TrapCode};
 
+use crate::bare::{assemble, no_host};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::needs::MULTI_MEMORY;
 use crate::check_eq;
 use crate::context::Context;
-use crate::seam::{assemble, no_host};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/feature/sign-extension", "WebAssembly 2.0: sign extension", sign_extension),
-    Case::must("seam/feature/saturating-conversion", "WebAssembly 2.0: saturating conversion", saturating),
-    Case::must("seam/feature/bulk-memory", "WebAssembly 2.0: bulk memory", bulk_memory),
-    Case::must("seam/feature/block-parameters", "WebAssembly 2.0: multi-value", block_parameters),
-    Case::must("seam/feature/reference-types", "WebAssembly 2.0: reference types", reference_types),
-    Case::must("seam/feature/vectors", "WebAssembly 2.0: vectors", vectors),
-    Case::must("seam/feature/big-module", "seam: Backend::compile", big_module),
-    Case::must("seam/feature/threads-refused", "the portable set: WebAssembly 2.0", |_| {
+    Case::must("backend/feature/sign-extension", "WebAssembly 2.0: sign extension", sign_extension),
+    Case::must("backend/feature/saturating-conversion", "WebAssembly 2.0: saturating conversion", saturating),
+    Case::must("backend/feature/bulk-memory", "WebAssembly 2.0: bulk memory", bulk_memory),
+    Case::must("backend/feature/block-parameters", "WebAssembly 2.0: multi-value", block_parameters),
+    Case::must("backend/feature/reference-types", "WebAssembly 2.0: reference types", reference_types),
+    Case::must("backend/feature/vectors", "WebAssembly 2.0: vectors", vectors),
+    Case::must("backend/feature/big-module", "backend interface: Backend::compile", big_module),
+    Case::must("backend/feature/threads-refused", "the portable set: WebAssembly 2.0", |_| {
         refused("(module (memory 1 1 shared))")
     }),
-    Case::must("seam/feature/memory64-refused", "the portable set: WebAssembly 2.0", |_| {
+    Case::must("backend/feature/memory64-refused", "the portable set: WebAssembly 2.0", |_| {
         refused("(module (memory i64 1))")
     }),
-    Case::must("seam/feature/two-memories", "WebAssembly 3.0: multiple memories", two_memories).needs(&[MULTI_MEMORY]),
-    Case::must("seam/feature/imported-memory-refused", "a guest imports functions only", |_| {
+    Case::must("backend/feature/two-memories", "WebAssembly 3.0: multiple memories", two_memories)
+        .needs(&[MULTI_MEMORY]),
+    Case::must("backend/feature/imported-memory-refused", "a guest imports functions only", |_| {
         refused(r#"(module (import "env" "memory" (memory 1)))"#)
     }),
 ];

@@ -2,27 +2,31 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::bare::internal;
 use crate::case::{Case, CaseResult};
 use crate::check_eq;
 use crate::context::Context;
-use crate::seam::internal;
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/host/parameters-in-order", "seam: Imports::call", parameters_in_order),
-    Case::must("seam/host/twenty-parameters", "seam: Imports::call", twenty_parameters),
-    Case::must("seam/host/multi-value", "seam: Imports::call, slots", multi_value),
-    Case::must("seam/host/float-bits", "seam: ValType::F32, ValType::F64", float_bits),
-    Case::must("seam/host/i32-zero-extended", "seam: ValType::I32", i32_zero_extended),
-    Case::must("seam/host/i32-result-high-bits", "seam: ValType::I32", i32_result_high_bits),
-    Case::must("seam/host/import-order", "seam: Imports, indices", import_order),
-    Case::must("seam/host/odd-import-names", "seam: Import names", odd_import_names),
-    Case::must("seam/host/same-name-in-two-modules", "seam: Import names", same_name_in_two_modules),
-    Case::must("seam/host/imported-twice", "seam: Import names", imported_twice),
-    Case::must("seam/host/three-hundred-imports", "seam: Imports, indices", three_hundred_imports),
-    Case::must("seam/host/through-a-table", "seam: host functions in element segments", through_a_table),
-    Case::must("seam/host/re-exported", "seam: Caller::call", re_exported),
-    Case::must("seam/host/hundred-thousand-calls", "seam: Imports::call", hundred_thousand_calls),
+    Case::must("backend/host/parameters-in-order", "backend interface: Imports::call", parameters_in_order),
+    Case::must("backend/host/twenty-parameters", "backend interface: Imports::call", twenty_parameters),
+    Case::must("backend/host/multi-value", "backend interface: Imports::call, slots", multi_value),
+    Case::must("backend/host/float-bits", "backend interface: ValType::F32, ValType::F64", float_bits),
+    Case::must("backend/host/i32-zero-extended", "backend interface: ValType::I32", i32_zero_extended),
+    Case::must("backend/host/i32-result-high-bits", "backend interface: ValType::I32", i32_result_high_bits),
+    Case::must("backend/host/import-order", "backend interface: Imports, indices", import_order),
+    Case::must("backend/host/odd-import-names", "backend interface: Import names", odd_import_names),
+    Case::must("backend/host/same-name-in-two-modules", "backend interface: Import names", same_name_in_two_modules),
+    Case::must("backend/host/imported-twice", "backend interface: Import names", imported_twice),
+    Case::must("backend/host/three-hundred-imports", "backend interface: Imports, indices", three_hundred_imports),
+    Case::must(
+        "backend/host/through-a-table",
+        "backend interface: host functions in element segments",
+        through_a_table,
+    ),
+    Case::must("backend/host/re-exported", "backend interface: Caller::call", re_exported),
+    Case::must("backend/host/hundred-thousand-calls", "backend interface: Imports::call", hundred_thousand_calls),
 ];
 
 type Log = Arc<Mutex<Vec<u64>>>;

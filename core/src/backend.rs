@@ -1,4 +1,4 @@
-//! The seam: all that a backend implements, and all that core knows of an engine.
+//! The backend interface: all that a backend implements, and all that core knows of an engine.
 //!
 //! An adapter compiles bytes, calls functions, hands out memory, names traps and lets itself be interrupted.
 //! It checks no pointer, enforces no limit, knows no ABI and sends no HTTP: core does, once, for every engine.

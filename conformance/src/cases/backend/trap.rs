@@ -2,55 +2,69 @@
 
 use wharf_core::TrapCode;
 
+use crate::bare::{Live, no_host};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::check_eq;
 use crate::context::Context;
-use crate::seam::{Live, no_host};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/trap/unreachable", "seam: TrapCode::Unreachable", |c| {
+    Case::must("backend/trap/unreachable", "backend interface: TrapCode::Unreachable", |c| {
         traps(c, "unreachable", TrapCode::Unreachable)
     }),
-    Case::must("seam/trap/load-out-of-bounds", "seam: TrapCode::MemoryOutOfBounds", |c| {
+    Case::must("backend/trap/load-out-of-bounds", "backend interface: TrapCode::MemoryOutOfBounds", |c| {
         traps(c, "load", TrapCode::MemoryOutOfBounds)
     }),
-    Case::must("seam/trap/store-across-the-end", "seam: TrapCode::MemoryOutOfBounds", |c| {
+    Case::must("backend/trap/store-across-the-end", "backend interface: TrapCode::MemoryOutOfBounds", |c| {
         traps(c, "store", TrapCode::MemoryOutOfBounds)
     }),
-    Case::must("seam/trap/load-with-wrapping-offset", "seam: TrapCode::MemoryOutOfBounds", |c| {
+    Case::must("backend/trap/load-with-wrapping-offset", "backend interface: TrapCode::MemoryOutOfBounds", |c| {
         traps(c, "wrap", TrapCode::MemoryOutOfBounds)
     }),
-    Case::must("seam/trap/bulk-out-of-bounds", "seam: TrapCode::MemoryOutOfBounds", |c| {
+    Case::must("backend/trap/bulk-out-of-bounds", "backend interface: TrapCode::MemoryOutOfBounds", |c| {
         traps(c, "fill", TrapCode::MemoryOutOfBounds)
     }),
-    Case::must("seam/trap/table-out-of-bounds", "seam: TrapCode::TableOutOfBounds", |c| {
+    Case::must("backend/trap/table-out-of-bounds", "backend interface: TrapCode::TableOutOfBounds", |c| {
         traps(c, "table", TrapCode::TableOutOfBounds)
     }),
-    Case::must("seam/trap/null-element", "seam: TrapCode::NullElement", |c| traps(c, "null", TrapCode::NullElement)),
-    Case::must("seam/trap/bad-signature", "seam: TrapCode::BadSignature", |c| {
+    Case::must("backend/trap/null-element", "backend interface: TrapCode::NullElement", |c| {
+        traps(c, "null", TrapCode::NullElement)
+    }),
+    Case::must("backend/trap/bad-signature", "backend interface: TrapCode::BadSignature", |c| {
         traps(c, "signature", TrapCode::BadSignature)
     }),
-    Case::must("seam/trap/division-by-zero", "seam: TrapCode::DivisionByZero", |c| {
+    Case::must("backend/trap/division-by-zero", "backend interface: TrapCode::DivisionByZero", |c| {
         traps(c, "divide", TrapCode::DivisionByZero)
     }),
-    Case::must("seam/trap/integer-overflow", "seam: TrapCode::IntegerOverflow", |c| {
+    Case::must("backend/trap/integer-overflow", "backend interface: TrapCode::IntegerOverflow", |c| {
         traps(c, "overflow", TrapCode::IntegerOverflow)
     }),
-    Case::must("seam/trap/bad-conversion", "seam: TrapCode::BadConversion", |c| {
+    Case::must("backend/trap/bad-conversion", "backend interface: TrapCode::BadConversion", |c| {
         traps(c, "nan", TrapCode::BadConversion)
     }),
-    Case::must("seam/trap/conversion-out-of-range", "seam: TrapCode::IntegerOverflow", |c| {
+    Case::must("backend/trap/conversion-out-of-range", "backend interface: TrapCode::IntegerOverflow", |c| {
         traps(c, "range", TrapCode::IntegerOverflow)
     }),
-    Case::must("seam/trap/stack-overflow", "seam: TrapCode::StackOverflow", |c| {
+    Case::must("backend/trap/stack-overflow", "backend interface: TrapCode::StackOverflow", |c| {
         traps(c, "recurse", TrapCode::StackOverflow)
     }),
-    Case::must("seam/trap/stack-overflow-again-and-again", "seam: TrapCode::StackOverflow", stack_overflow_again),
-    Case::must("seam/trap/memory-is-still-there", "seam: Caller::memory after a trap", memory_is_still_there),
-    Case::must("seam/trap/same-instance-goes-on", "seam: Caller::call after a trap", same_instance_goes_on),
-    Case::must("seam/trap/on-many-threads", "seam: traps beside each other", on_many_threads),
-    Case::must("seam/trap/deep-but-finite-recursion", "seam: the guest's stack", deep_recursion),
+    Case::must(
+        "backend/trap/stack-overflow-again-and-again",
+        "backend interface: TrapCode::StackOverflow",
+        stack_overflow_again,
+    ),
+    Case::must(
+        "backend/trap/memory-is-still-there",
+        "backend interface: Caller::memory after a trap",
+        memory_is_still_there,
+    ),
+    Case::must(
+        "backend/trap/same-instance-goes-on",
+        "backend interface: Caller::call after a trap",
+        same_instance_goes_on,
+    ),
+    Case::must("backend/trap/on-many-threads", "backend interface: traps beside each other", on_many_threads),
+    Case::must("backend/trap/deep-but-finite-recursion", "backend interface: the guest's stack", deep_recursion),
 ];
 
 const TRAPS: &str = r#"(module

@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wharf_core::{Stop, TrapCode};
 
+use crate::bare::{expect_trap, internal};
 use crate::case::{Case, CaseResult};
 use crate::context::Context;
-use crate::seam::{expect_trap, internal};
 use crate::{check, check_eq};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/nested/realloc", "seam: Caller::call from a host function", realloc),
-    Case::must("seam/nested/twice", "seam: Caller::call from a host function", twice),
-    Case::must("seam/nested/fifty-deep", "seam: Caller::call from a host function", fifty_deep),
-    Case::must("seam/nested/trap-is-seen", "seam: Caller::call, errors", trap_is_seen),
-    Case::must("seam/nested/trap-ends-outer", "seam: Caller::call, errors", trap_ends_outer),
-    Case::must("seam/nested/stop-ends-both", "seam: Imports::call, Halt", stop_ends_both),
-    Case::must("seam/nested/first-stop-stands", "seam: Imports::take_stop", first_stop_stands),
+    Case::must("backend/nested/realloc", "backend interface: Caller::call from a host function", realloc),
+    Case::must("backend/nested/twice", "backend interface: Caller::call from a host function", twice),
+    Case::must("backend/nested/fifty-deep", "backend interface: Caller::call from a host function", fifty_deep),
+    Case::must("backend/nested/trap-is-seen", "backend interface: Caller::call, errors", trap_is_seen),
+    Case::must("backend/nested/trap-ends-outer", "backend interface: Caller::call, errors", trap_ends_outer),
+    Case::must("backend/nested/stop-ends-both", "backend interface: Imports::call, Halt", stop_ends_both),
+    Case::must("backend/nested/first-stop-stands", "backend interface: Imports::take_stop", first_stop_stands),
 ];
 
 fn failed(trap: wharf_core::Trap) -> Stop {

@@ -1,19 +1,23 @@
 //! Compiled code: what is stored runs as what was compiled does.
 
+use crate::bare::{Compiled, Host, prepare};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::needs::COMPILED_CODE;
 use crate::check_eq;
 use crate::context::Context;
-use crate::seam::{Compiled, Host, prepare};
 use wharf_core::{Caller, LoadOptions, TrapCode, TrustedCode};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/code/round-trip", "seam: Module::serialize, Backend::load", round_trip).needs(&[COMPILED_CODE]),
-    Case::must("seam/code/loaded-code-traps", "seam: Backend::load", loaded_code_traps).needs(&[COMPILED_CODE]),
-    Case::must("seam/code/loaded-twice", "seam: Backend::load", loaded_twice).needs(&[COMPILED_CODE]),
-    Case::must("seam/code/loaded-on-other-thread", "seam: Backend::load", other_thread).needs(&[COMPILED_CODE]),
-    Case::must("seam/code/loaded-code-serializes", "seam: Module::serialize", serializes_again).needs(&[COMPILED_CODE]),
+    Case::must("backend/code/round-trip", "backend interface: Module::serialize, Backend::load", round_trip)
+        .needs(&[COMPILED_CODE]),
+    Case::must("backend/code/loaded-code-traps", "backend interface: Backend::load", loaded_code_traps)
+        .needs(&[COMPILED_CODE]),
+    Case::must("backend/code/loaded-twice", "backend interface: Backend::load", loaded_twice).needs(&[COMPILED_CODE]),
+    Case::must("backend/code/loaded-on-other-thread", "backend interface: Backend::load", other_thread)
+        .needs(&[COMPILED_CODE]),
+    Case::must("backend/code/loaded-code-serializes", "backend interface: Module::serialize", serializes_again)
+        .needs(&[COMPILED_CODE]),
 ];
 
 const WAT: &str = r#"(module (import "m" "f" (func $f (param i32) (result i32)))

@@ -1,27 +1,27 @@
 //! Calling a guest: values cross bit for bit, and instances are apart.
 
+use crate::bare::no_host;
 use crate::case::{Case, CaseResult};
 use crate::context::Context;
-use crate::seam::no_host;
 use crate::{check, check_eq};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/call/nothing", "seam: Caller::call", nothing),
-    Case::must("seam/call/i32-zero-extended", "seam: ValType::I32", i32_zero_extended),
-    Case::must("seam/call/i32-ignores-high-bits", "seam: ValType::I32", i32_ignores_high_bits),
-    Case::must("seam/call/i64-bits", "seam: ValType::I64", i64_bits),
-    Case::must("seam/call/f32-bits", "seam: ValType::F32", f32_bits),
-    Case::must("seam/call/f64-bits", "seam: ValType::F64", f64_bits),
-    Case::must("seam/call/twenty-parameters", "seam: Caller::call", twenty_parameters),
-    Case::must("seam/call/multi-value", "seam: Caller::call, slots", multi_value),
-    Case::must("seam/call/more-results-than-parameters", "seam: Caller::call, slots", more_results),
-    Case::must("seam/call/state-persists", "seam: Instance", state_persists),
-    Case::must("seam/call/instances-are-apart", "seam: Module::instantiate", instances_are_apart),
-    Case::must("seam/call/moves-between-threads", "seam: Instance is Send", moves_between_threads),
-    Case::must("seam/call/one-module-on-many-threads", "seam: Module is Sync", many_threads),
-    Case::must("seam/call/odd-export-names", "seam: Caller::call", odd_export_names),
-    Case::must("seam/call/thousand-instances", "seam: Module::instantiate", thousand_instances),
+    Case::must("backend/call/nothing", "backend interface: Caller::call", nothing),
+    Case::must("backend/call/i32-zero-extended", "backend interface: ValType::I32", i32_zero_extended),
+    Case::must("backend/call/i32-ignores-high-bits", "backend interface: ValType::I32", i32_ignores_high_bits),
+    Case::must("backend/call/i64-bits", "backend interface: ValType::I64", i64_bits),
+    Case::must("backend/call/f32-bits", "backend interface: ValType::F32", f32_bits),
+    Case::must("backend/call/f64-bits", "backend interface: ValType::F64", f64_bits),
+    Case::must("backend/call/twenty-parameters", "backend interface: Caller::call", twenty_parameters),
+    Case::must("backend/call/multi-value", "backend interface: Caller::call, slots", multi_value),
+    Case::must("backend/call/more-results-than-parameters", "backend interface: Caller::call, slots", more_results),
+    Case::must("backend/call/state-persists", "backend interface: Instance", state_persists),
+    Case::must("backend/call/instances-are-apart", "backend interface: Module::instantiate", instances_are_apart),
+    Case::must("backend/call/moves-between-threads", "backend interface: Instance is Send", moves_between_threads),
+    Case::must("backend/call/one-module-on-many-threads", "backend interface: Module is Sync", many_threads),
+    Case::must("backend/call/odd-export-names", "backend interface: Caller::call", odd_export_names),
+    Case::must("backend/call/thousand-instances", "backend interface: Module::instantiate", thousand_instances),
 ];
 
 fn nothing(context: &Context) -> CaseResult {

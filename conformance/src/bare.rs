@@ -1,4 +1,4 @@
-//! A guest on the bare seam: a prepared module, host functions that the case gives, and nothing of core's in between.
+//! A guest on a bare backend: a prepared module, host functions that the case gives, and nothing of core's in between.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub fn assemble(wat: &str) -> CaseResult<Vec<u8>> {
     wat::parse_str(wat).map_err(|error| Unmet::harness(format!("the case's module text is wrong: {error}")))
 }
 
-/// A compiled module on the bare seam.
+/// A compiled module on a bare backend.
 pub struct Compiled {
     module: Arc<dyn Module>,
     imports: Arc<[Import]>,
@@ -74,7 +74,7 @@ impl Compiled {
     }
 }
 
-/// An instance on the bare seam, with its host functions.
+/// An instance on a bare backend, with its host functions.
 pub struct Live {
     /// The instance.
     pub instance: Box<dyn Instance>,

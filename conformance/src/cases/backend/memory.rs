@@ -2,34 +2,42 @@
 
 use wharf_core::{Kind, LoadOptions};
 
+use crate::bare::no_host;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
-use crate::seam::no_host;
 use crate::{check, check_eq};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/memory/none", "seam: Caller::memory", none),
-    Case::must("seam/memory/not-exported", "seam: Caller::memory", not_exported),
-    Case::must("seam/memory/other-name", "seam: Caller::memory", other_name),
-    Case::must("seam/memory/function-of-that-name", "seam: Caller::memory", function_of_that_name),
-    Case::must("seam/memory/host-and-guest-see-the-same", "seam: Caller::memory", same_bytes),
-    Case::must("seam/memory/inside-host-function", "seam: Caller::memory", inside_host_function),
-    Case::must("seam/memory/grown-by-guest", "seam: Caller::memory", grown_by_guest),
-    Case::must("seam/memory/grown-during-host-function", "seam: Caller::memory after Caller::call", grown_during),
-    Case::must("seam/memory/cap-holds", "LoadOptions::max_memory", cap_holds),
-    Case::must("seam/memory/cap-below-declared-maximum", "LoadOptions::max_memory", cap_below_maximum),
-    Case::must("seam/memory/starts-above-cap", "LoadOptions::max_memory", starts_above_cap),
-    Case::must("seam/memory/table-cap-holds", "LoadOptions::max_table_elements", table_cap_holds),
-    Case::must("seam/memory/fresh-instance-is-zeroed", "seam: Module::instantiate", fresh_is_zeroed),
-    Case::must("seam/memory/data-segments", "seam: Module::instantiate", data_segments),
-    Case::must("seam/memory/segment-out-of-bounds", "seam: Module::instantiate, errors", segment_out_of_bounds),
-    Case::must("seam/memory/empty", "seam: Caller::memory", empty),
-    Case::must("seam/global/read", "seam: Caller::global", global_read),
-    Case::must("seam/global/written-by-host", "seam: Caller::set_global", global_written),
-    Case::must("seam/global/inside-host-function", "seam: Caller::global", global_inside),
-    Case::must("seam/global/immutable", "seam: Caller::set_global", global_immutable),
-    Case::must("seam/global/missing", "seam: Caller::global", global_missing),
+    Case::must("backend/memory/none", "backend interface: Caller::memory", none),
+    Case::must("backend/memory/not-exported", "backend interface: Caller::memory", not_exported),
+    Case::must("backend/memory/other-name", "backend interface: Caller::memory", other_name),
+    Case::must("backend/memory/function-of-that-name", "backend interface: Caller::memory", function_of_that_name),
+    Case::must("backend/memory/host-and-guest-see-the-same", "backend interface: Caller::memory", same_bytes),
+    Case::must("backend/memory/inside-host-function", "backend interface: Caller::memory", inside_host_function),
+    Case::must("backend/memory/grown-by-guest", "backend interface: Caller::memory", grown_by_guest),
+    Case::must(
+        "backend/memory/grown-during-host-function",
+        "backend interface: Caller::memory after Caller::call",
+        grown_during,
+    ),
+    Case::must("backend/memory/cap-holds", "LoadOptions::max_memory", cap_holds),
+    Case::must("backend/memory/cap-below-declared-maximum", "LoadOptions::max_memory", cap_below_maximum),
+    Case::must("backend/memory/starts-above-cap", "LoadOptions::max_memory", starts_above_cap),
+    Case::must("backend/memory/table-cap-holds", "LoadOptions::max_table_elements", table_cap_holds),
+    Case::must("backend/memory/fresh-instance-is-zeroed", "backend interface: Module::instantiate", fresh_is_zeroed),
+    Case::must("backend/memory/data-segments", "backend interface: Module::instantiate", data_segments),
+    Case::must(
+        "backend/memory/segment-out-of-bounds",
+        "backend interface: Module::instantiate, errors",
+        segment_out_of_bounds,
+    ),
+    Case::must("backend/memory/empty", "backend interface: Caller::memory", empty),
+    Case::must("backend/global/read", "backend interface: Caller::global", global_read),
+    Case::must("backend/global/written-by-host", "backend interface: Caller::set_global", global_written),
+    Case::must("backend/global/inside-host-function", "backend interface: Caller::global", global_inside),
+    Case::must("backend/global/immutable", "backend interface: Caller::set_global", global_immutable),
+    Case::must("backend/global/missing", "backend interface: Caller::global", global_missing),
 ];
 
 /// The host must find no memory, from outside a call and from inside one.
@@ -111,8 +119,8 @@ fn grown_during(context: &Context) -> CaseResult {
              (func (export "grow") (result i32) (memory.grow (i32.const 40)))
              (func (export "go") (result i32) (drop (call $f)) (i32.load8_u (i32.const 2686975))))"#,
         |_, caller, _| {
-            caller.call("grow", &mut [0]).map_err(|trap| crate::seam::internal(trap.message))?;
-            let memory = caller.memory().ok_or_else(|| crate::seam::internal("no memory after growing"))?;
+            caller.call("grow", &mut [0]).map_err(|trap| crate::bare::internal(trap.message))?;
+            let memory = caller.memory().ok_or_else(|| crate::bare::internal("no memory after growing"))?;
             let last = memory.len() - 1;
             memory[last] = 99;
             Ok(())

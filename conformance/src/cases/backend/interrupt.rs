@@ -6,30 +6,44 @@ use std::time::{Duration, Instant};
 
 use wharf_core::{Interrupt, TrapCode};
 
+use crate::bare::{Live, expect_trap, internal, no_host};
 use crate::case::{Case, CaseResult};
 use crate::cases::needs::INTERRUPT;
 use crate::check;
 use crate::context::Context;
-use crate::seam::{Live, expect_trap, internal, no_host};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/interrupt/endless-loop", "seam: Interrupt::interrupt", |c| ends(c, "spin")).needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/endless-calls", "seam: Interrupt::interrupt", |c| ends(c, "calls")).needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/endless-host-calls", "seam: Interrupt::interrupt", |c| ends(c, "host"))
+    Case::must("backend/interrupt/endless-loop", "backend interface: Interrupt::interrupt", |c| ends(c, "spin"))
         .needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/endless-memory-work", "seam: Interrupt::interrupt", |c| ends(c, "fill"))
+    Case::must("backend/interrupt/endless-calls", "backend interface: Interrupt::interrupt", |c| ends(c, "calls"))
         .needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/before-entry", "seam: Interrupt::interrupt, what is entered next", before_entry)
+    Case::must("backend/interrupt/endless-host-calls", "backend interface: Interrupt::interrupt", |c| ends(c, "host"))
         .needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/during-host-function", "seam: Interrupt::interrupt", during_host_function)
+    Case::must("backend/interrupt/endless-memory-work", "backend interface: Interrupt::interrupt", |c| ends(c, "fill"))
         .needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/nested-call", "seam: Interrupt::interrupt", nested_call).needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/start-function", "seam: START_EXPORT", start_function).needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/only-its-own-instance", "seam: Interrupt::interrupt", only_its_own).needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/after-the-end", "seam: Interrupt outlives its instance", after_the_end)
+    Case::must(
+        "backend/interrupt/before-entry",
+        "backend interface: Interrupt::interrupt, what is entered next",
+        before_entry,
+    )
+    .needs(&[INTERRUPT]),
+    Case::must(
+        "backend/interrupt/during-host-function",
+        "backend interface: Interrupt::interrupt",
+        during_host_function,
+    )
+    .needs(&[INTERRUPT]),
+    Case::must("backend/interrupt/nested-call", "backend interface: Interrupt::interrupt", nested_call)
         .needs(&[INTERRUPT]),
-    Case::must("seam/interrupt/many-at-once", "seam: Interrupt::interrupt", many_at_once).needs(&[INTERRUPT]),
+    Case::must("backend/interrupt/start-function", "backend interface: START_EXPORT", start_function)
+        .needs(&[INTERRUPT]),
+    Case::must("backend/interrupt/only-its-own-instance", "backend interface: Interrupt::interrupt", only_its_own)
+        .needs(&[INTERRUPT]),
+    Case::must("backend/interrupt/after-the-end", "backend interface: Interrupt outlives its instance", after_the_end)
+        .needs(&[INTERRUPT]),
+    Case::must("backend/interrupt/many-at-once", "backend interface: Interrupt::interrupt", many_at_once)
+        .needs(&[INTERRUPT]),
 ];
 
 /// How soon an interrupted guest has to end. The machine may be busy with other cases.
@@ -112,7 +126,7 @@ fn start_function(context: &Context) -> CaseResult {
 
 fn only_its_own(context: &Context) -> CaseResult {
     let compiled = context.compile(ENDLESS)?;
-    let host = || crate::seam::Host(|_: usize, _: &mut dyn wharf_core::Caller, _: &mut [u64]| Ok(()));
+    let host = || crate::bare::Host(|_: usize, _: &mut dyn wharf_core::Caller, _: &mut [u64]| Ok(()));
     let (mut one, mut two) = (compiled.instantiate(host())?, compiled.instantiate(host())?);
     one.instance.interrupt().interrupt();
     two.call("fine", &[], 0)?;

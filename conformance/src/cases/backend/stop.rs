@@ -5,21 +5,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wharf_core::{Error, Kind, Stop, TrapCode};
 
+use crate::bare::{Live, expect_trap};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::check_eq;
 use crate::context::Context;
-use crate::seam::{Live, expect_trap};
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
-    Case::must("seam/stop/exit", "seam: Stop::Exit", exit),
-    Case::must("seam/stop/error-is-carried", "seam: Stop::Error", error_is_carried),
-    Case::must("seam/stop/panic-is-internal", "seam: Imports::call, panics", panic_is_internal),
-    Case::must("seam/stop/panic-is-contained", "seam: Imports::call, panics", panic_is_contained),
-    Case::must("seam/stop/guest-does-not-go-on", "seam: Halt", guest_does_not_go_on),
-    Case::must("seam/stop/through-a-table", "seam: Halt", through_a_table),
-    Case::must("seam/stop/from-deep-within", "seam: Halt", from_deep_within),
-    Case::must("seam/stop/host-is-dropped", "seam: Imports live as long as the instance", host_is_dropped),
+    Case::must("backend/stop/exit", "backend interface: Stop::Exit", exit),
+    Case::must("backend/stop/error-is-carried", "backend interface: Stop::Error", error_is_carried),
+    Case::must("backend/stop/panic-is-internal", "backend interface: Imports::call, panics", panic_is_internal),
+    Case::must("backend/stop/panic-is-contained", "backend interface: Imports::call, panics", panic_is_contained),
+    Case::must("backend/stop/guest-does-not-go-on", "backend interface: Halt", guest_does_not_go_on),
+    Case::must("backend/stop/through-a-table", "backend interface: Halt", through_a_table),
+    Case::must("backend/stop/from-deep-within", "backend interface: Halt", from_deep_within),
+    Case::must(
+        "backend/stop/host-is-dropped",
+        "backend interface: Imports live as long as the instance",
+        host_is_dropped,
+    ),
 ];
 
 const STOPPING: &str = r#"(module

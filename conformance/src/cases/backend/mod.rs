@@ -1,4 +1,4 @@
-//! `seam/...`: what core relies on a backend for, on the bare seam.
+//! `backend/...`: what core relies on a backend for, without what core adds.
 
 mod call;
 mod code;
