@@ -263,16 +263,16 @@ impl Session {
     /// request. Its memory, files and other handles stay. Returns whether the instance can be used again: it cannot if
     /// it trapped, exited or was interrupted, nor if it left a request unanswered, abandoned a message, or left handles
     /// of a request open, which could be confused with those of the next one.
-    pub fn rest(&mut self) -> bool {
+    pub fn recycle(&mut self) -> bool {
         self.spent |= self.watch.take().is_some_and(|watch| !watch.end());
         self.spent |= self.linked.host.is_untidy();
-        self.linked.rest(&self.run);
+        self.linked.recycle(&self.run);
         !self.spent
     }
 
     /// Whether the instance may be used again with `config`: it is in a state that allows it, and was started with the
     /// same arguments, environment, directories and use of sockets, any of which it may have remembered.
-    pub fn may_renew(&self, config: &GuestConfig) -> bool {
+    pub fn may_reset_for(&self, config: &GuestConfig) -> bool {
         !self.spent && self.granted.grants_the_same(&config.wasi)
     }
 
@@ -280,15 +280,15 @@ impl Session {
     /// its standard streams and requests go where `config` says. Files it opened by preview 1 are closed.
     ///
     /// # Errors
-    /// [`Kind::Config`] if it [may not](Session::may_renew); [`Kind::Unsupported`] as [`Guest::start`].
-    pub fn renew(&mut self, config: GuestConfig) -> Result<()> {
+    /// [`Kind::Config`] if it [may not](Session::may_reset_for); [`Kind::Unsupported`] as [`Guest::start`].
+    pub fn reset_for(&mut self, config: GuestConfig) -> Result<()> {
         check_timeout(self.uninterruptible, config.timeout)?;
-        if !self.may_renew(&config) {
+        if !self.may_reset_for(&config) {
             let message = "the instance has ended, or was started with other grants; start a new one";
             return Err(Error::new(Kind::Config, message));
         }
-        self.run.renew(deadline(config.timeout), config.cancel);
-        self.linked.renew(config.wasi, config.outbound.map(|outbound| outbound.for_guest()), &self.run);
+        self.run.reset(deadline(config.timeout), config.cancel);
+        self.linked.reset_for(config.wasi, config.outbound.map(|outbound| outbound.for_guest()), &self.run);
         self.watch = Some(Watch::start(&self.run, self.instance.interrupt())?);
         Ok(())
     }

@@ -69,12 +69,12 @@ pub trait HostedSession: Send {
 
     /// Ends its work on a request. Returns whether it can be used again, with another configuration; false for a host
     /// whose instances serve one request each.
-    fn rest(&mut self) -> bool {
+    fn recycle(&mut self) -> bool {
         false
     }
 
-    /// Whether it may be used again with `config`, as [`Session::may_renew`] says.
-    fn may_renew(&self, config: &GuestConfig) -> bool {
+    /// Whether it may be used again with `config`, as [`Session::may_reset_for`] says.
+    fn may_reset_for(&self, config: &GuestConfig) -> bool {
         _ = config;
         false
     }
@@ -82,8 +82,8 @@ pub trait HostedSession: Send {
     /// Continues with another configuration.
     ///
     /// # Errors
-    /// As [`Session::renew`].
-    fn renew(&mut self, config: GuestConfig) -> Result<()> {
+    /// As [`Session::reset_for`].
+    fn reset_for(&mut self, config: GuestConfig) -> Result<()> {
         _ = config;
         Err(Error::new(Kind::Config, "an instance of this host serves one request; start a new one"))
     }
@@ -122,16 +122,16 @@ impl<S: HostedSession + ?Sized> HostedSession for Box<S> {
         (**self).handle(request, reply)
     }
 
-    fn rest(&mut self) -> bool {
-        (**self).rest()
+    fn recycle(&mut self) -> bool {
+        (**self).recycle()
     }
 
-    fn may_renew(&self, config: &GuestConfig) -> bool {
-        (**self).may_renew(config)
+    fn may_reset_for(&self, config: &GuestConfig) -> bool {
+        (**self).may_reset_for(config)
     }
 
-    fn renew(&mut self, config: GuestConfig) -> Result<()> {
-        (**self).renew(config)
+    fn reset_for(&mut self, config: GuestConfig) -> Result<()> {
+        (**self).reset_for(config)
     }
 
     fn memory(&mut self) -> Option<&mut [u8]> {
@@ -178,16 +178,16 @@ impl HostedSession for Session {
         Session::handle(self, request, reply)
     }
 
-    fn rest(&mut self) -> bool {
-        Session::rest(self)
+    fn recycle(&mut self) -> bool {
+        Session::recycle(self)
     }
 
-    fn may_renew(&self, config: &GuestConfig) -> bool {
-        Session::may_renew(self, config)
+    fn may_reset_for(&self, config: &GuestConfig) -> bool {
+        Session::may_reset_for(self, config)
     }
 
-    fn renew(&mut self, config: GuestConfig) -> Result<()> {
-        Session::renew(self, config)
+    fn reset_for(&mut self, config: GuestConfig) -> Result<()> {
+        Session::reset_for(self, config)
     }
 
     fn memory(&mut self) -> Option<&mut [u8]> {

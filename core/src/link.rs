@@ -246,16 +246,16 @@ pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 
 impl Linked {
     /// Lets go of what the guest was granted for a request, and closes what belongs to it.
-    pub(crate) fn rest(&self, run: &Run) {
+    pub(crate) fn recycle(&self, run: &Run) {
         *self.http.write().unwrap_or_else(PoisonError::into_inner) = experimental::Http::deny_all(run.clone());
-        self.host.rest();
+        self.host.recycle();
     }
 
     /// Grants the guest something else.
-    pub(crate) fn renew(&self, wasi: WasiConfig, outbound: Option<Outbound>, run: &Run) {
-        self.host.renew(&wasi, outbound.clone());
+    pub(crate) fn reset_for(&self, wasi: WasiConfig, outbound: Option<Outbound>, run: &Run) {
+        self.host.reset_for(&wasi, outbound.clone());
         *self.http.write().unwrap_or_else(PoisonError::into_inner) = http(outbound, run, &self.budget);
-        self.wasi.write().unwrap_or_else(PoisonError::into_inner).renew(wasi);
+        self.wasi.write().unwrap_or_else(PoisonError::into_inner).reset_for(wasi);
     }
 }
 

@@ -63,7 +63,7 @@ impl Run {
     }
 
     /// Starts anew, with another deadline and token.
-    pub(crate) fn renew(&self, deadline: Option<Instant>, cancel: CancellationToken) {
+    pub(crate) fn reset(&self, deadline: Option<Instant>, cancel: CancellationToken) {
         *self.time() = Time { cancel, deadline, ..Time::default() };
     }
 

@@ -113,7 +113,7 @@ impl Pool {
             Stop::Error(error) => error,
             Stop::Exit(code) => exited(code),
         })?;
-        Ok(session.rest().then_some(Ready { session, answered: 0 }))
+        Ok(session.recycle().then_some(Ready { session, answered: 0 }))
     }
 
     fn keep_warm(&self) {
@@ -153,7 +153,7 @@ impl Pool {
         let mut idle = self.lock();
         // Those that were started with other grants may have kept some, and wait for a request that is granted the same.
         let Idle { fresh, used, .. } = &mut *idle;
-        let fits = |ready: &Ready| ready.session.may_renew(&config);
+        let fits = |ready: &Ready| ready.session.may_reset_for(&config);
         let found = [used, fresh].into_iter().find_map(|ready| {
             let at = ready.iter().rposition(fits)?;
             Some(ready.remove(at))
@@ -164,7 +164,7 @@ impl Pool {
         drop(idle);
         match found {
             Some(mut ready) => {
-                ready.session.renew(config)?;
+                ready.session.reset_for(config)?;
                 Ok(ready)
             }
             None => Ok(Ready { session: self.start(config)?, answered: 0 }),
@@ -192,7 +192,7 @@ impl Pool {
     /// Takes back an instance that has answered one more request. It waits for another if it may and can.
     pub(crate) fn put(&self, mut ready: Ready) {
         ready.answered += 1;
-        let fit = ready.session.rest();
+        let fit = ready.session.recycle();
         if !fit || ready.answered >= self.max_reuse {
             return;
         }
@@ -298,15 +298,15 @@ mod tests {
             unreachable!()
         }
 
-        fn rest(&mut self) -> bool {
+        fn recycle(&mut self) -> bool {
             true
         }
 
-        fn may_renew(&self, config: &GuestConfig) -> bool {
+        fn may_reset_for(&self, config: &GuestConfig) -> bool {
             self.granted == config.timeout
         }
 
-        fn renew(&mut self, config: GuestConfig) -> Result<()> {
+        fn reset_for(&mut self, config: GuestConfig) -> Result<()> {
             assert_eq!(self.granted, config.timeout);
             Ok(())
         }

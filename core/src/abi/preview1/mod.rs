@@ -85,7 +85,7 @@ impl Wasi {
     }
 
     /// Starts anew with what `config` grants: what the guest had open is closed. Its clock goes on.
-    pub(crate) fn renew(&mut self, config: WasiConfig) {
+    pub(crate) fn reset_for(&mut self, config: WasiConfig) {
         let budget = self.fds.budget().clone();
         *self = Wasi { start: self.start, ..Wasi::new(config, self.run.clone()).bounded(&budget) };
     }

@@ -233,7 +233,7 @@ impl Host {
 
     /// Goes on with what `config` and `outbound` grant. Handles stay as they are, and standard streams that the guest
     /// has open lead elsewhere.
-    pub(crate) fn renew(&self, config: &WasiConfig, outbound: Option<Outbound>) {
+    pub(crate) fn reset_for(&self, config: &WasiConfig, outbound: Option<Outbound>) {
         let granted = config.granted();
         let mut state = self.lock();
         state.header_bytes = header_bytes(outbound.as_ref());
@@ -248,7 +248,7 @@ impl Host {
 
     /// Closes what belongs to messages, as when the guest has answered a request, and lets go of its grants: a body it
     /// did not finish breaks its message off.
-    pub(crate) fn rest(&self) {
+    pub(crate) fn recycle(&self) {
         let mut state = self.lock();
         state.outbound = None;
         state.table.close_family(http::is_resource);
