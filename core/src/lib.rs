@@ -51,4 +51,4 @@ pub use wharf_grants as grants;
 pub use wharf_http as http;
 pub use wharf_http::io;
 pub use wharf_plan::START_EXPORT;
-pub use worker::{breathe, off_worker, on_worker};
+pub use worker::{off_worker, on_worker, yield_now};

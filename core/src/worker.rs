@@ -58,7 +58,7 @@ pub fn on_worker<T>(guest: impl FnOnce() -> T) -> T {
     guest()
 }
 
-/// Blocks this thread, or runs a guest during which nothing calls [`breathe`]. If the thread is a worker, another one
+/// Blocks this thread, or runs a guest during which nothing calls [`yield_now`]. If the thread is a worker, another one
 /// takes over its other tasks first.
 pub fn off_worker<T>(blocks: impl FnOnce() -> T) -> T {
     if SINCE.get().is_none() {
@@ -74,7 +74,7 @@ pub fn off_worker<T>(blocks: impl FnOnce() -> T) -> T {
 ///
 /// On a worker, a guest that has run for long lets another thread take over the worker's other tasks, and waits for its
 /// turn among those that have.
-pub fn breathe() {
+pub fn yield_now() {
     if SINCE.get().is_none_or(|since| since.elapsed() < PATIENCE) {
         return;
     }
@@ -134,7 +134,7 @@ mod tests {
     fn a_guest_that_runs_for_long_leaves_the_worker() {
         beside_a_task(|flag| {
             while !flag.load(Ordering::Acquire) {
-                breathe();
+                yield_now();
             }
         });
     }
@@ -150,7 +150,7 @@ mod tests {
                 runtime.spawn(async move {
                     on_worker(|| {
                         SINCE.set(Instant::now().checked_sub(PATIENCE));
-                        breathe();
+                        yield_now();
                         most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         thread::sleep(Duration::from_millis(5));
                         running.fetch_sub(1, Ordering::SeqCst);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn elsewhere_nothing_is_left() {
-        breathe();
+        yield_now();
         assert_eq!(off_worker(|| 1), 1);
         assert_eq!(on_worker(|| 2), 2);
         assert_eq!(SINCE.get(), None);

@@ -71,7 +71,7 @@ impl Handle {
         self.clock.tick();
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
-            wharf_core::breathe();
+            wharf_core::yield_now();
             Ok(if handle.raised() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
         });
     }

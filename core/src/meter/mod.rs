@@ -150,7 +150,7 @@ impl Meter {
         if self.is_interrupted() {
             return Err(self.end(TrapCode::Interrupted));
         }
-        worker::breathe();
+        worker::yield_now();
         caller.set_global(FUEL, FULL as u64);
         let left = match self.frames {
             Frames::Engine => return Ok(()),
