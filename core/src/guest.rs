@@ -28,7 +28,7 @@ use crate::stop::Stop;
 use crate::types::Import;
 use crate::types::{Export, ExportType};
 use crate::types::{FuncType, Trap, TrapCode, ValType};
-use crate::watch::{Watch, prepare_threads};
+use crate::watch::{Watchdog, prepare_threads};
 
 /// What one run of a guest is granted. The default grants nothing and sets no time limit. A clone grants the same, and is
 /// cancelled with it.
@@ -154,7 +154,7 @@ impl Guest {
         });
         let imports = Arc::new(Imports::bounded(self.imports.clone(), linked.clone(), growth));
         let instance = self.module.instantiate(imports.clone())?;
-        let watch = Some(Watch::start(&run, instance.interrupt())?);
+        let watch = Some(Watchdog::start(&run, instance.interrupt())?);
         let mut session = Session {
             instance,
             imports,
@@ -213,7 +213,7 @@ pub struct Session {
     granted: WasiConfig,
     run: Run,
     /// While its time runs.
-    watch: Option<Watch>,
+    watch: Option<Watchdog>,
     /// Whether it trapped, exited or was interrupted, and is not to be used again.
     spent: bool,
 }
@@ -289,7 +289,7 @@ impl Session {
         }
         self.run.reset(deadline(config.timeout), config.cancel);
         self.linked.reset_for(config.wasi, config.outbound.map(|outbound| outbound.for_guest()), &self.run);
-        self.watch = Some(Watch::start(&self.run, self.instance.interrupt())?);
+        self.watch = Some(Watchdog::start(&self.run, self.instance.interrupt())?);
         Ok(())
     }
 

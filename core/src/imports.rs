@@ -32,11 +32,11 @@ pub(crate) trait Outer: Send + Sync {
 /// The imports of one instance: their signatures, in the module's import order, and the code behind them.
 pub struct Imports {
     types: Arc<[Import]>,
-    behind: Behind,
+    callee: Callee,
 }
 
-/// The code behind an [`Imports`].
-enum Behind {
+/// What runs when an import is called.
+enum Callee {
     Calls {
         calls: Box<dyn Calls>,
         stopped: Mutex<Option<Stop>>,
@@ -59,12 +59,12 @@ impl Imports {
     /// The same for a guest whose memories and tables are charged.
     pub(crate) fn bounded(types: Arc<[Import]>, calls: impl Calls + 'static, growth: Growth) -> Self {
         let guard = types.len().checked_sub(1).filter(|last| types[*last] == growth::import());
-        Imports { types, behind: Behind::Calls { calls: Box::new(calls), stopped: Mutex::new(None), growth, guard } }
+        Imports { types, callee: Callee::Calls { calls: Box::new(calls), stopped: Mutex::new(None), growth, guard } }
     }
 
     /// Imports that are called through others.
     pub(crate) fn around(types: Arc<[Import]>, outer: impl Outer + 'static) -> Self {
-        Imports { types, behind: Behind::Outer(Box::new(outer)) }
+        Imports { types, callee: Callee::Outer(Box::new(outer)) }
     }
 
     /// The imported functions, in the module's import order.
@@ -80,13 +80,13 @@ impl Imports {
     /// # Errors
     /// [`Halt`]: trap now; the guest must not run on.
     pub fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Halt> {
-        let (calls, stopped) = match &self.behind {
-            Behind::Calls { growth, guard, .. } if *guard == Some(index) => {
+        let (calls, stopped) = match &self.callee {
+            Callee::Calls { growth, guard, .. } if *guard == Some(index) => {
                 growth.ask(slots);
                 return Ok(());
             }
-            Behind::Calls { calls, stopped, .. } => (calls, stopped),
-            Behind::Outer(outer) => return outer.call(index, caller, slots),
+            Callee::Calls { calls, stopped, .. } => (calls, stopped),
+            Callee::Outer(outer) => return outer.call(index, caller, slots),
         };
         let result = catch_unwind(AssertUnwindSafe(|| calls.call(index, caller, slots)));
         let stop = match result {
@@ -104,9 +104,9 @@ impl Imports {
 
     /// Takes the reason for the last [`Halt`], if a host function gave one.
     pub fn take_stop(&self) -> Option<Stop> {
-        match &self.behind {
-            Behind::Calls { stopped, .. } => stopped.lock().unwrap_or_else(PoisonError::into_inner).take(),
-            Behind::Outer(outer) => outer.inner().take_stop(),
+        match &self.callee {
+            Callee::Calls { stopped, .. } => stopped.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            Callee::Outer(outer) => outer.inner().take_stop(),
         }
     }
 

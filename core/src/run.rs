@@ -205,18 +205,18 @@ impl Run {
     /// The [`Stop`] that ends the guest; inside, what the operating system says to waiting for these descriptors.
     pub(crate) fn wait_fds<'a, T>(
         &self,
-        bell: &'a Arc<Bell>,
+        wake_pipe: &'a Arc<WakePipe>,
         fds: &mut Vec<PollFd<'a>>,
         other: impl Future<Output = T>,
         limit: Option<Instant>,
     ) -> Result<io::Result<Waited<T>>, Stop> {
-        let waker = Waker::from(bell.clone());
+        let waker = Waker::from(wake_pipe.clone());
         let mut context = Context::from_waker(&waker);
         let mut other = pin!(tokio::task::coop::unconstrained(other));
         let cancel = self.cancel_token();
         let mut cancelled = pin!(tokio::task::coop::unconstrained(cancel.cancelled()));
         let wanted = fds.len();
-        fds.push(PollFd::new(&bell.hears, PollFlags::IN));
+        fds.push(PollFd::new(&wake_pipe.reader, PollFlags::IN));
         let end = loop {
             if let Poll::Ready(value) = other.as_mut().poll(&mut context) {
                 break Ok(Ok(Waited::Other(value)));
@@ -238,7 +238,7 @@ impl Run {
                 Err(error) => break Ok(Err(error.into())),
             }
             if !fds[wanted].revents().is_empty() {
-                bell.hush();
+                wake_pipe.drain();
             }
             if fds[..wanted].iter().any(|fd| !fd.revents().is_empty()) {
                 break Ok(Ok(Waited::Ready));
@@ -249,32 +249,32 @@ impl Run {
     }
 }
 
-/// Wakes a thread that waits for descriptors: ringing makes one more of them ready.
-pub(crate) struct Bell {
-    rings: UnixStream,
-    hears: UnixStream,
+/// Wakes a thread that waits for descriptors: a byte in it makes one more of them ready.
+pub(crate) struct WakePipe {
+    writer: UnixStream,
+    reader: UnixStream,
 }
 
-impl Bell {
+impl WakePipe {
     /// # Errors
     /// If the process has no descriptors left.
     pub(crate) fn new() -> io::Result<Arc<Self>> {
-        let (rings, hears) = UnixStream::pair()?;
-        rings.set_nonblocking(true)?;
-        hears.set_nonblocking(true)?;
-        Ok(Arc::new(Bell { rings, hears }))
+        let (writer, reader) = UnixStream::pair()?;
+        writer.set_nonblocking(true)?;
+        reader.set_nonblocking(true)?;
+        Ok(Arc::new(WakePipe { writer, reader }))
     }
 
-    fn hush(&self) {
-        let mut rung = [0; 64];
-        while matches!((&self.hears).read(&mut rung), Ok(count) if count == rung.len()) {}
+    fn drain(&self) {
+        let mut read = [0; 64];
+        while matches!((&self.reader).read(&mut read), Ok(count) if count == read.len()) {}
     }
 }
 
-impl Wake for Bell {
+impl Wake for WakePipe {
     fn wake(self: Arc<Self>) {
-        // If there is no room for one more ring, it rings already.
-        let _ = (&self.rings).write(&[0]);
+        // If there is no room for one more byte, it is readable already.
+        let _ = (&self.writer).write(&[0]);
     }
 }
 

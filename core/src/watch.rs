@@ -143,13 +143,13 @@ fn prepare() -> Result<()> {
 }
 
 /// Interrupts an instance when its run is over. Stops watching when dropped.
-pub(crate) struct Watch {
+pub(crate) struct Watchdog {
     alarm: Arc<Alarm>,
     deadline: Option<(&'static Timer, Key)>,
     _cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl Watch {
+impl Watchdog {
     /// Watches over a guest whose deadline and token are those of `run`, as they are now.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl Watch {
             }
             None => None,
         };
-        Ok(Watch { alarm, deadline, _cancelled: cancelled })
+        Ok(Watchdog { alarm, deadline, _cancelled: cancelled })
     }
 
     /// Stops watching. Returns whether the guest was not interrupted; it will not be from now on.
@@ -179,7 +179,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Watchdog {
     fn drop(&mut self) {
         self.end();
         if let Some((timer, key)) = self.deadline {
@@ -221,10 +221,10 @@ mod tests {
     #[test]
     fn deadlines_ring_in_their_order_and_not_after_the_end() {
         let (sender, receiver) = channel();
-        let late = Watch::start(&after(60), rings(&sender, 3)).unwrap();
-        let early = Watch::start(&after(20), rings(&sender, 1)).unwrap();
-        let ended = Watch::start(&after(30), rings(&sender, 2)).unwrap();
-        let never = Watch::start(&after(3_600_000), rings(&sender, 4)).unwrap();
+        let late = Watchdog::start(&after(60), rings(&sender, 3)).unwrap();
+        let early = Watchdog::start(&after(20), rings(&sender, 1)).unwrap();
+        let ended = Watchdog::start(&after(30), rings(&sender, 2)).unwrap();
+        let never = Watchdog::start(&after(3_600_000), rings(&sender, 4)).unwrap();
         assert!(ended.end(), "it had not rung");
         assert_eq!(next(&receiver), 1);
         assert_eq!(next(&receiver), 3);
@@ -238,12 +238,12 @@ mod tests {
         let (sender, receiver) = channel();
         let token = CancellationToken::new();
         let run = Run::new(token.clone());
-        let ended = Watch::start(&run, rings(&sender, 1)).unwrap();
+        let ended = Watchdog::start(&run, rings(&sender, 1)).unwrap();
         drop(ended);
-        let _watch = Watch::start(&run, rings(&sender, 2)).unwrap();
+        let _watch = Watchdog::start(&run, rings(&sender, 2)).unwrap();
         token.cancel();
         assert_eq!(receiver.try_recv(), Ok(2), "before `cancel` returned");
-        let _late = Watch::start(&run, rings(&sender, 3)).unwrap();
+        let _late = Watchdog::start(&run, rings(&sender, 3)).unwrap();
         assert_eq!(receiver.try_recv(), Ok(3), "it was cancelled before");
         assert!(receiver.try_recv().is_err());
     }

@@ -97,10 +97,10 @@ impl<'a> Loading<'a> {
     }
 
     /// Shows that compiling goes on, and sees to it that it ends.
-    fn compiling(&self, runtime: &Runtime, path: &Path, console: Console) -> anyhow::Result<(Progress, Alarm)> {
+    fn compiling(&self, runtime: &Runtime, path: &Path, console: Console) -> anyhow::Result<(Progress, CompileLimit)> {
         let what = path.file_name().unwrap_or_default().to_string_lossy();
         let progress = Progress::start(console, &format!("compiling {what} with {}", runtime.info().name));
-        Ok((progress, Alarm::set(self.limits.compile_timeout, path)?))
+        Ok((progress, CompileLimit::set(self.limits.compile_timeout, path)?))
     }
 }
 
@@ -121,9 +121,9 @@ fn named<T>(path: &Path, loaded: anyhow::Result<T>) -> anyhow::Result<T> {
 }
 
 /// Ends this process when compiling takes too long: no engine's compiler can be stopped. Dropped, it does nothing.
-struct Alarm(#[expect(dead_code, reason = "its end is what the thread waits for")] Sender<()>);
+struct CompileLimit(#[expect(dead_code, reason = "its end is what the thread waits for")] Sender<()>);
 
-impl Alarm {
+impl CompileLimit {
     fn set(limit: Duration, path: &Path) -> anyhow::Result<Self> {
         let (sender, ended) = std::sync::mpsc::channel::<()>();
         let path = path.display().to_string();
@@ -134,7 +134,7 @@ impl Alarm {
                 std::process::exit(exit::TIMEOUT.into());
             }
         };
-        std::thread::Builder::new().name("wharf-alarm".to_owned()).spawn(wait).context("cannot start a thread")?;
-        Ok(Alarm(sender))
+        std::thread::Builder::new().name("wharf-limit".to_owned()).spawn(wait).context("cannot start a thread")?;
+        Ok(CompileLimit(sender))
     }
 }

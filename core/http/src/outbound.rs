@@ -32,7 +32,7 @@ const NAMED_DENIALS: usize = 64;
 #[derive(Clone)]
 pub struct Outbound {
     shared: Arc<Shared>,
-    slots: Slots,
+    permits: Permits,
 }
 
 struct Shared {
@@ -44,18 +44,18 @@ struct Shared {
 
 /// What [`Limits`] counts.
 #[derive(Clone)]
-struct Slots {
+struct Permits {
     open: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
 }
 
-impl Slots {
+impl Permits {
     fn new(limits: &Limits) -> Self {
         let semaphore = |limit: u64| {
             let permits = usize::try_from(limit).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
             Arc::new(Semaphore::new(permits))
         };
-        Slots { open: semaphore(limits.open_responses), in_flight: semaphore(limits.in_flight_requests) }
+        Permits { open: semaphore(limits.open_responses), in_flight: semaphore(limits.in_flight_requests) }
     }
 
     fn take(&self, limits: &Limits) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), HttpError> {
@@ -77,8 +77,8 @@ impl Outbound {
     ///
     /// The transport checks the addresses that names resolve to, so it has to be made with the same policy.
     pub fn new(policy: Arc<Policy>, limits: Limits, transport: Arc<dyn Transport>) -> Self {
-        let slots = Slots::new(&limits);
-        Outbound { shared: Arc::new(Shared { policy, limits, transport, denied: Mutex::default() }), slots }
+        let permits = Permits::new(&limits);
+        Outbound { shared: Arc::new(Shared { policy, limits, transport, denied: Mutex::default() }), permits }
     }
 
     /// Sends what `policy` allows, within `limits`, through a [`PooledTransport`] of its own.
@@ -95,7 +95,7 @@ impl Outbound {
     /// The same policy, limits and transport, with separate counts, for another guest.
     #[must_use]
     pub fn for_guest(&self) -> Self {
-        Outbound { shared: self.shared.clone(), slots: Slots::new(&self.shared.limits) }
+        Outbound { shared: self.shared.clone(), permits: Permits::new(&self.shared.limits) }
     }
 
     /// What may be reached.
@@ -160,7 +160,7 @@ impl Outbound {
     ) -> Result<Waiting, HttpError> {
         let shared = self.shared.clone();
         let hop = Hop::first(request, &shared.policy, &shared.limits, |target| shared.check(target))?;
-        let (open, in_flight) = self.slots.take(&shared.limits)?;
+        let (open, in_flight) = self.permits.take(&shared.limits)?;
         let (writer, reader) = exchange();
         let task = crate::io().spawn(async move {
             let report = |origin: &Origin| shared.report(origin);

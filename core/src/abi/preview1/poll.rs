@@ -88,7 +88,7 @@ pub(super) fn oneoff(
         if fds.is_empty() {
             wasi.run.wait_until(any_input(&parsed), first)?.transpose()?;
         } else {
-            match wasi.run.wait_fds(wasi.sockets.bell()?, &mut fds, any_input(&parsed), first)?? {
+            match wasi.run.wait_fds(wasi.sockets.wake_pipe()?, &mut fds, any_input(&parsed), first)?? {
                 Waited::Other(input) => input?,
                 Waited::Ready | Waited::Limit => {}
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wharf_grants::{GrantedNetwork, Network};
 
 use crate::abi::preview1::errno::{Errno, Outcome};
-use crate::run::Bell;
+use crate::run::WakePipe;
 
 /// How many refusals are told to the operator before the rest is only logged for debugging: a guest must not be able
 /// to fill a log.
@@ -22,12 +22,12 @@ pub(in crate::abi::preview1) struct Sockets {
     /// Which names led the guest to which addresses; the latest are kept.
     resolved: Mutex<VecDeque<(IpAddr, String)>>,
     denied: Mutex<HashSet<String>>,
-    bell: OnceLock<Arc<Bell>>,
+    wake_pipe: OnceLock<Arc<WakePipe>>,
 }
 
 impl Sockets {
     pub(in crate::abi::preview1) fn new(network: Network) -> Self {
-        Sockets { network, resolved: Mutex::default(), denied: Mutex::default(), bell: OnceLock::new() }
+        Sockets { network, resolved: Mutex::default(), denied: Mutex::default(), wake_pipe: OnceLock::new() }
     }
 
     /// What the guest may do.
@@ -36,12 +36,12 @@ impl Sockets {
     }
 
     /// What wakes this guest from a wait for descriptors.
-    pub(in crate::abi::preview1) fn bell(&self) -> Outcome<&Arc<Bell>> {
-        if let Some(bell) = self.bell.get() {
-            return Ok(bell);
+    pub(in crate::abi::preview1) fn wake_pipe(&self) -> Outcome<&Arc<WakePipe>> {
+        if let Some(wake_pipe) = self.wake_pipe.get() {
+            return Ok(wake_pipe);
         }
-        let bell = Bell::new()?;
-        Ok(self.bell.get_or_init(|| bell))
+        let wake_pipe = WakePipe::new()?;
+        Ok(self.wake_pipe.get_or_init(|| wake_pipe))
     }
 
     /// Refuses a connection that the policy does not allow.

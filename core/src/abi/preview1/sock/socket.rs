@@ -164,7 +164,7 @@ impl Socket {
     /// The stop that ends the guest.
     pub(super) fn wait(&self, wasi: &Wasi, ready: PollFlags, end: Option<Instant>) -> Outcome<bool> {
         let mut fds = vec![PollFd::new(self, ready)];
-        let waited = wasi.run.wait_fds(wasi.sockets.bell()?, &mut fds, std::future::pending::<()>(), end)?;
+        let waited = wasi.run.wait_fds(wasi.sockets.wake_pipe()?, &mut fds, std::future::pending::<()>(), end)?;
         match waited {
             Ok(Waited::Ready | Waited::Other(())) => Ok(true),
             Ok(Waited::Limit) => Ok(false),
