@@ -36,7 +36,7 @@
 //! - `component` (on by default): components, flattened into core modules, on every backend.
 //! - `server` (on by default): [`server`], which answers requests with a guest.
 //! - `wasmtime` (on by default): [Wasmtime](https://wasmtime.dev), as `wasmtime`.
-//! - `native`: Wasmtime's own component model as a second host for components; it runs those of WASI 0.3 too.
+//! - `wasmtime-component`: Wasmtime's own component model as a second host for components; it runs those of WASI 0.3 too.
 //! - `wasmer`: [Wasmer](https://wasmer.io), as `wasmer`.
 //! - `wasmedge`: [WasmEdge](https://wasmedge.org), as `wasmedge`; it links libwasmedge, which `setup/wasmedge.sh` finds
 //!   or fetches.
@@ -67,8 +67,8 @@ pub use wharf_wasmedge as wasmedge;
 pub use wharf_wasmer as wasmer;
 #[cfg(feature = "wasmtime")]
 pub use wharf_wasmtime as wasmtime;
-#[cfg(feature = "native")]
-pub use wharf_wasmtime_native as native;
+#[cfg(feature = "wasmtime-component")]
+pub use wharf_wasmtime_component as wasmtime_component;
 
 /// Every backend that wharf has, compiled in or not, in the order they are printed.
 pub const KNOWN: [&str; 3] = ["wasmtime", "wasmer", "wasmedge"];

@@ -48,10 +48,10 @@ async fn modules_and_components_answer_on_every_backend() {
     }
 }
 
-#[cfg(feature = "native")]
+#[cfg(feature = "wasmtime-component")]
 #[tokio::test]
 async fn a_component_answers_on_the_engines_own_host() {
-    let runtime = Runtime::builder().component_host(ComponentHost::Native).build().unwrap();
+    let runtime = Runtime::builder().component_host(ComponentHost::Wasmtime).build().unwrap();
     let (status, body) = ask(&runtime.load(&component()).unwrap()).await;
     assert_eq!((status, body.starts_with(b"hello")), (StatusCode::OK, true));
 }
@@ -69,9 +69,9 @@ fn a_host_that_does_not_fit_is_refused() {
         builder.build().unwrap().prepare(wasm).err().map(|error| error.kind())
     };
     for backend in backends() {
-        let native = (backend != "wasmtime").then_some(Kind::Config);
-        assert_eq!(kind(backend, Some(ComponentHost::Native), &component()), native, "{backend}");
-        assert_eq!(kind(backend, Some(ComponentHost::Native), &core_module()), Some(Kind::Config), "{backend}");
+        let refused = (backend != "wasmtime").then_some(Kind::Config);
+        assert_eq!(kind(backend, Some(ComponentHost::Wasmtime), &component()), refused, "{backend}");
+        assert_eq!(kind(backend, Some(ComponentHost::Wasmtime), &core_module()), Some(Kind::Config), "{backend}");
         assert_eq!(kind(backend, Some(ComponentHost::Core), &three), Some(Kind::Config), "{backend}");
         let alone = (backend != "wasmtime").then_some(Kind::Unsupported);
         assert_eq!(kind(backend, None, &three), alone, "{backend}");

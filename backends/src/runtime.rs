@@ -18,8 +18,8 @@ pub enum ComponentHost {
     /// Wharf's own, the same on every backend: the component is flattened into one core module (WASI 0.2).
     Core,
     /// Wasmtime's own component model, with WASI 0.2 and 0.3, under wharf's policy and limits; for the backend `wasmtime`,
-    /// with the feature `native`.
-    Native,
+    /// with the feature `wasmtime-component`.
+    Wasmtime,
 }
 
 /// What guests are loaded with: a backend, a host for components, limits, and a directory for compiled code.
@@ -70,7 +70,7 @@ impl Runtime {
                 Ready::Core(component::prepare(&*self.backend, wasm, &self.options)?)
             }
             ComponentHost::Core => Ready::Core(Prepared::new(wasm, &self.options)?),
-            ComponentHost::Native => Ready::Native(wasm.to_vec()),
+            ComponentHost::Wasmtime => Ready::Wasmtime(wasm.to_vec()),
         };
         Ok(PreparedProgram { runtime: self.clone(), kind })
     }
@@ -88,9 +88,10 @@ impl Runtime {
         let config = |message: String| Err(Error::new(Kind::Config, message));
         if !component::is_component(wasm) {
             return match self.host {
-                Some(ComponentHost::Native) => {
-                    config("this is a core module, and the component host `native` is for components only".to_owned())
-                }
+                Some(ComponentHost::Wasmtime) => config(
+                    "this is a core module, and the component host `wasmtime-component` is for components only"
+                        .to_owned(),
+                ),
                 _ => Ok(ComponentHost::Core),
             };
         }
@@ -101,22 +102,22 @@ impl Runtime {
                  the component host to wharf"
             )),
             (None | Some(ComponentHost::Core), None) => Ok(ComponentHost::Core),
-            _ if backend == NATIVE => Ok(ComponentHost::Native),
+            _ if backend == WITH_HOST => Ok(ComponentHost::Wasmtime),
             (None, Some(name)) => Err(Error::new(
                 Kind::Unsupported,
                 format!(
-                    "this is a component of WASI 0.3, by `{name}`, which runs on the backend {NATIVE} only; use that one, not {backend}"
+                    "this is a component of WASI 0.3, by `{name}`, which runs on the backend {WITH_HOST} only; use that one, not {backend}"
                 ),
             )),
-            (Some(ComponentHost::Native), _) => {
-                config(format!("the component host `native` is for the backend {NATIVE}, and the backend is {backend}"))
-            }
+            (Some(ComponentHost::Wasmtime), _) => config(format!(
+                "the component host `wasmtime-component` is for the backend {WITH_HOST}, and the backend is {backend}"
+            )),
         }
     }
 }
 
 /// The backend whose engine has a component host.
-const NATIVE: &str = "wasmtime";
+const WITH_HOST: &str = "wasmtime";
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,7 +216,7 @@ enum Ready {
     /// For wharf's own host.
     Core(Prepared),
     /// A component, which its host checks when it compiles it.
-    Native(Vec<u8>),
+    Wasmtime(Vec<u8>),
 }
 
 impl PreparedProgram {
@@ -227,7 +228,7 @@ impl PreparedProgram {
     pub fn check_run(&self, invoke: Option<&str>) -> Result<()> {
         match &self.kind {
             Ready::Core(prepared) => prepared.check_run(invoke),
-            Ready::Native(_) => Ok(()),
+            Ready::Wasmtime(_) => Ok(()),
         }
     }
 
@@ -239,7 +240,7 @@ impl PreparedProgram {
     pub fn check_serve(&self) -> Result<()> {
         match &self.kind {
             Ready::Core(prepared) => prepared.check_serve(),
-            Ready::Native(_) => Ok(()),
+            Ready::Wasmtime(_) => Ok(()),
         }
     }
 
@@ -251,7 +252,7 @@ impl PreparedProgram {
         let PreparedProgram { runtime: Runtime { backend, options, .. }, kind } = self;
         let guest: Arc<dyn HostedGuest> = match kind {
             Ready::Core(prepared) => Arc::new(Guest::from_prepared(&*backend, &prepared, &options)?),
-            Ready::Native(component) => native::load(&component, &options)?,
+            Ready::Wasmtime(component) => wasmtime::load(&component, &options)?,
         };
         Ok(Program::new(guest))
     }
@@ -268,7 +269,7 @@ impl PreparedProgram {
         };
         match self.kind {
             Ready::Core(prepared) => cache.fill(&*backend, &prepared),
-            Ready::Native(component) => native::fill(&component, &cache),
+            Ready::Wasmtime(component) => wasmtime::fill(&component, &cache),
         }
     }
 }
@@ -279,26 +280,26 @@ impl fmt::Debug for PreparedProgram {
     }
 }
 
-#[cfg(feature = "native")]
-mod native {
+#[cfg(feature = "wasmtime-component")]
+mod wasmtime {
     use super::*;
-    use crate::native::Native;
+    use crate::wasmtime_component::WasmtimeComponents;
 
     pub(super) fn load(component: &[u8], options: &LoadOptions) -> Result<Arc<dyn HostedGuest>> {
-        Ok(Arc::new(Native::new()?.load(component, options)?))
+        Ok(Arc::new(WasmtimeComponents::new()?.load(component, options)?))
     }
 
     pub(super) fn fill(component: &[u8], cache: &CodeCache) -> Result<()> {
-        Native::new()?.fill(component, cache)
+        WasmtimeComponents::new()?.fill(component, cache)
     }
 }
 
-#[cfg(not(feature = "native"))]
-mod native {
+#[cfg(not(feature = "wasmtime-component"))]
+mod wasmtime {
     use super::*;
 
     fn missing() -> Error {
-        let message = "wasmtime's own component host is not compiled in; build with `--features native`";
+        let message = "wasmtime's own component host is not compiled in; build with `--features wasmtime-component`";
         Error::new(Kind::Unsupported, message)
     }
 

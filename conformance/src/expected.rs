@@ -16,12 +16,12 @@ pub struct Expected {
 }
 
 /// The column of wasmtime's own component model.
-pub const NATIVE: &str = "wasmtime-native";
+pub const WASMTIME_COMPONENT: &str = "wasmtime-component";
 
 /// A difference between wharf's own host, for which the case speaks, and wasmtime's: what the WIT text says, where, and
 /// the words that tell both outcomes.
 const fn differs(id: &'static str, reason: &'static str, link: &'static str, message: &'static str) -> Expected {
-    Expected { backend: NATIVE, id, reason, link, message }
+    Expected { backend: WASMTIME_COMPONENT, id, reason, link, message }
 }
 
 /// Headers that are a child of what they are the headers of, by a text that says what dropping the parent first does.

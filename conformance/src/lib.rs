@@ -55,7 +55,7 @@ pub use case::{Case, CaseResult, Level, Need, Outcome, Unmet};
 pub use cases::cases;
 pub use component::LoadComponent;
 pub use context::Context;
-pub use expected::{EXPECTED, Expected, NATIVE};
+pub use expected::{EXPECTED, Expected, WASMTIME_COMPONENT};
 pub use harness::{BACKENDS_VARIABLE, REPORT_VARIABLE, TIMEOUT_VARIABLE, main};
 pub use net::Net;
 pub use prebuilt::CACHE_VARIABLE;

@@ -17,8 +17,8 @@ fn main() -> ExitCode {
             }
         }
     }
-    #[cfg(feature = "native")]
-    match native() {
+    #[cfg(feature = "wasmtime-component")]
+    match wasmtime_component() {
         Ok(subject) => subjects.push(subject),
         Err(error) => {
             eprintln!("error: wasmtime's own component host does not start: {}", wharf::core::chain(&error));
@@ -29,14 +29,14 @@ fn main() -> ExitCode {
 }
 
 /// Wasmtime's own component model and `wasi:http`, which wharf's host is compared with: each difference is listed.
-#[cfg(feature = "native")]
-fn native() -> wharf::core::Result<Subject> {
+#[cfg(feature = "wasmtime-component")]
+fn wasmtime_component() -> wharf::core::Result<Subject> {
     use wharf::core::{HostedGuest, LoadOptions};
 
-    let host = wharf::native::Native::new()?;
+    let host = wharf::wasmtime_component::WasmtimeComponents::new()?;
     let load = move |component: &[u8]| -> wharf::core::Result<Arc<dyn HostedGuest>> {
         Ok(Arc::new(host.load(component, &LoadOptions::default())?))
     };
     let subject = Subject::new(Arc::from(wharf::backend("wasmtime")?));
-    Ok(subject.named(wharf_conformance::NATIVE).only(["wasihttp/", "serving/"]).components(Arc::new(load)))
+    Ok(subject.named(wharf_conformance::WASMTIME_COMPONENT).only(["wasihttp/", "serving/"]).components(Arc::new(load)))
 }

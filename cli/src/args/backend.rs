@@ -29,7 +29,8 @@ pub(crate) enum ComponentHost {
     /// Wharf's own, the same on every backend
     Core,
     /// Wasmtime's own component model, with WASI 0.2 and 0.3; for the backend wasmtime only
-    Native,
+    #[value(name = "wasmtime-component", alias = "native")]
+    Wasmtime,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,7 +5,7 @@ mod cache;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod global;
-#[cfg(all(test, feature = "conformance", feature = "native", feature = "wasmer", feature = "wasmedge"))]
+#[cfg(all(test, feature = "conformance", feature = "wasmtime-component", feature = "wasmer", feature = "wasmedge"))]
 mod reference;
 mod run;
 mod serve;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anstyle::Style;
 use anyhow::Context;
-use wharf_conformance::{Exit, NATIVE, Options, Outcome, Progress, Report, Subject, cases, run_with};
+use wharf_conformance::{Exit, Options, Outcome, Progress, Report, Subject, WASMTIME_COMPONENT, cases, run_with};
 
 use crate::args::{ConformanceArgs, Usage};
 use crate::console::Console;
@@ -70,31 +70,31 @@ fn subjects(args: &ConformanceArgs) -> anyhow::Result<Vec<Subject>> {
         }
     }
     let subject = |name| match name {
-        NATIVE => native(),
+        WASMTIME_COMPONENT => wasmtime_component(),
         name => Ok(Subject::new(Arc::from(backend::named(name)?))),
     };
     names.into_iter().map(subject).collect()
 }
 
 fn everything() -> Vec<&'static str> {
-    let native = cfg!(feature = "native").then_some(NATIVE);
-    wharf::KNOWN.into_iter().chain(native).collect()
+    let component_host = cfg!(feature = "wasmtime-component").then_some(WASMTIME_COMPONENT);
+    wharf::KNOWN.into_iter().chain(component_host).collect()
 }
 
 /// Wasmtime's own component host: a column of what components can express, compared with wharf's own.
-#[cfg(feature = "native")]
-fn native() -> anyhow::Result<Subject> {
-    let host = wharf::native::Native::new()?;
+#[cfg(feature = "wasmtime-component")]
+fn wasmtime_component() -> anyhow::Result<Subject> {
+    let host = wharf::wasmtime_component::WasmtimeComponents::new()?;
     let load = move |component: &[u8]| -> wharf::core::Result<Arc<dyn wharf::core::HostedGuest>> {
         Ok(Arc::new(host.load(component, &wharf::core::LoadOptions::default())?))
     };
     let subject = Subject::new(Arc::from(backend::named("wasmtime")?));
-    Ok(subject.named(NATIVE).only(["wasihttp/", "serving/"]).components(Arc::new(load)))
+    Ok(subject.named(WASMTIME_COMPONENT).only(["wasihttp/", "serving/"]).components(Arc::new(load)))
 }
 
-#[cfg(not(feature = "native"))]
-fn native() -> anyhow::Result<Subject> {
-    let message = "wasmtime's own component host is not compiled in; build with `--features native`";
+#[cfg(not(feature = "wasmtime-component"))]
+fn wasmtime_component() -> anyhow::Result<Subject> {
+    let message = "wasmtime's own component host is not compiled in; build with `--features wasmtime-component`";
     Err(crate::args::Usage(message.to_owned()).into())
 }
 

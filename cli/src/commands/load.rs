@@ -90,7 +90,7 @@ impl<'a> Loading<'a> {
         if let Some(host) = self.host.component_host {
             builder = builder.component_host(match host {
                 ComponentHost::Core => wharf::ComponentHost::Core,
-                ComponentHost::Native => wharf::ComponentHost::Native,
+                ComponentHost::Wasmtime => wharf::ComponentHost::Wasmtime,
             });
         }
         Ok(builder.build()?)

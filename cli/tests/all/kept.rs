@@ -231,14 +231,14 @@ fn a_guest_runs_though_the_disk_is_full() {
     }
 }
 
-#[cfg(feature = "native")]
-mod native {
+#[cfg(feature = "wasmtime-component")]
+mod wasmtime_component {
     use std::path::PathBuf;
 
     use super::*;
     use crate::support::served::component;
 
-    const NATIVE: &[&str] = &["--component-host", "native"];
+    const HOST: &[&str] = &["--component-host", "wasmtime-component"];
 
     fn paths(cache: &str) -> Vec<PathBuf> {
         Path::new(cache).read_dir().unwrap().map(|entry| entry.unwrap().path()).collect()
@@ -257,10 +257,10 @@ mod native {
         let files = Files::new();
         let guest = files.wat("command.wasm", COMMAND);
         let cache = cache_in(&files);
-        let compiles = || run("wasmtime", &cache, NATIVE, &guest).err.contains(COMPILED);
+        let compiles = || run("wasmtime", &cache, HOST, &guest).err.contains(COMPILED);
         assert!(compiles());
         assert!(!compiles(), "its code is kept");
-        assert_eq!((count(&cache, "wasmtime-native"), count(&cache, "flat")), (1, 0));
+        assert_eq!((count(&cache, "wasmtime-component"), count(&cache, "flat")), (1, 0));
         let damages: [fn(&mut Vec<u8>); 4] = [
             |bytes| bytes.clear(),
             |bytes| bytes.truncate(bytes.len() / 2),
@@ -282,8 +282,8 @@ mod native {
         assert!(!compiles(), "it is kept again");
         // Another component's code, however whole, is not used either.
         let other = files.wat("other.wasm", &COMMAND.replace("(component", r#"(component (core module (memory 1))"#));
-        assert!(run("wasmtime", &cache, NATIVE, &other).err.contains(COMPILED));
-        assert_eq!(count(&cache, "wasmtime-native"), 2);
+        assert!(run("wasmtime", &cache, HOST, &other).err.contains(COMPILED));
+        assert_eq!(count(&cache, "wasmtime-component"), 2);
         let entries = paths(&cache);
         let contents: Vec<_> = entries.iter().map(|path| fs::read(path).unwrap()).collect();
         fs::write(&entries[0], &contents[1]).unwrap();
@@ -296,13 +296,14 @@ mod native {
         let files = Files::new();
         let guest = files.write("component.wasm", component());
         let cache = cache_in(&files);
-        let fill = ["compile", "--emit", "cache", "--component-host", "native", "--cache-dir", &cache, &guest];
+        let fill =
+            ["compile", "--emit", "cache", "--component-host", "wasmtime-component", "--cache-dir", &cache, &guest];
         for _ in 0..2 {
             let filled = end(&mut wharf(&fill));
             assert_eq!((filled.code, &*filled.err), (Some(0), ""));
-            assert_eq!(count(&cache, "wasmtime-native"), 1);
+            assert_eq!(count(&cache, "wasmtime-component"), 1);
         }
-        let args = ["-v", "--component-host", "native", "--cache-dir", &cache, &guest];
+        let args = ["-v", "--component-host", "wasmtime-component", "--cache-dir", &cache, &guest];
         let served = crate::support::served::Served::start(&args);
         assert_eq!(served.get("/").unwrap().0, 200);
         let (_, printed) = served.stop();

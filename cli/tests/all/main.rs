@@ -1,6 +1,6 @@
 //! The command's tests: one binary, since each that links the engines takes long to build.
 
-#[cfg(feature = "native")]
+#[cfg(feature = "wasmtime-component")]
 mod after;
 mod commands;
 mod components;
@@ -13,8 +13,6 @@ mod input;
 mod kept;
 mod limits;
 mod load;
-#[cfg(feature = "native")]
-mod native;
 mod new;
 mod run;
 mod serve;
@@ -23,3 +21,5 @@ mod sockets;
 mod support;
 #[cfg(feature = "wasmedge")]
 mod wasmedge;
+#[cfg(feature = "wasmtime-component")]
+mod wasmtime_component;

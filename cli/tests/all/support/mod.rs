@@ -1,7 +1,7 @@
 //! What the tests of the command share: the binary, a server, guests.
 
 pub(crate) mod composed;
-#[cfg(feature = "native")]
+#[cfg(feature = "wasmtime-component")]
 pub(crate) mod middleware;
 pub(crate) mod random;
 pub(crate) mod served;

@@ -113,10 +113,10 @@ fn ask(served: &Served, asked: &[(Vec<Step>, Method)], version: Version) -> Case
 }
 
 /// Compares what was seen with what has to be, one request after another; a broken response is the last.
-fn compare(asked: &[(Vec<Step>, Method)], seen: &[Seen], end: End, native: bool, version: Version) -> CaseResult {
+fn compare(asked: &[(Vec<Step>, Method)], seen: &[Seen], end: End, wasmtimes: bool, version: Version) -> CaseResult {
     let mut seen_left = seen.iter();
     for (at, (steps, method)) in asked.iter().enumerate() {
-        let wanted = expected(steps, method, native);
+        let wanted = expected(steps, method, wasmtimes);
         let what = format!("{method} {} in {version:?}, request {at}", path(steps));
         let Some(saw) = seen_left.next() else {
             return Err(Unmet::failed(format!("{what}: {wanted:?} should come, and nothing came; the end is {end:?}")));
@@ -126,7 +126,7 @@ fn compare(asked: &[(Vec<Step>, Method)], seen: &[Seen], end: End, native: bool,
         } else {
             Expected::Broken(saw.status, saw.body.clone())
         };
-        let right = got == wanted || native && is_native(steps, method, &wanted, &got);
+        let right = got == wanted || wasmtimes && is_wasmtimes(steps, method, &wanted, &got);
         check!(right, "{what}: {wanted:?} should come, and {got:?} came; the end is {end:?}");
         if !saw.whole {
             let ends = if saw.to_the_end { end == End::Reset } else { end != End::StillOpen };
@@ -141,7 +141,7 @@ fn compare(asked: &[(Vec<Step>, Method)], seen: &[Seen], end: End, native: bool,
 /// Whether what came is as safe as what should, and Wasmtime's host does not allow for better: where what is written counts
 /// as flushed, less of it may have left when the message breaks off; and a body that is given up looks like one of another
 /// length than announced, which is no fault where there is no content.
-fn is_native(steps: &[Step], method: &Method, wanted: &Expected, got: &Expected) -> bool {
+fn is_wasmtimes(steps: &[Step], method: &Method, wanted: &Expected, got: &Expected) -> bool {
     let announces = steps.iter().any(|step| matches!(step, Step::Announce(_)));
     match (wanted, got) {
         (Expected::Broken(_, sent), Expected::Whole(500 | 504, none)) => sent.is_empty() && none.is_empty(),
@@ -209,7 +209,7 @@ fn title(version: Version) -> &'static str {
 fn version(context: &Context, version: Version) -> CaseResult {
     let served = serve(context)?;
     // There what is written is sent, whether it is flushed or not.
-    let native = context.subject().component_host().is_some();
+    let wasmtimes = context.subject().component_host().is_some();
     let rows = rows();
     let all: Vec<(usize, usize)> =
         (0..rows.len()).flat_map(|row| (0..FRAMINGS.len()).map(move |column| (row, column))).collect();
@@ -220,7 +220,7 @@ fn version(context: &Context, version: Version) -> CaseResult {
         let seen = if version == Version::HTTP_2 {
             let seen = ask_http2(&served, &steps, method)?;
             let end = if seen.whole { End::Closed } else { End::Reset };
-            compare(&[(steps, method.clone())], std::slice::from_ref(&seen), end, native, version)?;
+            compare(&[(steps, method.clone())], std::slice::from_ref(&seen), end, wasmtimes, version)?;
             vec![seen]
         } else {
             let mut asked = vec![(steps, method.clone())];
@@ -228,7 +228,7 @@ fn version(context: &Context, version: Version) -> CaseResult {
                 asked.push((FOLLOW_UP.to_vec(), Method::GET));
             }
             let (seen, end) = ask(&served, &asked, version)?;
-            compare(&asked, &seen, end, native, version)?;
+            compare(&asked, &seen, end, wasmtimes, version)?;
             seen
         };
         let text = seen.first().map(|seen| cell(seen, version)).unwrap_or_default();
@@ -247,7 +247,7 @@ fn version(context: &Context, version: Version) -> CaseResult {
     }
     // The table is of wharf's own host.
     check!(
-        native || TABLE.contains(&table),
+        wasmtimes || TABLE.contains(&table),
         "docs/unfinished.md does not say what clients see; run this case with {WRITE}=1. They see:\n{table}"
     );
     Ok(())
@@ -312,7 +312,7 @@ fn random(context: &Context) -> CaseResult {
         Ok(count) => count.parse().map_err(|_| Unmet::failed(format!("{COUNT}={count:?} is not a valid number")))?,
         Err(_) => 600,
     };
-    let native = context.subject().component_host().is_some();
+    let wasmtimes = context.subject().component_host().is_some();
     let (mut random, mut connections, mut requests) = (Random(0x5eed), Vec::new(), 0);
     while requests < count {
         let version = if random.below(6) == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
@@ -324,7 +324,7 @@ fn random(context: &Context) -> CaseResult {
     let served = serve(context)?;
     each(&connections, |_, (asked, version)| {
         let (seen, end) = ask(&served, asked, *version)?;
-        compare(asked, &seen, end, native, *version)
+        compare(asked, &seen, end, wasmtimes, *version)
     })
 }
 

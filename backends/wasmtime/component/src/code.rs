@@ -39,7 +39,7 @@ fn key(engine: &Engine, component: &[u8]) -> CodeKey {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
     let version = wasmtime_environ::VERSION.as_bytes();
-    CodeKey::new("wasmtime-native", &[version, &settings.finish().to_le_bytes(), component])
+    CodeKey::new("wasmtime-component", &[version, &settings.finish().to_le_bytes(), component])
 }
 
 fn compile(engine: &Engine, component: &[u8]) -> Result<Component> {

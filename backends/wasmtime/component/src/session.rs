@@ -18,13 +18,13 @@ use wharf_core::{Budget, Error, GuestConfig, HostedSession, Kind, Run, Stop, io,
 
 use crate::codes;
 use crate::ends;
-use crate::guest::{Command, Handler, NativeGuest};
+use crate::guest::{Command, ComponentGuest, Handler};
 use crate::message::{self, Confirmed};
 use crate::state::{self, Room, State};
 use crate::stdio::{self, Writes};
 
-/// One instance of a [`NativeGuest`].
-pub struct NativeSession {
+/// One instance of a [`ComponentGuest`].
+pub struct ComponentSession {
     /// Gone once the guest has ended.
     live: Option<Live>,
     handler: Option<Handler>,
@@ -40,8 +40,8 @@ struct Live {
     instance: Instance,
 }
 
-impl NativeSession {
-    pub(crate) fn new(guest: &NativeGuest, config: GuestConfig) -> Result<Self, Stop> {
+impl ComponentSession {
+    pub(crate) fn new(guest: &ComponentGuest, config: GuestConfig) -> Result<Self, Stop> {
         let run = Run::new(config.cancel);
         // A limit beyond what the clock can count to is no limit.
         run.set_deadline(config.timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
@@ -59,7 +59,7 @@ impl NativeSession {
         let watchdog = Watchdog::start(&run, engine.clone());
         let _io = io().enter();
         let instance = run.wait(guest.pre.instantiate_async(&mut store))?.map_err(|error| ends::stop(&error))?;
-        Ok(NativeSession {
+        Ok(ComponentSession {
             live: Some(Live { store, instance }),
             handler: guest.handler.clone(),
             command: guest.command.clone(),
@@ -227,14 +227,14 @@ impl NativeSession {
     }
 }
 
-impl Drop for NativeSession {
+impl Drop for ComponentSession {
     fn drop(&mut self) {
         let _io = io().enter();
         self.end();
     }
 }
 
-impl HostedSession for NativeSession {
+impl HostedSession for ComponentSession {
     fn call(&mut self, export: &str, params: &[u64]) -> Result<Vec<u64>, Stop> {
         let Some(Live { store, instance }) = &mut self.live else {
             return Err(Error::new(Kind::Internal, "the instance has ended and cannot be called again").into());

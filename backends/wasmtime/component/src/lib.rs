@@ -34,6 +34,6 @@ mod session;
 mod state;
 mod stdio;
 
-pub use engine::Native;
-pub use guest::NativeGuest;
-pub use session::NativeSession;
+pub use engine::WasmtimeComponents;
+pub use guest::ComponentGuest;
+pub use session::ComponentSession;

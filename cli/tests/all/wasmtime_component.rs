@@ -5,10 +5,10 @@ use crate::support::served::{Served, client, component, encode};
 use crate::support::{Files, backends, end, wharf};
 use wharf_conformance::origin::{Origin, Reply};
 
-const NATIVE: [&str; 4] = ["--backend", "wasmtime", "--component-host", "native"];
+const HOST: [&str; 4] = ["--backend", "wasmtime", "--component-host", "wasmtime-component"];
 
 fn serve(args: &[&str]) -> Served {
-    Served::start(&[&NATIVE, args].concat())
+    Served::start(&[&HOST, args].concat())
 }
 
 /// The guest of WASI 0.3.
@@ -89,7 +89,7 @@ fn exchange(served: &Served, method: &str, path: &str, body: &[u8]) -> Seen {
 fn exchanges_are_those_of_wharfs_own_host() {
     let files = Files::new();
     let guest = files.write("component.wasm", component());
-    let recorded = ["core", "native"].map(|host| {
+    let recorded = ["core", "wasmtime-component"].map(|host| {
         let origin = Origin::replying(Reply::ok("from the origin")).unwrap();
         let args = ["--component-host", host, "--timeout", "5s", "-a", &origin.base(), &guest];
         let served = Served::start(&args);
@@ -122,9 +122,9 @@ fn exchanges_are_those_of_wharfs_own_host() {
         let printed: Vec<_> = printed.lines().filter(|line| line.starts_with("stdout")).map(str::to_owned).collect();
         (seen, asked, code, printed)
     });
-    let [core, native] = recorded;
+    let [core, wasmtimes] = recorded;
     assert!(core.1.len() == 1 && core.0.iter().filter(|seen| seen.is_none()).count() == 2, "{core:?}");
-    assert_eq!(core, native);
+    assert_eq!(core, wasmtimes);
 }
 
 /// A component that does this when it is run as a command.
@@ -160,7 +160,7 @@ fn a_command_ends_with_the_codes_of_every_backend() {
         ("(i32.ne (memory.grow (i32.const 16)) (i32.const -1))", vec!["--max-memory", "1MiB"], 0, ""),
     ] {
         let file = files.write("command.wasm", command(steps));
-        let ended = end(&mut wharf(&[&["run"], &NATIVE[..], &args[..], &[&file]].concat()));
+        let ended = end(&mut wharf(&[&["run"], &HOST[..], &args[..], &[&file]].concat()));
         assert_eq!(ended.code, Some(code), "{steps}: {ended:?}");
         assert!(ended.err.contains(says) && ended.err.lines().count() == usize::from(!says.is_empty()), "{ended:?}");
     }
@@ -177,13 +177,15 @@ fn a_host_that_cannot_is_said_in_one_line() {
     let other =
         files.wat("other.wasm", r#"(component (import "some:other/host@1.0.0" (instance (export "f" (func)))))"#);
     let mut cases = vec![
-        (vec![NATIVE[2], NATIVE[3], &core], 2, "is a core module"),
+        (vec![HOST[2], HOST[3], &core], 2, "is a core module"),
+        // What it was called before.
+        (vec!["--component-host", "native", &core], 2, "is a core module"),
         (vec!["--component-host", "core", &three], 2, "leave the choice of the component host"),
-        (vec![NATIVE[2], NATIVE[3], &truncated], 1, "wasmtime cannot compile the component"),
-        (vec![NATIVE[2], NATIVE[3], &other], 1, "some:other/host@1.0.0"),
+        (vec![HOST[2], HOST[3], &truncated], 1, "wasmtime cannot compile the component"),
+        (vec![HOST[2], HOST[3], &other], 1, "some:other/host@1.0.0"),
     ];
     for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
-        cases.push((vec!["--backend", backend, NATIVE[2], NATIVE[3], &guest], 2, "is for the backend wasmtime"));
+        cases.push((vec!["--backend", backend, HOST[2], HOST[3], &guest], 2, "is for the backend wasmtime"));
         cases.push((vec!["--backend", backend, &three], 1, "runs on the backend wasmtime only"));
     }
     for (args, code, part) in cases {

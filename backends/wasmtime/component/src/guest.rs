@@ -10,7 +10,7 @@ use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView};
 use wharf_core::{Error, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop, prepare_threads};
 
-use crate::session::NativeSession;
+use crate::session::ComponentSession;
 use crate::state::State;
 use crate::{logging, middleware};
 
@@ -33,7 +33,7 @@ pub(crate) enum Command {
 }
 
 /// A component on Wasmtime's own component model, to be started any number of times.
-pub struct NativeGuest {
+pub struct ComponentGuest {
     pub(crate) pre: InstancePre<State>,
     pub(crate) handler: Option<Handler>,
     pub(crate) command: Option<Command>,
@@ -42,7 +42,7 @@ pub struct NativeGuest {
     pub(crate) streams: bool,
 }
 
-impl NativeGuest {
+impl ComponentGuest {
     pub(crate) fn new(component: Component, options: &LoadOptions) -> Result<Self> {
         prepare_threads()?;
         let engine = component.engine().clone();
@@ -71,29 +71,29 @@ impl NativeGuest {
             streams |= name.contains("@0.3.");
         }
         streams |= ty.imports(engine).any(|(name, _)| name.contains("@0.3."));
-        Ok(NativeGuest { pre, handler, command, options: options.clone(), streams })
+        Ok(ComponentGuest { pre, handler, command, options: options.clone(), streams })
     }
 
     /// Makes an instance. The time limit runs from here.
     ///
     /// # Errors
     /// The [`Stop`] that ended its start functions, or why there is no instance.
-    pub fn start(&self, config: GuestConfig) -> Result<NativeSession, Stop> {
-        NativeSession::new(self, config)
+    pub fn start(&self, config: GuestConfig) -> Result<ComponentSession, Stop> {
+        ComponentSession::new(self, config)
     }
 }
 
-impl HostedGuest for NativeGuest {
+impl HostedGuest for ComponentGuest {
     fn is_handler(&self) -> bool {
         self.handler.is_some()
     }
 
     fn start(&self, config: GuestConfig) -> Result<Box<dyn HostedSession>, Stop> {
-        Ok(Box::new(NativeGuest::start(self, config)?))
+        Ok(Box::new(ComponentGuest::start(self, config)?))
     }
 
     fn run(&self, config: GuestConfig, invoke: Option<&str>) -> Result<i32> {
-        let ended = NativeGuest::start(self, config).and_then(|mut session| match invoke {
+        let ended = ComponentGuest::start(self, config).and_then(|mut session| match invoke {
             Some(export) => session.call(export, &[]).map(|_| true),
             None => session.run(),
         });

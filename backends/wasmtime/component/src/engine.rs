@@ -4,7 +4,7 @@ use wasmtime::{Collector, Config, Engine};
 use wharf_core::{CodeCache, Error, Kind, LoadOptions, Result};
 
 use crate::code;
-use crate::guest::NativeGuest;
+use crate::guest::ComponentGuest;
 
 /// How much stack a guest may use, in bytes; as with wharf's own host on Wasmtime.
 const GUEST_STACK: usize = 1 << 20;
@@ -13,9 +13,9 @@ const WHOLE_STACK: usize = 2 << 20;
 
 /// Wasmtime with its component model, WASI 0.2 and 0.3.
 #[derive(Clone)]
-pub struct Native(Engine);
+pub struct WasmtimeComponents(Engine);
 
-impl Native {
+impl WasmtimeComponents {
     /// Makes an engine that compiles for this machine.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Native {
             .async_stack_size(WHOLE_STACK)
             .collector(Collector::Null);
         Engine::new(&config)
-            .map(Native)
+            .map(WasmtimeComponents)
             .map_err(|error| Error::engine("wasmtime cannot make an engine for this machine", error))
     }
 
@@ -39,12 +39,12 @@ impl Native {
     /// # Errors
     /// [`Kind::Limit`] if it is larger than [`LoadOptions::max_module_bytes`], [`Kind::Guest`] if it is not a valid
     /// component, [`Kind::Unsupported`] if it imports something that this host does not have.
-    pub fn load(&self, component: &[u8], options: &LoadOptions) -> Result<NativeGuest> {
+    pub fn load(&self, component: &[u8], options: &LoadOptions) -> Result<ComponentGuest> {
         if component.len() as u64 > options.max_module_bytes {
             let message = format!("the component is larger than the limit of {} bytes", options.max_module_bytes);
             return Err(Error::new(Kind::Limit, message));
         }
-        NativeGuest::new(code::load(&self.0, component, options.cache.as_deref())?, options)
+        ComponentGuest::new(code::load(&self.0, component, options.cache.as_deref())?, options)
     }
 
     /// Compiles a component and puts its code into the cache, unless it is there already.
