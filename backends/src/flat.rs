@@ -1,6 +1,6 @@
 //! A component as a module that any backend compiles: flattened, or as it was kept when it was flattened before.
 
-use wharf_component::{FlattenError, FlattenOptions, Plan, REVISION, flatten};
+use wharf_component::{FlattenError, FlattenOptions, Plan, flatten, revision};
 use wharf_core::{CacheKey, CodeCache, Error, Kind, LoadOptions, Prepared, Result, chain};
 
 /// Changes with this file, which says how modules are kept: those that were kept otherwise are not looked at.
@@ -11,7 +11,7 @@ const KEEPING: &str = env!("WHARF_FLAT_SOURCES");
 ///
 /// What comes from the cache is validated like any module: one that does not pass is as good as none.
 pub(crate) fn prepare(component: &[u8], options: &LoadOptions) -> Result<Prepared> {
-    prepare_with(REVISION, component, options).map(|(prepared, _)| prepared)
+    prepare_with(&revision(), component, options).map(|(prepared, _)| prepared)
 }
 
 /// The same with flattening of this `revision`; says whether the module was kept already.

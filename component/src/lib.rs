@@ -54,9 +54,11 @@ pub use options::FlattenOptions;
 pub use wharf_plan as plan;
 pub use wharf_plan::{INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE, START_EXPORT};
 
-/// Names this version of flattening: its crate's version and a digest of its sources. Another revision may make another
-/// module of the same component, so modules have to be cached under this name.
-pub const REVISION: &str = concat!(env!("CARGO_PKG_VERSION"), "-", env!("WHARF_COMPONENT_SOURCES"));
+/// Names this version of flattening: its crate's version and a digest of its sources, and of the plan's. Another revision
+/// may make another module of the same component, so modules have to be cached under this name.
+pub fn revision() -> String {
+    format!("{}-{}-{}", env!("CARGO_PKG_VERSION"), env!("WHARF_COMPONENT_SOURCES"), wharf_plan::REVISION)
+}
 
 /// Whether the bytes begin like those of a component. Nothing after the header is read.
 pub fn is_component(wasm: &[u8]) -> bool {

@@ -27,7 +27,10 @@ pub const REPORT_VARIABLE: &str = "WHARF_CONFORMANCE_REPORT";
 ///
 /// Each case on each subject is one test, `backend::area::..::case`, and the exit code is an [`Exit`].
 pub fn main(subjects: impl IntoIterator<Item = Subject>) -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Most cases wait for most of their time.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(2 * processors);
     let subjects: Vec<Subject> = subjects.into_iter().collect();
     let subjects = match chosen(subjects, std::env::var(BACKENDS_VARIABLE).ok().as_deref()) {
         Ok(subjects) => subjects,

@@ -22,6 +22,9 @@ pub const START_EXPORT: &str = "$start";
 /// The custom section of the flattened module that holds the plan, as JSON.
 pub const PLAN_SECTION: &str = "wharf.plan";
 
+/// Names this version of the plan and of what connects components: a digest of this crate's sources.
+pub const REVISION: &str = env!("WHARF_PLAN_SOURCES");
+
 /// The version of the plan's format that this crate reads.
 pub const PLAN_VERSION: u32 = 2;
 
