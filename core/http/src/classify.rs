@@ -8,14 +8,20 @@ use crate::origin::Origin;
 
 /// How far the exchange had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
+    /// The connection was being made, TLS included.
     Connect,
+    /// The request was being sent, or its response waited for.
     Head,
+    /// The response had begun.
     Body,
 }
 
-/// Says what `error` means for the exchange with `origin`.
-pub(crate) fn classify(error: impl StdError + Send + Sync + 'static, phase: Phase, origin: &Origin) -> HttpError {
+/// Says what `error`, of the system, rustls, hyper or h2, means for the exchange with `origin`. An [`HttpError`] among its
+/// causes is taken as it is. What none of the causes says something of is a
+/// [`ConnectionFailed`](HttpErrorKind::ConnectionFailed) while connecting, and a [`Protocol`](HttpErrorKind::Protocol) error
+/// later.
+pub fn classify(error: impl StdError + Send + Sync + 'static, phase: Phase, origin: &Origin) -> HttpError {
     let kind = match walk(&error, phase) {
         Found::Own(own) => return own,
         Found::Kind(kind) => kind,
@@ -23,6 +29,18 @@ pub(crate) fn classify(error: impl StdError + Send + Sync + 'static, phase: Phas
         Found::Nothing => HttpErrorKind::Protocol,
     };
     HttpError::new(kind, format!("{origin} {}", phrase(kind))).with_source(error)
+}
+
+/// Whether an origin says that it has not looked at the request that failed, since it did not take the HTTP/2 stream on, or
+/// began to close the connection before it did (RFC 9113, sections 6.8 and 8.7). Such a request may be sent again, whatever
+/// its method.
+pub fn is_unprocessed(error: &(dyn StdError + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).filter_map(|error| error.downcast_ref()).any(refuses)
+}
+
+fn refuses(error: &h2::Error) -> bool {
+    let reason = if error.is_go_away() { h2::Reason::NO_ERROR } else { h2::Reason::REFUSED_STREAM };
+    error.is_remote() && error.reason() == Some(reason)
 }
 
 fn phrase(kind: HttpErrorKind) -> &'static str {

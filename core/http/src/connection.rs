@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, TE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body::{Body as HttpBody, Frame};
@@ -15,12 +15,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use tokio::time::{Sleep, sleep};
 
-use crate::classify::{Phase, classify};
+use crate::classify::{Phase, classify, is_unprocessed};
 use crate::error::{HttpError, HttpErrorKind};
 use crate::origin::Origin;
 use crate::pool::{Connection, Pool};
 use crate::progress::Watched;
 use crate::target::Target;
+use crate::trailers::announced_trailers;
 use crate::transport::Body;
 
 /// How long the end of a body waits for its connection to be ready for the next request, so that who sends one at once
@@ -70,14 +71,8 @@ impl Connection {
 fn unanswered(mut error: hyper::client::conn::TrySendError<Request<Watched>>, target: &Target) -> Unanswered {
     let unsent = error.take_message().is_some();
     let error = error.into_error();
-    let refused = std::error::Error::source(&error).and_then(|source| source.downcast_ref()).is_some_and(refuses);
+    let refused = is_unprocessed(&error);
     Unanswered { error: classify(error, Phase::Head, target.origin()), unsent, refused }
-}
-
-/// Whether a stream ended because the origin did not take it on, or began to close the connection before it did.
-fn refuses(error: &h2::Error) -> bool {
-    let reason = if error.is_go_away() { h2::Reason::NO_ERROR } else { h2::Reason::REFUSED_STREAM };
-    error.is_remote() && error.reason() == Some(reason)
 }
 
 fn broken(error: hyper::Error, origin: &Origin) -> HttpError {
@@ -118,12 +113,6 @@ fn http2_request(target: &Target, parts: &Parts, body: Watched) -> Result<Reques
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = parts.headers.clone();
     Ok(request)
-}
-
-/// The names in Trailer (RFC 9110, section 6.6.2).
-fn announced_trailers(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
 }
 
 /// A response whose connection goes back into the pool once its body has ended.

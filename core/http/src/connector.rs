@@ -25,7 +25,7 @@ use crate::origin::{HostName, Origin, Scheme};
 use crate::policy::Policy;
 use crate::pool::Connection;
 use crate::progress::deadline;
-use crate::resolver::{Resolver, allowed};
+use crate::resolver::Resolver;
 
 /// How long a connection may be silent before the system looks whether the other side is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -65,7 +65,7 @@ impl Connector {
             let message = format!("the name {name} was not resolved within the connect timeout");
             Err(HttpError::new(HttpErrorKind::DnsTimeout, message))
         })?;
-        allowed(&self.policy, name, found)
+        self.policy.allowed_addresses(name, found)
     }
 
     async fn open(&self, origin: &Origin, addresses: Vec<IpAddr>, limit: Duration) -> Result<Connection, HttpError> {

@@ -38,6 +38,15 @@ mod tls;
 mod trailers;
 mod transport;
 
+/// For those who bring a [`Transport`] of their own: what each of them has to do, in the way that [`PooledTransport`] does
+/// it. Beside this, [`Policy::allowed_addresses`] says which of a name's addresses may be connected to.
+pub mod sending {
+    pub use crate::classify::{Phase, classify, is_unprocessed};
+    pub use crate::progress::{Pause, Watched, deadline, timed};
+    pub use crate::tls::{certificates, client_config};
+    pub use crate::trailers::announced_trailers;
+}
+
 pub use self::address::AddressClass;
 pub use self::asked::requested_authority;
 pub use self::error::{FieldSize, HttpError, HttpErrorKind, chain};

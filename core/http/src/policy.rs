@@ -181,6 +181,22 @@ impl Policy {
         Err(HttpError::new(HttpErrorKind::AddressProhibited, message))
     }
 
+    /// Those of the addresses `found` for `host` that a connection may be made to, in their order.
+    ///
+    /// # Errors
+    /// [`HttpErrorKind::NoAddress`] if none was found, [`HttpErrorKind::AddressProhibited`] if none is left.
+    pub fn allowed_addresses(&self, host: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, HttpError> {
+        let mut refused = HttpError::new(HttpErrorKind::NoAddress, format!("the name {host} has no address"));
+        let mut allowed = Vec::with_capacity(found.len());
+        for ip in found {
+            match self.check_address(host, ip) {
+                Ok(()) => allowed.push(ip),
+                Err(error) => refused = error,
+            }
+        }
+        if allowed.is_empty() { Err(refused) } else { Ok(allowed) }
+    }
+
     /// What happens when an origin answers with a redirect.
     pub fn redirects(&self) -> Redirects {
         self.redirects
@@ -402,5 +418,15 @@ mod tests {
         let error = Policy::builder().forbid_header("x y").unwrap_err();
         assert_eq!(error.span, 1..3);
         assert!(Policy::builder().forbid_header("").is_err());
+    }
+
+    #[test]
+    fn only_allowed_addresses_are_left() {
+        let policy = policy(&["mixed.example"]);
+        let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let left = |found| policy.allowed_addresses("mixed.example", ips(found)).map_err(|error| error.kind());
+        assert_eq!(left(&["10.0.0.1", "93.184.216.34", "::1"]), Ok(ips(&["93.184.216.34"])));
+        assert_eq!(left(&["10.0.0.1"]), Err(HttpErrorKind::AddressProhibited));
+        assert_eq!(left(&[]), Err(HttpErrorKind::NoAddress));
     }
 }

@@ -123,7 +123,7 @@ impl PooledBuilder {
             .max_header_list_size(u32::try_from(list_bytes).unwrap_or(u32::MAX).max(1))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        let tls = TlsConnector::from(Arc::new(tls::config(self.roots)?));
+        let tls = TlsConnector::from(Arc::new(tls::client_config(self.roots)?));
         let connector = Connector { policy: self.policy, resolver: self.resolver, tls, http1, http2 };
         Ok(PooledTransport { connector, pool: Arc::default() })
     }
@@ -195,5 +195,9 @@ impl Transport for PooledTransport {
         let (parts, body) = request.into_parts();
         progress::timed(body, timeouts.first_byte, async |body| self.exchange(&target, &parts, body, timeouts).await)
             .await
+    }
+
+    fn resolver(&self) -> Option<&Arc<dyn Resolver>> {
+        Some(&self.connector.resolver)
     }
 }

@@ -15,14 +15,19 @@ use crate::error::{HttpError, HttpErrorKind};
 use crate::transport::Body;
 
 /// The moment `duration` from now, or one that never comes if there is no such moment.
-pub(crate) fn deadline(duration: Duration) -> Instant {
+pub fn deadline(duration: Duration) -> Instant {
     const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
     let now = Instant::now();
     now.checked_add(duration).unwrap_or(now + NEVER)
 }
 
-/// Sends through `send`, within the time that a response may take to begin.
-pub(crate) async fn timed<T>(
+/// Sends `body` with a request through `send`, within the time that a response may take to begin
+/// ([`Timeouts::first_byte`](crate::Timeouts::first_byte)). An error of the body comes back as it is.
+///
+/// # Errors
+/// [`HttpErrorKind::FirstByteTimeout`], or [`HttpErrorKind::WriteTimeout`] if it is the body that the origin does not take;
+/// else what `send` says.
+pub async fn timed<T>(
     body: Body,
     first_byte: Duration,
     send: impl AsyncFnOnce(Watched) -> Result<T, HttpError>,
@@ -126,7 +131,7 @@ impl Progress {
 }
 
 /// While it lives, the first-byte timeout does not count; when it goes, it starts anew.
-pub(crate) struct Pause(Arc<Progress>);
+pub struct Pause(Arc<Progress>);
 
 impl Drop for Pause {
     fn drop(&mut self) {
@@ -138,8 +143,8 @@ impl Drop for Pause {
     }
 }
 
-/// A request body that reports its progress.
-pub(crate) struct Watched {
+/// A request body that reports its progress, and is gone once the request was given up.
+pub struct Watched {
     body: SharedBody,
     progress: Arc<Progress>,
     waiting: Option<Pause>,
@@ -149,17 +154,17 @@ pub(crate) struct Watched {
 
 impl Watched {
     /// The same body, to be sent again because none of it was.
-    pub(crate) fn again(&self) -> Self {
+    pub fn again(&self) -> Self {
         Watched { body: self.body.clone(), progress: self.progress.clone(), waiting: None, trailers: None }
     }
 
     /// While the result lives, the first-byte timeout does not count.
-    pub(crate) fn pause(&self) -> Pause {
+    pub fn pause(&self) -> Pause {
         self.progress.pause()
     }
 
-    /// Makes trailers of other names an error, where they would be lost.
-    pub(crate) fn allow_trailers(&mut self, names: Option<Vec<HeaderName>>) {
+    /// Makes trailers of other names an error, where they would be lost; `None` allows all.
+    pub fn allow_trailers(&mut self, names: Option<Vec<HeaderName>>) {
         self.trailers = names;
     }
 

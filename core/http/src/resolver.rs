@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::error::{HttpError, HttpErrorKind};
-use crate::policy::Policy;
 
 /// Finds the addresses of a name.
 #[async_trait]
@@ -62,34 +61,9 @@ fn is_temporary(error: &io::Error) -> bool {
     error.raw_os_error().is_some() || text.contains("emporary failure") || text.contains("ry again")
 }
 
-/// Keeps the addresses that may be connected to.
-pub(crate) fn allowed(policy: &Policy, name: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, HttpError> {
-    let mut refused = HttpError::new(HttpErrorKind::NoAddress, format!("the name {name} has no address"));
-    let mut allowed = Vec::with_capacity(found.len());
-    for ip in found {
-        match policy.check_address(name, ip) {
-            Ok(()) => allowed.push(ip),
-            Err(error) => refused = error,
-        }
-    }
-    if allowed.is_empty() { Err(refused) } else { Ok(allowed) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_checked_addresses_are_left() {
-        let policy = Policy::builder().allow("mixed.example").unwrap().build();
-        let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
-        let left = allowed(&policy, "mixed.example", ips(&["10.0.0.1", "93.184.216.34", "::1"])).unwrap();
-        assert_eq!(left, ips(&["93.184.216.34"]));
-        let error = allowed(&policy, "mixed.example", ips(&["10.0.0.1"])).unwrap_err();
-        assert_eq!(error.kind(), HttpErrorKind::AddressProhibited);
-        let error = allowed(&policy, "mixed.example", Vec::new()).unwrap_err();
-        assert_eq!(error.kind(), HttpErrorKind::NoAddress);
-    }
 
     #[test]
     fn the_system_knows_localhost() {

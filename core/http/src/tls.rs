@@ -33,8 +33,12 @@ pub fn alert_name(alert: u8) -> String {
     format!("{:?}", rustls::AlertDescription::from(alert))
 }
 
-/// The TLS settings of a transport that trusts the system's authorities and `roots`.
-pub(crate) fn config(roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, TlsConfigError> {
+/// The TLS settings of a transport that trusts the system's authorities and `roots`, and offers HTTP/2 and HTTP/1.1. The
+/// cryptography is that of `ring`, whatever the process's default provider.
+///
+/// # Errors
+/// [`TlsConfigError::Setup`] if a certificate is not valid.
+pub fn client_config(roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, TlsConfigError> {
     let provider = Arc::new(ring::default_provider());
     let failed = |error: TlsError| TlsConfigError::Setup(error.into());
     let verifier: Arc<dyn ServerCertVerifier> = if roots.is_empty() {
@@ -53,7 +57,10 @@ pub(crate) fn config(roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig
 }
 
 /// Reads certificates: one in DER, or any number in PEM.
-pub(crate) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+///
+/// # Errors
+/// [`TlsConfigError`] if there is none.
+pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
     if !bytes.starts_with(b"-----") && !bytes.windows(11).any(|part| part == b"-----BEGIN ") {
         if bytes.is_empty() {
             return Err(TlsConfigError::Empty);
@@ -140,12 +147,12 @@ mod tests {
         assert!(matches!(certificates(b"").unwrap_err(), TlsConfigError::Empty));
         assert!(matches!(certificates(broken).unwrap_err(), TlsConfigError::Pem(_)));
         assert!(matches!(certificates(b"-----").unwrap_err(), TlsConfigError::NoCertificate));
-        let error = config(certificates(b"not a certificate").unwrap()).unwrap_err();
+        let error = client_config(certificates(b"not a certificate").unwrap()).unwrap_err();
         assert!(matches!(error, TlsConfigError::Setup(_)));
     }
 
     #[test]
     fn a_system_without_authorities_is_no_error_before_the_first_handshake() {
-        assert_eq!(config(Vec::new()).unwrap().alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        assert_eq!(client_config(Vec::new()).unwrap().alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     }
 }

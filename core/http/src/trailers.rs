@@ -55,6 +55,12 @@ pub fn is_forbidden_trailer(name: &HeaderName) -> bool {
     is_forbidden(name) || HEAD_ONLY.contains(name)
 }
 
+/// The names in Trailer (RFC 9110, section 6.6.2): of the fields that are to come after the body.
+pub fn announced_trailers(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::TRAILER).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
 /// Removes what may not come after a body. RFC 9110, section 6.5.1, has a sender not send it and a recipient ignore it.
 pub fn keep_trailers(trailers: &mut HeaderMap) {
     let unwanted: Vec<HeaderName> = trailers.keys().filter(|name| is_forbidden_trailer(name)).cloned().collect();

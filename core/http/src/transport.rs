@@ -1,11 +1,14 @@
 //! The interface that sends requests.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::error::HttpError;
 use crate::limits::Timeouts;
+use crate::resolver::Resolver;
 
 /// A body on its way through a [`Transport`], in either direction. It yields data frames and at most one of trailers.
 pub type Body = UnsyncBoxBody<Bytes, HttpError>;
@@ -28,4 +31,10 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// An [`HttpError`] whose kind says what happened. An error that the request's body yields is returned as it is.
     async fn send(&self, request: http::Request<Body>, timeouts: &Timeouts) -> Result<http::Response<Body>, HttpError>;
+
+    /// What looks names up for it, if one does. Sockets that share the policy of an [`Outbound`](crate::Outbound) then ask
+    /// the same.
+    fn resolver(&self) -> Option<&Arc<dyn Resolver>> {
+        None
+    }
 }
