@@ -35,6 +35,7 @@
 //! # Features
 //! - `component` (on by default): components, flattened into core modules, on every backend.
 //! - `server` (on by default): [`server`], which answers requests with a guest.
+//! - `reqwest`: [`reqwest`], which sends guests' requests with the client library of that name.
 //! - `wasmtime` (on by default): [Wasmtime](https://wasmtime.dev), as `wasmtime`.
 //! - `wasmtime-component`: Wasmtime's own component model as a second host for components; it runs those of WASI 0.3 too.
 //! - `wasmer`: [Wasmer](https://wasmer.io), as `wasmer`.
@@ -59,6 +60,8 @@ use wharf_core::{Backend, Error, Kind, Result};
 pub use self::program::Program;
 pub use self::runtime::{ComponentHost, PreparedProgram, Runtime, RuntimeBuilder};
 pub use wharf_core as core;
+#[cfg(feature = "reqwest")]
+pub use wharf_http_reqwest as reqwest;
 #[cfg(feature = "server")]
 pub use wharf_server as server;
 #[cfg(feature = "wasmedge")]
