@@ -18,17 +18,14 @@ use wharf_http::{Body, HttpError, HttpErrorKind, Policy, Resolver, Scheme, Targe
 use crate::connect::Asked;
 use crate::received;
 
-/// How often a request goes out again that meets one connection after another which its origin has closed.
-const CLOSED: u32 = 3;
-
 /// Sends through a client of reqwest's, over HTTP/1.1, or HTTP/2 where the origin offers it in the TLS handshake.
 ///
 /// The [crate] says what it keeps to and what it cannot do.
 ///
 /// An origin may close an idle connection just when a request is sent on it. Where nothing of the request has left, it
-/// goes out again on another connection. Where something has, it does if its method is idempotent (RFC 9110, section
-/// 9.2.2) and it has no body. One without a body also does, once, where an origin says that it has not looked at it (RFC
-/// 9113, sections 6.8 and 8.7).
+/// goes out again on another connection. Where something has, it does once, if its method is idempotent (RFC 9110, section
+/// 9.2.2) and it has no body. One without a body also does where an origin says that it has not looked at it (RFC 9113,
+/// sections 6.8 and 8.7).
 ///
 /// The pool belongs to this transport, and the transport to one policy: tenants with different policies share no
 /// connection.
@@ -76,7 +73,7 @@ impl ReqwestTransport {
     ) -> Result<Response<Body>, HttpError> {
         let origin = target.origin();
         let is_empty = body.is_end_stream();
-        let (mut refusals, mut closed) = (0, 0);
+        let mut repeated = false;
         loop {
             let again = body.again();
             let asked = Asked::new(target.authority().host(), connect, body.again());
@@ -88,14 +85,10 @@ impl ReqwestTransport {
             let refused = is_unprocessed(&error);
             let error = received::failed(error, false, origin);
             let idle = !asked.connects() && parts.method.is_idempotent() && is_closed(error.kind());
-            if is_empty && refused && refusals == 0 {
-                refusals += 1;
-            } else if is_empty && idle && closed < CLOSED {
-                closed += 1;
-            } else {
+            if repeated || !is_empty || !(refused || idle) {
                 return Err(error);
             }
-            body = again;
+            (repeated, body) = (true, again);
         }
     }
 }

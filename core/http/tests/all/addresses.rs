@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::Sends;
 use crate::support::*;
 use async_trait::async_trait;
-use wharf_http::{HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, PooledTransport, Resolver};
+use wharf_http::{HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, Resolver};
 
 /// Gives a prepared answer to each question, the last one again and again.
 struct Script {
@@ -33,7 +34,7 @@ impl Resolver for Script {
 
 fn outbound(policy: PolicyBuilder, resolver: Arc<dyn Resolver>, limits: Limits) -> Outbound {
     let policy = Arc::new(policy.build());
-    let transport = PooledTransport::builder(policy.clone()).resolver(resolver).build().unwrap();
+    let transport = Sends::builder(policy.clone()).resolver(resolver).build().unwrap();
     Outbound::new(policy, limits, Arc::new(transport))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::Sends;
 use crate::support::*;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
-use wharf_http::{HttpError, HttpErrorKind, Limits, Outbound, Outgoing, Policy, PooledTransport, Resolver};
+use wharf_http::{HttpError, HttpErrorKind, Limits, Outbound, Outgoing, Policy, Resolver};
 
 /// Every name is this machine.
 struct Here;
@@ -120,7 +121,7 @@ impl Secure {
     fn outbound(&self, root: Option<&[u8]>) -> Outbound {
         let policy = Policy::builder().allow("insecure:allow-all").unwrap().allow_private_addresses(true).build();
         let policy = Arc::new(policy);
-        let mut builder = PooledTransport::builder(policy.clone()).resolver(Arc::new(Here));
+        let mut builder = Sends::builder(policy.clone()).resolver(Arc::new(Here));
         if let Some(root) = root {
             builder = builder.root_certificate(root).unwrap();
         }

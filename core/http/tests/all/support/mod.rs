@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use wharf_http::{HttpError, HttpErrorKind, Incoming, Limits, Outbound, Outgoing, Policy, PolicyBuilder};
 
+use crate::Sends;
+
 /// What an origin does after it has answered.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Then {
@@ -146,11 +148,13 @@ pub(crate) fn allowing(origins: &[&Origin]) -> PolicyBuilder {
 }
 
 pub(crate) fn outbound(policy: PolicyBuilder) -> Outbound {
-    Outbound::with_defaults(policy.build(), Limits::default()).unwrap()
+    outbound_with(policy, Limits::default())
 }
 
 pub(crate) fn outbound_with(policy: PolicyBuilder, limits: Limits) -> Outbound {
-    Outbound::with_defaults(policy.build(), limits).unwrap()
+    let policy = Arc::new(policy.build());
+    let transport = Sends::builder(policy.clone()).build().unwrap();
+    Outbound::new(policy, limits, Arc::new(transport))
 }
 
 pub(crate) fn get(url: &str) -> Request<Outgoing> {
