@@ -18,6 +18,9 @@ pub struct Expected {
 /// The column of wasmtime's own component model.
 pub const WASMTIME_COMPONENT: &str = "wasmtime-component";
 
+/// The column of the transport on reqwest.
+pub const REQWEST: &str = "wasmtime-reqwest";
+
 /// A difference between wharf's own host, for which the case speaks, and wasmtime's: what the WIT text says, where, and
 /// the words that tell both outcomes.
 const fn differs(id: &'static str, reason: &'static str, link: &'static str, message: &'static str) -> Expected {
@@ -41,6 +44,22 @@ const PERMIT: &str = "the WIT text decides for wharf: a permit is for the next w
                       takes it while there is room";
 const PERMIT_LINK: &str = "core/wit/io.wit: output-stream.write";
 const NO_TRAP: &str = "[method]output-stream.write should trap and returned";
+
+/// A difference between the transport on hyper, for which the case speaks, and the one on reqwest: what decides, where, and
+/// the words that tell both outcomes.
+const fn on_reqwest(id: &'static str, reason: &'static str, link: &'static str, message: &'static str) -> Expected {
+    Expected { backend: REQWEST, id, reason, link, message }
+}
+
+/// Targets that the URL Standard writes in another way.
+const TARGET: &str = "RFC 9112 decides for hyper: the client sends the path and query of the target; reqwest takes a URL, which \
+                      the URL Standard rewrites, so that such a target is refused";
+const TARGET_LINK: &str = "RFC 9112, section 3.2.1; reqwest: Request::new takes a Url";
+
+/// Fields beside the guest's.
+const FIELDS: &str = "RFC 9110 leaves it to the sender, whose fields they are: hyper sends the guest's alone; each client of \
+                      reqwest's has a default Accept, which cannot be removed";
+const FIELDS_LINK: &str = "RFC 9110, section 12.5.1; reqwest: ClientBuilder::new";
 
 /// Limits of the host's own.
 const LIMIT: &str = "the WIT text leaves open how a guest ends that goes beyond a limit of its host: of the kind `limit` with \
@@ -273,6 +292,22 @@ pub const EXPECTED: &[Expected] = &[
          same; wasmtime knows http and https by their cases only",
         "core/wit/http.wit: outgoing-request.set-scheme",
         "the answer of `handle`: expected 0, saw 1",
+    ),
+    on_reqwest(
+        "outbound/policy/header-nothing-added",
+        FIELDS,
+        FIELDS_LINK,
+        r#"expected ["host"], saw ["accept", "host"]"#,
+    ),
+    on_reqwest("outbound/redirect/location-as-it-was-sent", TARGET, TARGET_LINK, "/absolute: expected 0, saw 10"),
+    on_reqwest("outbound/target/as-it-was-set", TARGET, TARGET_LINK, "/a/%2e%2e/b?name='x': expected 0, saw 10"),
+    on_reqwest("wasihttp/sent/nothing-is-added", FIELDS, FIELDS_LINK, r#"saw ["accept", "host", "x-own"]"#),
+    on_reqwest("wasihttp/sent/target-as-it-was-set", TARGET, TARGET_LINK, "the request failed with error code 19"),
+    on_reqwest(
+        "wasihttp/sent/target-of-the-whole-server",
+        "RFC 9112 decides for hyper: a client that asks the server as a whole sends `*`; a URL cannot say so, and it is refused",
+        "RFC 9112, section 3.2.4; reqwest: Request::new takes a Url",
+        "the request failed with error code 19",
     ),
     differs("wasihttp/stream/permits-are-used-up", PERMIT, PERMIT_LINK, NO_TRAP),
     differs("wasihttp/stream/write-without-a-permit-traps", PERMIT, PERMIT_LINK, NO_TRAP),

@@ -43,6 +43,8 @@ mod context;
 mod expected;
 mod harness;
 mod net;
+#[cfg(feature = "reqwest")]
+mod on_reqwest;
 pub mod origin;
 mod prebuilt;
 pub mod probe;
@@ -55,10 +57,12 @@ pub use case::{Case, CaseResult, Level, Need, Outcome, Unmet};
 pub use cases::cases;
 pub use component::LoadComponent;
 pub use context::Context;
-pub use expected::{EXPECTED, Expected, WASMTIME_COMPONENT};
+pub use expected::{EXPECTED, Expected, REQWEST, WASMTIME_COMPONENT};
 pub use harness::{BACKENDS_VARIABLE, REPORT_VARIABLE, TIMEOUT_VARIABLE, main};
 pub use net::Net;
 pub use prebuilt::CACHE_VARIABLE;
 pub use probe::{HttpProbe, Probe, Req, Wat};
 pub use report::{CaseReport, Column, Exit, Report};
-pub use runner::{Options, Progress, Subject, WrapTransport, execute, run, run_with};
+pub use runner::{
+    MakeTransport, Options, Progress, SENDING, Subject, TransportParts, WrapTransport, execute, run, run_with,
+};

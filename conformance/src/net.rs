@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use wharf_core::GuestConfig;
 use wharf_core::http::{
-    HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, PooledTransport, Redirects, Resolver, Transport,
+    HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, Redirects, Resolver, Transport,
 };
 
 use crate::case::{CaseResult, Unmet};
 use crate::context::Context;
 use crate::origin::{Origin, TestCa};
 use crate::probe::{HttpProbe, Wat};
+use crate::runner::TransportParts;
 
 /// What a guest may reach and how. It starts as wharf's defaults with nothing allowed.
 pub struct Net<'a> {
@@ -110,24 +111,18 @@ impl Net<'_> {
     pub fn outbound(self) -> CaseResult<Outbound> {
         let policy = self.policy.map_err(|error| Unmet::failed(format!("the policy is refused: {error}")))?;
         let policy = Arc::new(policy.build());
+        let subject = self.context.subject();
         let transport = match self.transport {
-            Some(transport) => transport,
+            Some(transport) => subject.wrapped(transport),
             None => {
-                let mut builder = PooledTransport::builder(policy.clone())
-                    .header_limits(self.limits.header_count, self.limits.header_bytes);
                 let names = self.names.map(|names| -> Arc<dyn Resolver> { Arc::new(Names(names)) });
-                if let Some(resolver) = self.resolver.or(names) {
-                    builder = builder.resolver(resolver);
-                }
-                for certificate in &self.trusted {
-                    builder = builder.root_certificate(certificate)?;
-                }
-                Arc::new(builder.build()?)
+                subject.make_transport(TransportParts {
+                    policy: policy.clone(),
+                    limits: self.limits.clone(),
+                    resolver: self.resolver.or(names),
+                    roots: self.trusted,
+                })?
             }
-        };
-        let transport = match self.context.subject().wrap_transport() {
-            Some(wrap) => wrap(transport),
-            None => transport,
         };
         Ok(Outbound::new(policy, self.limits, transport))
     }

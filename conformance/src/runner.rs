@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wharf_core::http::Transport;
+use wharf_core::http::{Limits, Policy, PooledTransport, Resolver, Transport};
 use wharf_core::{Backend, Guest, HostedGuest, LoadOptions};
 
 use crate::bare::assemble;
@@ -19,6 +19,32 @@ use crate::component::{Component, LoadComponent, of_module};
 use crate::context::Context;
 use crate::expected::{EXPECTED, Expected};
 use crate::report::{CaseReport, Column, Report};
+
+/// Makes the transport that a case sends through, of the case's own [`TransportParts`].
+pub type MakeTransport = Arc<dyn Fn(TransportParts) -> CaseResult<Arc<dyn Transport>> + Send + Sync>;
+
+/// What a case asks of its transport.
+pub struct TransportParts {
+    /// Which addresses it may connect to.
+    pub policy: Arc<Policy>,
+    /// What its caller keeps to: it may fail earlier where that is exceeded.
+    pub limits: Limits,
+    /// What looks names up, if not the system.
+    pub resolver: Option<Arc<dyn Resolver>>,
+    /// Certificate authorities to trust beside those of the system, in DER.
+    pub roots: Vec<Vec<u8>>,
+}
+
+/// The areas and files of the cases that are about a transport: what is sent for a guest, and what comes back.
+pub const SENDING: [&str; 7] = [
+    "outbound/",
+    "wasihttp/error/",
+    "wasihttp/options/",
+    "wasihttp/outbound/",
+    "wasihttp/request/",
+    "wasihttp/response/",
+    "wasihttp/sent/",
+];
 
 /// Wraps the transport that cases send through.
 pub type WrapTransport = Arc<dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;
@@ -33,6 +59,7 @@ pub struct Subject {
     backend: Arc<dyn Backend>,
     only: Vec<String>,
     without: Vec<String>,
+    through: MakeTransport,
     transport: Option<WrapTransport>,
     components: Option<LoadComponent>,
     guests: Arc<Mutex<HashMap<String, SharedGuest>>>,
@@ -46,6 +73,7 @@ impl Subject {
             backend,
             only: Vec::new(),
             without: Vec::new(),
+            through: Arc::new(pooled),
             transport: None,
             components: None,
             guests: Arc::default(),
@@ -70,10 +98,31 @@ impl Subject {
         self
     }
 
+    /// Has the cases send through the transports that `make` makes, in place of a [`PooledTransport`] each. The cases
+    /// about a transport are those of [`SENDING`].
+    pub fn through(mut self, make: MakeTransport) -> Self {
+        self.through = make;
+        self
+    }
+
     /// Wraps the transport that cases send through, to prove a transport of one's own, or a saboteur.
     pub fn transport(mut self, wrap: WrapTransport) -> Self {
         self.transport = Some(wrap);
         self
+    }
+
+    /// The transport of one case.
+    pub(crate) fn make_transport(&self, parts: TransportParts) -> CaseResult<Arc<dyn Transport>> {
+        let transport = (self.through)(parts)?;
+        Ok(self.wrapped(transport))
+    }
+
+    /// `transport` as this column has it.
+    pub(crate) fn wrapped(&self, transport: Arc<dyn Transport>) -> Arc<dyn Transport> {
+        match &self.transport {
+            Some(wrap) => wrap(transport),
+            None => transport,
+        }
     }
 
     /// Puts another host for components to the test, beside the engine's: probes are wrapped as components, and cases that
@@ -144,6 +193,19 @@ impl Subject {
         let starts = |prefixes: &[String]| prefixes.iter().any(|prefix| case.id.starts_with(prefix.as_str()));
         (self.only.is_empty() || starts(&self.only)) && !starts(&self.without)
     }
+}
+
+/// The transport that wharf brings.
+fn pooled(parts: TransportParts) -> CaseResult<Arc<dyn Transport>> {
+    let TransportParts { policy, limits, resolver, roots } = parts;
+    let mut builder = PooledTransport::builder(policy).header_limits(limits.header_count, limits.header_bytes);
+    if let Some(resolver) = resolver {
+        builder = builder.resolver(resolver);
+    }
+    for certificate in &roots {
+        builder = builder.root_certificate(certificate)?;
+    }
+    Ok(Arc::new(builder.build()?))
 }
 
 /// How many times as long as any other a case may take that runs a guest of `guests/`: compiling one that brings an

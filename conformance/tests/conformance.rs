@@ -17,6 +17,11 @@ fn main() -> ExitCode {
             }
         }
     }
+    // A transport knows nothing of engines, so that one is enough.
+    #[cfg(feature = "reqwest")]
+    if let Some(wasmtime) = subjects.iter().find(|subject| subject.name() == "wasmtime") {
+        subjects.push(wasmtime.on_reqwest());
+    }
     #[cfg(feature = "wasmtime-component")]
     match wasmtime_component() {
         Ok(subject) => subjects.push(subject),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use anstyle::Style;
 use anyhow::Context;
-use wharf_conformance::{Exit, Options, Outcome, Progress, Report, Subject, WASMTIME_COMPONENT, cases, run_with};
+use wharf_conformance::{
+    Exit, Options, Outcome, Progress, REQWEST, Report, Subject, WASMTIME_COMPONENT, cases, run_with,
+};
 
 use crate::args::{ConformanceArgs, Usage};
 use crate::console::Console;
@@ -71,6 +73,7 @@ fn subjects(args: &ConformanceArgs) -> anyhow::Result<Vec<Subject>> {
     }
     let subject = |name| match name {
         WASMTIME_COMPONENT => wasmtime_component(),
+        REQWEST => Ok(Subject::new(Arc::from(backend::named("wasmtime")?)).on_reqwest()),
         name => Ok(Subject::new(Arc::from(backend::named(name)?))),
     };
     names.into_iter().map(subject).collect()
@@ -78,7 +81,7 @@ fn subjects(args: &ConformanceArgs) -> anyhow::Result<Vec<Subject>> {
 
 fn everything() -> Vec<&'static str> {
     let component_host = cfg!(feature = "wasmtime-component").then_some(WASMTIME_COMPONENT);
-    wharf::KNOWN.into_iter().chain(component_host).collect()
+    wharf::KNOWN.into_iter().chain([REQWEST]).chain(component_host).collect()
 }
 
 /// Wasmtime's own component host: a column of what components can express, compared with wharf's own.

@@ -55,7 +55,7 @@ fn location(context: &Context) -> CaseResult {
     })?;
     let mut reach = context.net().allow(&origin.base()).allow(&other.base()).reach(context)?;
     for (path, seen, expected) in
-        [("/absolute", &other, PATH), ("/rooted", &origin, PATH), ("/x/relative", &origin, "/b")]
+        [("/x/relative", &origin, "/b"), ("/absolute", &other, PATH), ("/rooted", &origin, PATH)]
     {
         check_eq!(reach.get(&origin.url(path))?, b"arrived", "the body after {path}");
         let last = seen.requests().pop().unwrap_or_default();
