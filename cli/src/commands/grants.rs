@@ -36,10 +36,8 @@ pub(crate) fn wasi(args: &GuestArgs, module: &Path, guest_args: Vec<String>) -> 
 }
 
 /// What the guest may do with sockets: connect where it may send requests, and listen where the options say.
-pub(crate) fn network(args: &SocketArgs, limits: &LimitArgs, outbound: &Outbound) -> anyhow::Result<Network> {
-    let mut network = Network::new()
-        .connect(outbound.policy().clone())
-        .connect_timeout(limits.connect_timeout)
+pub(crate) fn network(args: &SocketArgs, outbound: &Outbound) -> anyhow::Result<Network> {
+    let mut network = Network::sharing(outbound)
         .max_sockets(args.max_sockets)
         .max_socket_buffer(usize::try_from(args.max_socket_buffer.as_u64()).unwrap_or(usize::MAX));
     for listen in &args.allow_listen {

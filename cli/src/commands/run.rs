@@ -20,7 +20,7 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
     let (module, guest_args) = split(args)?;
     // What is wrong with the grants is told before a long compilation.
     let outbound = grants::outbound(&args.outbound, &args.limits)?;
-    let network = grants::network(&args.sockets, &args.limits, &outbound)?;
+    let network = grants::network(&args.sockets, &outbound)?;
     let wasi = grants::wasi(&args.guest, module, guest_args)?
         .stdin(Input::Inherit)
         .stdout(Output::Inherit)

@@ -42,7 +42,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     descriptors::raise_limit();
     // What is wrong with the grants is told before a long compilation.
     let outbound = grants::outbound(&args.outbound, &args.limits)?;
-    let network = grants::network(&args.sockets, &args.limits, &outbound)?;
+    let network = grants::network(&args.sockets, &outbound)?;
     let wasi = grants::wasi(&args.guest, &args.module, Vec::new())?.network(network);
     let said = |size: Option<ByteSize>| size.map(|size| size.as_u64());
     let (total, each) = (said(args.serving.max_total_memory), said(args.limits.load.max_memory));

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wharf_http::{Limits, Policy, Resolver, SystemResolver};
+use wharf_http::{Limits, Outbound, Policy, Resolver, SystemResolver};
 
 use crate::error::GrantError;
 
@@ -65,6 +65,17 @@ impl Network {
     /// What it grants.
     pub fn granted(&self) -> &GrantedNetwork {
         &self.granted
+    }
+
+    /// Lets the guest connect to what `outbound` lets it send requests to: by the same policy, looked up by the same
+    /// resolver, within the same connect timeout.
+    pub fn sharing(outbound: &Outbound) -> Self {
+        let network =
+            Network::new().connect(outbound.policy().clone()).connect_timeout(outbound.limits().connect_timeout);
+        match outbound.transport().resolver() {
+            Some(resolver) => network.resolver(resolver.clone()),
+            None => network,
+        }
     }
 
     /// Lets the guest connect to what `policy` lets it send requests to, and look up the names in it. See
@@ -182,10 +193,27 @@ impl Listen {
 
 #[cfg(test)]
 mod tests {
+    use wharf_http::PooledTransport;
+
     use super::*;
 
     fn allows(entry: &str, address: &str) -> bool {
         entry.parse::<Listen>().unwrap().allows(address.parse().unwrap())
+    }
+
+    #[test]
+    fn what_shares_an_outbound_has_all_of_it() {
+        let policy = Arc::new(Policy::builder().allow("a.example").unwrap().build());
+        let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::default());
+        let transport = PooledTransport::builder(policy.clone()).resolver(resolver.clone()).build().unwrap();
+        let limits = Limits { connect_timeout: Duration::from_millis(7), ..Limits::default() };
+        let network = Network::sharing(&Outbound::new(policy.clone(), limits, Arc::new(transport)));
+        let granted = network.granted();
+        assert!(Arc::ptr_eq(&granted.policy, &policy) && Arc::ptr_eq(&granted.resolver, &resolver));
+        assert_eq!(granted.connect_timeout, Duration::from_millis(7));
+        // Made anew for each request, and of the system: the same grants.
+        let made = || Network::sharing(&Outbound::with_defaults((*policy).clone(), Limits::default()).unwrap());
+        assert!(made().grants_the_same(&made()) && !made().grants_the_same(&network));
     }
 
     #[test]

@@ -49,6 +49,7 @@ const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 /// connection.
 pub struct PooledTransport {
     connector: Connector,
+    resolver: Option<Arc<dyn Resolver>>,
     pool: Arc<Pool>,
 }
 
@@ -59,7 +60,7 @@ impl PooledTransport {
         let limits = Limits::default();
         PooledBuilder {
             policy,
-            resolver: Arc::new(SystemResolver::default()),
+            resolver: None,
             roots: Vec::new(),
             header_count: limits.header_count,
             header_bytes: limits.header_bytes,
@@ -77,7 +78,7 @@ impl fmt::Debug for PooledTransport {
 #[must_use]
 pub struct PooledBuilder {
     policy: Arc<Policy>,
-    resolver: Arc<dyn Resolver>,
+    resolver: Option<Arc<dyn Resolver>>,
     roots: Vec<CertificateDer<'static>>,
     header_count: u64,
     header_bytes: u64,
@@ -86,7 +87,7 @@ pub struct PooledBuilder {
 impl PooledBuilder {
     /// Resolves names with `resolver`. The policy checks its answers all the same.
     pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
-        self.resolver = resolver;
+        self.resolver = Some(resolver);
         self
     }
 
@@ -124,8 +125,9 @@ impl PooledBuilder {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
         let tls = TlsConnector::from(Arc::new(tls::client_config(self.roots)?));
-        let connector = Connector { policy: self.policy, resolver: self.resolver, tls, http1, http2 };
-        Ok(PooledTransport { connector, pool: Arc::default() })
+        let resolver = self.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver::default()));
+        let connector = Connector { policy: self.policy, resolver, tls, http1, http2 };
+        Ok(PooledTransport { connector, resolver: self.resolver, pool: Arc::default() })
     }
 }
 
@@ -198,6 +200,6 @@ impl Transport for PooledTransport {
     }
 
     fn resolver(&self) -> Option<&Arc<dyn Resolver>> {
-        Some(&self.connector.resolver)
+        self.resolver.as_ref()
     }
 }

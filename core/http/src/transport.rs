@@ -32,8 +32,8 @@ pub trait Transport: Send + Sync {
     /// An [`HttpError`] whose kind says what happened. An error that the request's body yields is returned as it is.
     async fn send(&self, request: http::Request<Body>, timeouts: &Timeouts) -> Result<http::Response<Body>, HttpError>;
 
-    /// What looks names up for it, if one does. Sockets that share the policy of an [`Outbound`](crate::Outbound) then ask
-    /// the same.
+    /// What looks names up for it, `None` if that is the operating system. Sockets that share an
+    /// [`Outbound`](crate::Outbound) ask the same.
     fn resolver(&self) -> Option<&Arc<dyn Resolver>> {
         None
     }

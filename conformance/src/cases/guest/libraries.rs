@@ -87,7 +87,7 @@ fn over_sockets(context: &Context, guest: PrebuiltGuest) -> CaseResult {
     let ask = |allowed: &str, args: &[&str]| {
         let outbound = context.net().allow(allowed).outbound()?;
         let mut config = GuestConfig::default();
-        config.wasi = config.wasi.network(Network::new().connect(outbound.policy().clone()));
+        config.wasi = config.wasi.network(Network::sharing(&outbound));
         run(context, guest, MEMORY, args, config)
     };
     let posted = ask(&origin.base(), &[&url, "text"])?;

@@ -156,7 +156,7 @@ fn connects(context: &Context) -> CaseResult {
     let run = |allowed: &str| {
         let outbound = context.net().allow(allowed).outbound()?;
         let mut config = GuestConfig::default();
-        config.wasi = config.wasi.network(Network::new().connect(outbound.policy().clone()));
+        config.wasi = config.wasi.network(Network::sharing(&outbound));
         crate::prebuilt::run(context, ECHO_WASMEDGE, MEMORY, &["send", &to, "hello"], config)
     };
     let denied = run("other.example")?;
@@ -176,7 +176,7 @@ fn datagrams(context: &Context) -> CaseResult {
         socket.send_to(&buffer[..len].to_ascii_uppercase(), from)
     });
     let outbound = context.net().allow(&to.to_string()).outbound()?;
-    let network = Network::new().connect(outbound.policy().clone()).allow_listen(ANYWHERE.parse()?);
+    let network = Network::sharing(&outbound).allow_listen(ANYWHERE.parse()?);
     let mut config = GuestConfig::default();
     config.wasi = config.wasi.network(network);
     let ended = crate::prebuilt::run(context, ECHO_WASMEDGE, MEMORY, &["ask", &to.to_string(), "hi"], config)?;

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use wharf_core::Run;
 use wharf_core::grants::Network;
-use wharf_core::http::{HttpError, HttpErrorKind, Policy, Resolver};
+use wharf_core::http::{HttpError, HttpErrorKind, Outgoing, Policy, Resolver};
 
 use super::peer;
 use super::probe::{Form, INET4, STREAM, SockProbe};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::preview1::probe::{Errno, at, range};
 use crate::context::Context;
+use crate::origin::{Origin, Reply};
 use crate::{check, check_eq};
 
 /// The cases of this file.
@@ -24,6 +26,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("sockets/lookup/errors", "WasmEdge V1: sock_getaddrinfo, errors", errors),
     Case::must("sockets/lookup/lists", "WasmEdge V1: sock_getaddrinfo, lists", lists),
     Case::must("sockets/lookup/then-connect", "policy: connecting to what a name led to", then_connect),
+    Case::must("sockets/lookup/as-for-requests", "Network::sharing: one policy, one resolver", as_for_requests),
     Case::must("sockets/lookup/not-allowed", "policy: look-up", not_allowed),
     Case::must("sockets/lookup/leads-inside", "policy: addresses of names", leads_inside),
     Case::must("sockets/lookup/another-guests", "policy: look-ups are each guest's own", another_guests),
@@ -236,6 +239,32 @@ fn then_connect(context: &Context) -> CaseResult {
     check_eq!(probe.to("v1/sock_connect", fd, other, Form::Bare)?, Errno::ACCES, "connecting to another port");
     check_eq!(probe.to("v1/sock_connect", fd, address, Form::Bare)?, Errno::SUCCESS, "connecting after the look-up");
     peer::accept(&listener).map(drop)
+}
+
+/// What a guest may send requests to it may connect to, and nothing else, by one policy and one resolver.
+fn as_for_requests(context: &Context) -> CaseResult {
+    let origin = Origin::replying(Reply::ok("x"))?;
+    let port = origin.port();
+    let allowed = format!("http://shared.test:{port}");
+    let net = context.net().allow(&allowed).policy(|policy| Ok(policy.allow_private_addresses(true)));
+    let here = [origin.address().ip()];
+    let outbound = net.name("shared.test", &here).name("other.test", &here).outbound()?;
+    let asks = |name: &str| {
+        let uri = format!("http://{name}:{port}/").parse().map_err(Unmet::harness)?;
+        let mut request = http::Request::new(Outgoing::empty());
+        *request.uri_mut() = uri;
+        Ok::<_, Unmet>(Run::default().wait(outbound.send(request))?.map(|_| ()).map_err(|error| error.kind()))
+    };
+    let mut probe = SockProbe::start(context, Network::sharing(&outbound))?;
+    check_eq!(asks("other.test")?, Err(HttpErrorKind::Denied), "a request to a name that is not allowed");
+    check_eq!(call(&mut probe, "other.test", "80", TCP_4, 1, 14)?.0, Errno::ACCES, "looking it up");
+    check_eq!(asks("shared.test")?, Ok(()), "a request to a name that is allowed");
+    check_eq!(call(&mut probe, "shared.test", "80", TCP_4, 1, 14)?, (Errno::SUCCESS, 1), "looking it up");
+    let fd = probe.open(INET4, STREAM)?;
+    check_eq!(probe.to("v1/sock_connect", fd, origin.address(), Form::Bare)?, Errno::SUCCESS, "connecting to it");
+    let fd = probe.open(INET4, STREAM)?;
+    check_eq!(probe.to("v1/sock_connect", fd, peer::nobody()?, Form::Bare)?, Errno::ACCES, "connecting elsewhere");
+    Ok(())
 }
 
 fn not_allowed(context: &Context) -> CaseResult {

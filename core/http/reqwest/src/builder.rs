@@ -46,7 +46,7 @@ pub enum ReqwestBuildError {
 pub struct ReqwestBuilder {
     client: ClientBuilder,
     policy: Arc<Policy>,
-    resolver: Arc<dyn Resolver>,
+    resolver: Option<Arc<dyn Resolver>>,
     roots: Vec<CertificateDer<'static>>,
     tls: Option<ClientConfig>,
     limits: Limits,
@@ -68,21 +68,14 @@ impl ReqwestTransport {
     /// proxies, Referer, decompression, the resolver, TLS, and the limits on headers and windows are set anew. Addresses that
     /// it has for names, and a socket to send everything to, are held to the policy.
     pub fn vouched(client: ClientBuilder, policy: Arc<Policy>) -> ReqwestBuilder {
-        ReqwestBuilder {
-            client,
-            policy,
-            resolver: Arc::new(SystemResolver::default()),
-            roots: Vec::new(),
-            tls: None,
-            limits: Limits::default(),
-        }
+        ReqwestBuilder { client, policy, resolver: None, roots: Vec::new(), tls: None, limits: Limits::default() }
     }
 }
 
 impl ReqwestBuilder {
     /// Resolves names with `resolver`. The policy checks its answers all the same.
     pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
-        self.resolver = resolver;
+        self.resolver = Some(resolver);
         self
     }
 
@@ -122,7 +115,8 @@ impl ReqwestBuilder {
         let limits = self.limits;
         // HTTP/2 counts 32 bytes for each header beyond its own.
         let list_bytes = limits.header_bytes.saturating_add(limits.header_count.saturating_mul(32));
-        let names = CheckedNames { policy: self.policy.clone(), resolver: self.resolver.clone() };
+        let resolver = self.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver::default()));
+        let names = CheckedNames { policy: self.policy.clone(), resolver };
         let client = self
             .client
             .tls_backend_preconfigured(tls)

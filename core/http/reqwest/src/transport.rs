@@ -32,7 +32,7 @@ use crate::received;
 pub struct ReqwestTransport {
     pub(crate) client: Client,
     pub(crate) policy: Arc<Policy>,
-    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) resolver: Option<Arc<dyn Resolver>>,
 }
 
 impl fmt::Debug for ReqwestTransport {
@@ -58,7 +58,7 @@ impl Transport for ReqwestTransport {
     }
 
     fn resolver(&self) -> Option<&Arc<dyn Resolver>> {
-        Some(&self.resolver)
+        self.resolver.as_ref()
     }
 }
 
