@@ -65,8 +65,8 @@ impl ReqwestTransport {
     /// that any guest is given.
     ///
     /// Its local address, pool, keep-alive, connector layers and HTTP/2 settings stay as they are. Redirects, retries,
-    /// proxies, Referer, decompression, the resolver, TLS, and the limits on headers and windows are set anew. Addresses that
-    /// it has for names, and a socket to send everything to, are held to the policy.
+    /// proxies, Referer, decompression, the resolver, TLS, the connect timeout, and the limits on headers and windows are set
+    /// anew. Addresses that it has for names, and a socket to send everything to, are held to the policy.
     pub fn vouched(client: ClientBuilder, policy: Arc<Policy>) -> ReqwestBuilder {
         ReqwestBuilder { client, policy, resolver: None, roots: Vec::new(), tls: None, limits: Limits::default() }
     }

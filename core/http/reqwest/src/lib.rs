@@ -19,7 +19,8 @@
 //! - Trailers that the request's field Trailer does not name are refused as
 //!   [`InvalidRequest`](wharf_http::HttpErrorKind::InvalidRequest) over HTTP/2, too: a request does not know what it goes over.
 //! - `te: trailers` goes without `connection: te` over HTTP/1.1 with TLS.
-//! - A connection is used again for 4 seconds, whatever the request; `keep-alive: timeout=` is not heeded.
+//! - A connection is used again for 4 seconds, whatever the request; `keep-alive: timeout=` is not heeded, and a response
+//!   that says two lengths is no reason to close it.
 
 #![forbid(unsafe_code)]
 
