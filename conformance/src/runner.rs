@@ -111,6 +111,11 @@ impl Subject {
         self
     }
 
+    /// The same column on another backend, whose guests are its own.
+    pub(crate) fn on_backend(&self, backend: Arc<dyn Backend>) -> Self {
+        Subject { backend, guests: Arc::default(), ..self.clone() }
+    }
+
     /// The transport of one case.
     pub(crate) fn make_transport(&self, parts: TransportParts) -> CaseResult<Arc<dyn Transport>> {
         let transport = (self.through)(parts)?;

@@ -139,7 +139,7 @@ impl Sabotage {
     pub fn apply(self, subject: &Subject) -> Subject {
         let backend: Arc<dyn Backend> = Arc::new(BadBackend { inner: subject.backend().clone(), sabotage: self });
         let inner = subject.wrap_transport().cloned();
-        Subject::new(backend).named(subject.name()).transport(Arc::new(move |transport| {
+        subject.on_backend(backend).transport(Arc::new(move |transport| {
             let transport = match &inner {
                 Some(wrap) => wrap(transport),
                 None => transport,

@@ -9,6 +9,22 @@
 //! - It follows no redirect, uses no proxy, decompresses nothing, and sends no Referer.
 //! - It keeps the connect and first-byte timeouts of each request.
 //!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use wharf_http::{Limits, Outbound, Policy};
+//! use wharf_http_reqwest::ReqwestTransport;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let policy = Arc::new(Policy::builder().allow("https://api.example.com")?.build());
+//! let client = reqwest::Client::builder().tcp_keepalive(Duration::from_secs(30));
+//! let transport = ReqwestTransport::vouched(client, policy.clone()).build()?;
+//! let outbound = Outbound::new(policy, Limits::default(), Arc::new(transport));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What it cannot do
 //! [`PooledTransport`](wharf_http::PooledTransport), on hyper, is wharf's default since it can do what reqwest cannot:
 //!
