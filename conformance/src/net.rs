@@ -110,21 +110,19 @@ impl Net<'_> {
     /// [`Unmet::Failed`] if the policy or the transport is refused.
     pub fn outbound(self) -> CaseResult<Outbound> {
         let policy = self.policy.map_err(|error| Unmet::failed(format!("the policy is refused: {error}")))?;
-        let policy = Arc::new(policy.build());
         let subject = self.context.subject();
-        let transport = match self.transport {
-            Some(transport) => subject.wrapped(transport),
+        Outbound::new(policy.build(), self.limits, |policy, limits| match self.transport {
+            Some(transport) => Ok(subject.wrapped(transport)),
             None => {
                 let names = self.names.map(|names| -> Arc<dyn Resolver> { Arc::new(Names(names)) });
                 subject.make_transport(TransportParts {
-                    policy: policy.clone(),
-                    limits: self.limits.clone(),
+                    policy,
+                    limits: limits.clone(),
                     resolver: self.resolver.or(names),
                     roots: self.trusted,
-                })?
+                })
             }
-        };
-        Ok(Outbound::new(policy, self.limits, transport))
+        })
     }
 
     /// What a guest is started with: this and nothing else.

@@ -193,7 +193,7 @@ impl Listen {
 
 #[cfg(test)]
 mod tests {
-    use wharf_http::PooledTransport;
+    use wharf_http::{PooledTransport, TlsConfigError};
 
     use super::*;
 
@@ -203,16 +203,20 @@ mod tests {
 
     #[test]
     fn what_shares_an_outbound_has_all_of_it() {
-        let policy = Arc::new(Policy::builder().allow("a.example").unwrap().build());
+        let policy = Policy::builder().allow("a.example").unwrap().build();
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::default());
-        let transport = PooledTransport::builder(policy.clone()).resolver(resolver.clone()).build().unwrap();
         let limits = Limits { connect_timeout: Duration::from_millis(7), ..Limits::default() };
-        let network = Network::sharing(&Outbound::new(policy.clone(), limits, Arc::new(transport)));
+        let outbound = Outbound::new(policy.clone(), limits, |policy, _| {
+            let transport = PooledTransport::builder(policy).resolver(resolver.clone()).build()?;
+            Ok::<_, TlsConfigError>(Arc::new(transport) as _)
+        });
+        let outbound = outbound.unwrap();
+        let network = Network::sharing(&outbound);
         let granted = network.granted();
-        assert!(Arc::ptr_eq(&granted.policy, &policy) && Arc::ptr_eq(&granted.resolver, &resolver));
+        assert!(Arc::ptr_eq(&granted.policy, outbound.policy()) && Arc::ptr_eq(&granted.resolver, &resolver));
         assert_eq!(granted.connect_timeout, Duration::from_millis(7));
         // Made anew for each request, and of the system: the same grants.
-        let made = || Network::sharing(&Outbound::with_defaults((*policy).clone(), Limits::default()).unwrap());
+        let made = || Network::sharing(&Outbound::with_defaults(policy.clone(), Limits::default()).unwrap());
         assert!(made().grants_the_same(&made()) && !made().grants_the_same(&network));
     }
 

@@ -73,12 +73,20 @@ impl Permits {
 }
 
 impl Outbound {
-    /// Sends what `policy` allows, within `limits`, through `transport`.
+    /// Sends what `policy` allows, within `limits`, through what `make` makes of them: the transport checks the addresses that
+    /// names resolve to, by the same policy.
     ///
-    /// The transport checks the addresses that names resolve to, so it has to be made with the same policy.
-    pub fn new(policy: Arc<Policy>, limits: Limits, transport: Arc<dyn Transport>) -> Self {
+    /// # Errors
+    /// What `make` says.
+    pub fn new<E>(
+        policy: Policy,
+        limits: Limits,
+        make: impl FnOnce(Arc<Policy>, &Limits) -> Result<Arc<dyn Transport>, E>,
+    ) -> Result<Self, E> {
+        let policy = Arc::new(policy);
+        let transport = make(policy.clone(), &limits)?;
         let permits = Permits::new(&limits);
-        Outbound { shared: Arc::new(Shared { policy, limits, transport, denied: Mutex::default() }), permits }
+        Ok(Outbound { shared: Arc::new(Shared { policy, limits, transport, denied: Mutex::default() }), permits })
     }
 
     /// Sends what `policy` allows, within `limits`, through a [`PooledTransport`] of its own.
@@ -86,10 +94,10 @@ impl Outbound {
     /// # Errors
     /// [`TlsConfigError`] if TLS cannot be set up.
     pub fn with_defaults(policy: Policy, limits: Limits) -> Result<Self, TlsConfigError> {
-        let policy = Arc::new(policy);
-        let transport =
-            PooledTransport::builder(policy.clone()).header_limits(limits.header_count, limits.header_bytes).build()?;
-        Ok(Outbound::new(policy, limits, Arc::new(transport)))
+        Outbound::new(policy, limits, |policy, limits| {
+            let builder = PooledTransport::builder(policy).header_limits(limits.header_count, limits.header_bytes);
+            Ok(Arc::new(builder.build()?))
+        })
     }
 
     /// The same policy, limits and transport, with separate counts, for another guest.

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use support::*;
-use wharf_http::PooledTransport as Sends;
+use wharf_http::{PooledBuilder as Builder, PooledTransport as Sends};
 
 /// The memory of this process that is in use, in bytes.
 fn resident() -> u64 {

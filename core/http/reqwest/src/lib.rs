@@ -1,7 +1,7 @@
 //! Outbound HTTP on [reqwest](https://docs.rs/reqwest), for embedders who send with it already.
 //!
 //! [`ReqwestTransport`] is a [`Transport`](wharf_http::Transport) for [`Outbound::new`](wharf_http::Outbound::new). What a
-//! transport owes its policy is set by [`ReqwestBuilder`], and does not depend on who calls it:
+//! transport owes its policy is set by [`ReqwestBuilder`], and holds whatever else the client was told:
 //!
 //! - It connects only to addresses that [`Policy::check_address`](wharf_http::Policy::check_address) allows, those that a URL
 //!   names included. Where a connection leads is looked at once more when it is made, before anything of a request goes over
@@ -17,10 +17,11 @@
 //! use wharf_http_reqwest::ReqwestTransport;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let policy = Arc::new(Policy::builder().allow("https://api.example.com")?.build());
+//! let policy = Policy::builder().allow("https://api.example.com")?.build();
 //! let client = reqwest::Client::builder().tcp_keepalive(Duration::from_secs(30));
-//! let transport = ReqwestTransport::vouched(client, policy.clone()).build()?;
-//! let outbound = Outbound::new(policy, Limits::default(), Arc::new(transport));
+//! let outbound = Outbound::new(policy, Limits::default(), |policy, limits| {
+//!     ReqwestTransport::vouched(client, policy).limits(limits).build().map(|transport| Arc::new(transport) as _)
+//! })?;
 //! # Ok(())
 //! # }
 //! ```

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::Sends;
 use crate::support::*;
 use async_trait::async_trait;
 use wharf_http::{HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, Resolver};
@@ -33,9 +32,7 @@ impl Resolver for Script {
 }
 
 fn outbound(policy: PolicyBuilder, resolver: Arc<dyn Resolver>, limits: Limits) -> Outbound {
-    let policy = Arc::new(policy.build());
-    let transport = Sends::builder(policy.clone()).resolver(resolver).build().unwrap();
-    Outbound::new(policy, limits, Arc::new(transport))
+    outbound_of(policy, limits, |sends| sends.resolver(resolver))
 }
 
 fn named(origin: &Origin) -> (String, PolicyBuilder) {

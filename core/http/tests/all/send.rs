@@ -418,7 +418,8 @@ fn a_transport_that_breaks_down_is_an_error() {
             panic!("a transport of the embedder's own")
         }
     }
-    let policy = Policy::builder().allow("http://example.com").unwrap().build().into();
-    let outbound = Outbound::new(policy, Limits::default(), std::sync::Arc::new(Panics));
+    let policy = Policy::builder().allow("http://example.com").unwrap().build();
+    let made = Outbound::new(policy, Limits::default(), |_, _| Ok::<_, HttpError>(std::sync::Arc::new(Panics) as _));
+    let outbound = made.unwrap();
     assert_eq!(refused(&outbound, get("http://example.com/")), HttpErrorKind::Internal);
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::Sends;
 use crate::support::*;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -119,13 +118,11 @@ impl Secure {
     }
 
     fn outbound(&self, root: Option<&[u8]>) -> Outbound {
-        let policy = Policy::builder().allow("insecure:allow-all").unwrap().allow_private_addresses(true).build();
-        let policy = Arc::new(policy);
-        let mut builder = Sends::builder(policy.clone()).resolver(Arc::new(Here));
-        if let Some(root) = root {
-            builder = builder.root_certificate(root).unwrap();
-        }
-        Outbound::new(policy, Limits::default(), Arc::new(builder.build().unwrap()))
+        let policy = Policy::builder().allow("insecure:allow-all").unwrap().allow_private_addresses(true);
+        outbound_of(policy, Limits::default(), |sends| match root {
+            Some(root) => sends.resolver(Arc::new(Here)).root_certificate(root).unwrap(),
+            None => sends.resolver(Arc::new(Here)),
+        })
     }
 }
 

@@ -12,14 +12,19 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use reqwest::{ClientBuilder, Proxy, redirect};
 use wharf_http::{HttpError, HttpErrorKind, Limits, Outbound, Outgoing, Policy, PolicyBuilder, Resolver};
-use wharf_http_reqwest::{ReqwestBuildError, ReqwestTransport};
+use wharf_http_reqwest::{ReqwestBuildError, ReqwestBuilder, ReqwestTransport};
 
 use crate::support::*;
 
 fn vouched(client: ClientBuilder, policy: PolicyBuilder) -> Outbound {
-    let policy = Arc::new(policy.build());
-    let transport = ReqwestTransport::vouched(client, policy.clone()).build().unwrap();
-    Outbound::new(policy, Limits::default(), Arc::new(transport))
+    made(policy, |policy| ReqwestTransport::vouched(client, policy))
+}
+
+fn made(policy: PolicyBuilder, builder: impl FnOnce(Arc<Policy>) -> ReqwestBuilder) -> Outbound {
+    Outbound::new(policy.build(), Limits::default(), |policy, _| {
+        builder(policy).build().map(|transport| Arc::new(transport) as _)
+    })
+    .unwrap()
 }
 
 /// An address that a client has for a name passes by the resolver, and is held to the policy all the same.
@@ -50,9 +55,7 @@ fn a_socket_that_the_client_sends_everything_to_is_refused() {
 #[test]
 fn an_address_in_a_url_is_refused_without_a_connection() {
     let origin = Origin::answering(answer("200 OK", "", "secret"));
-    let transport = ReqwestTransport::builder(Arc::new(Policy::deny_all())).build().unwrap();
-    let allowing = Arc::new(allowing(&[&origin]).build());
-    let outbound = Outbound::new(allowing, Limits::default(), Arc::new(transport));
+    let outbound = made(allowing(&[&origin]), |_| ReqwestTransport::builder(Arc::new(Policy::deny_all())));
     assert_eq!(refused(&outbound, get(&origin.url("/"))), HttpErrorKind::AddressProhibited);
     assert_eq!(origin.connections(), 0);
 }
@@ -113,9 +116,8 @@ impl Resolver for Silent {
 /// A client has one connect timeout, and each request its own.
 #[test]
 fn each_request_has_a_connect_timeout_of_its_own() {
-    let policy = Arc::new(Policy::builder().allow("http://a.example").unwrap().build());
-    let transport = ReqwestTransport::builder(policy.clone()).resolver(Arc::new(Silent)).build().unwrap();
-    let outbound = Outbound::new(policy, Limits::default(), Arc::new(transport));
+    let policy = Policy::builder().allow("http://a.example").unwrap();
+    let outbound = made(policy, |policy| ReqwestTransport::builder(policy).resolver(Arc::new(Silent)));
     for limit in [Duration::from_millis(20), Duration::from_millis(60)] {
         let mut timeouts = outbound.limits().timeouts();
         timeouts.connect = limit;
@@ -159,10 +161,9 @@ fn an_origin_that_the_system_cannot_resolve_is_looked_up_by_the_given_resolver()
     }
     let origin = Origin::answering(answer("200 OK", "", "x"));
     let url = format!("http://a.invalid:{}", origin.address.port());
-    let policy = Arc::new(Policy::builder().allow(&url).unwrap().allow_private_addresses(true).build());
+    let policy = Policy::builder().allow(&url).unwrap().allow_private_addresses(true);
     let resolver: Arc<dyn Resolver> = Arc::new(Here(origin.address));
-    let transport = ReqwestTransport::builder(policy.clone()).resolver(resolver.clone()).build().unwrap();
-    let outbound = Outbound::new(policy, Limits::default(), Arc::new(transport));
+    let outbound = made(policy, |policy| ReqwestTransport::builder(policy).resolver(resolver.clone()));
     assert_eq!(fetch(&outbound, get(&url)).unwrap().body(), "x");
     assert!(outbound.transport().resolver().is_some_and(|own| Arc::ptr_eq(own, &resolver)));
 }

@@ -1,6 +1,6 @@
 //! The tests of `wharf-http`, on reqwest; and in `contract`, what is asked of a client that somebody else made.
 
-use wharf_http_reqwest::ReqwestTransport as Sends;
+use wharf_http_reqwest::{ReqwestBuilder as Builder, ReqwestTransport as Sends};
 
 #[path = "../../../tests/all/addresses.rs"]
 mod addresses;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use wharf_http::{HttpError, HttpErrorKind, Incoming, Limits, Outbound, Outgoing, Policy, PolicyBuilder};
 
-use crate::Sends;
+use crate::{Builder, Sends};
 
 /// What an origin does after it has answered.
 #[derive(PartialEq, Eq)]
@@ -152,9 +152,15 @@ pub(crate) fn outbound(policy: PolicyBuilder) -> Outbound {
 }
 
 pub(crate) fn outbound_with(policy: PolicyBuilder, limits: Limits) -> Outbound {
-    let policy = Arc::new(policy.build());
-    let transport = Sends::builder(policy.clone()).build().unwrap();
-    Outbound::new(policy, limits, Arc::new(transport))
+    outbound_of(policy, limits, |sends| sends)
+}
+
+/// An outbound whose transport is set up by `change`.
+pub(crate) fn outbound_of(policy: PolicyBuilder, limits: Limits, change: impl FnOnce(Builder) -> Builder) -> Outbound {
+    Outbound::new(policy.build(), limits, |policy, _| {
+        change(Sends::builder(policy)).build().map(|transport| Arc::new(transport) as _)
+    })
+    .unwrap()
 }
 
 pub(crate) fn get(url: &str) -> Request<Outgoing> {
