@@ -57,8 +57,8 @@ const TARGET: &str = "RFC 9112 decides for hyper: the client sends the path and 
 const TARGET_LINK: &str = "RFC 9112, section 3.2.1; reqwest: Request::new takes a Url";
 
 /// Fields beside the guest's.
-const FIELDS: &str = "RFC 9110 leaves it to the sender, whose fields they are: hyper sends the guest's alone; each client of \
-                      reqwest's has a default Accept, which cannot be removed";
+const FIELDS: &str = "RFC 9110 allows both, since a request without Accept takes what `*/*` names; hyper sends the guest's fields \
+                      alone, and each client of reqwest's has a default Accept that cannot be removed";
 const FIELDS_LINK: &str = "RFC 9110, section 12.5.1; reqwest: ClientBuilder::new";
 
 /// Limits of the host's own.
