@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wharf_core::{
-    Backend, BackendInfo, CacheOptions, CodeCache, Error, Guest, HostedGuest, Kind, LoadOptions, Prepared, Result,
+    Backend, BackendInfo, CacheOptions, CodeCache, Error, Guest, HostedGuest, Kind, Linker, LoadOptions, Prepared,
+    Result,
 };
 
 use crate::component;
@@ -49,6 +50,7 @@ impl Runtime {
             host: None,
             options: LoadOptions::default(),
             cache: None,
+            linker: None,
         }
     }
 
@@ -133,6 +135,7 @@ pub struct RuntimeBuilder {
     host: Option<ComponentHost>,
     options: LoadOptions,
     cache: Option<(PathBuf, CacheOptions)>,
+    linker: Option<Linker>,
 }
 
 enum Chosen {
@@ -178,18 +181,28 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Offers guests the embedder's own functions and resources, beside wharf's. A component that imports them runs on
+    /// wharf's own host.
+    pub fn linker(mut self, linker: Linker) -> Self {
+        self.linker = Some(linker);
+        self
+    }
+
     /// Makes the runtime.
     ///
     /// # Errors
     /// Those of [`backend`](crate::backend), which lists the backends there are, and of [`CodeCache::open`].
     pub fn build(self) -> Result<Runtime> {
-        let RuntimeBuilder { backend, host, mut options, cache } = self;
+        let RuntimeBuilder { backend, host, mut options, cache, linker } = self;
         let backend = match backend {
             Chosen::Name(name) => crate::backend(&name)?.into(),
             Chosen::Backend(backend) => backend,
         };
         if let Some((directory, kept)) = cache {
             options.cache = Some(Arc::new(CodeCache::with_options(&directory, kept)?));
+        }
+        if let Some(linker) = linker {
+            options.linker = linker;
         }
         Ok(Runtime { backend, host, options })
     }

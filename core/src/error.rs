@@ -31,6 +31,8 @@ pub enum Kind {
     Config,
     /// The embedder cancelled the run.
     Cancelled,
+    /// A host function of the embedder's failed, with an error that is not one of wharf's.
+    Host,
     /// A defect in wharf.
     Internal,
 }

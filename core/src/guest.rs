@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
+use http::Extensions;
 use tokio_util::sync::CancellationToken;
 
 use wharf_grants::WasiConfig;
@@ -12,6 +13,7 @@ use wharf_plan::START_EXPORT;
 use crate::abi::composed::Composed;
 use crate::abi::preview1::Wasi;
 use crate::abi::wasi02::Host;
+use crate::abi::wasi02::canon::Resources;
 use crate::abi::wasi02::http::Reply;
 use crate::backend::{Backend, Capability, Instance, Module};
 use crate::budget::{Budget, TotalMemory};
@@ -42,6 +44,8 @@ pub struct GuestConfig {
     pub timeout: Option<Duration>,
     /// Ends it early, from any thread.
     pub cancel: CancellationToken,
+    /// What the embedder's own functions find of this run, by its type: see [`HostCall::data`](crate::linker::HostCall::data).
+    pub data: Extensions,
 }
 
 /// A guest, compiled and linked, to be started any number of times.
@@ -56,6 +60,8 @@ pub struct Guest {
     /// Whether it is a reactor of WASI 0.2 with an initialiser.
     initializes: bool,
     composed: Option<Arc<Composed>>,
+    /// The resources of the embedder.
+    offered: Arc<Resources>,
     /// Its memories and tables, and what an instance may take.
     spaces: Arc<[Space]>,
     max_memory: u64,
@@ -79,7 +85,7 @@ impl Guest {
     /// As [`load`](Self::load).
     pub fn from_prepared(backend: &dyn Backend, prepared: &Prepared, options: &LoadOptions) -> Result<Self> {
         prepare_threads()?;
-        Inspection::of_prepared(prepared).check()?;
+        Inspection::with_linker(prepared, &options.linker).check()?;
         let info = backend.info();
         if prepared.memories() > 1 && !info.can(Capability::MultiMemory) {
             let message = format!(
@@ -91,8 +97,9 @@ impl Guest {
             return Err(Error::new(Kind::Unsupported, message));
         }
         let composed = prepared.composed();
-        let bind = |(index, import)| {
-            let binding = link::bind(import).map_err(|status| Error::new(Kind::Internal, status.to_string()))?;
+        let bind = |(index, import): (usize, &Import)| {
+            let binding = link::bind(import, index, &options.linker, prepared.declared());
+            let binding = binding.map_err(|status| Error::new(Kind::Internal, status.to_string()))?;
             Ok(binding.called_by(composed.and_then(|composed| composed.caller(index))))
         };
         let bindings = prepared.own_imports().iter().enumerate().map(bind).collect::<Result<Arc<[Binding]>>>()?;
@@ -113,6 +120,7 @@ impl Guest {
             has_start: prepared.has_start(),
             initializes: inspect::initializes(prepared.exports()),
             composed: composed.cloned(),
+            offered: options.linker.resources().clone(),
             spaces: prepared.spaces().clone(),
             max_memory: options.max_memory,
             total_memory: options.total_memory.clone(),
@@ -147,9 +155,18 @@ impl Guest {
         let growth = Growth::new(&self.spaces, &budget)?;
         let linked = Arc::new(Linked {
             bindings: self.bindings.clone(),
-            host: Host::new(&config.wasi, outbound.clone(), run.clone(), self.composed.clone(), budget.clone()),
+            host: Host::new(
+                &config.wasi,
+                outbound.clone(),
+                run.clone(),
+                self.composed.clone(),
+                self.offered.clone(),
+                budget.clone(),
+            ),
             http: RwLock::new(link::http(outbound, &run, &budget)),
             wasi: RwLock::new(Wasi::new(config.wasi.clone(), run.clone()).bounded(&budget)),
+            data: RwLock::new(config.data),
+            run: run.clone(),
             budget,
         });
         let imports = Arc::new(Imports::bounded(self.imports.clone(), linked.clone(), growth));
@@ -288,7 +305,8 @@ impl Session {
             return Err(Error::new(Kind::Config, message));
         }
         self.run.reset(deadline(config.timeout), config.cancel);
-        self.linked.reset_for(config.wasi, config.outbound.map(|outbound| outbound.for_guest()), &self.run);
+        let outbound = config.outbound.map(|outbound| outbound.for_guest());
+        self.linked.reset_for(config.wasi, outbound, config.data, &self.run);
         self.watch = Some(Watchdog::start(&self.run, self.instance.interrupt())?);
         Ok(())
     }

@@ -6,6 +6,7 @@ use crate::abi::wasi02::options;
 use crate::error::{Error, Kind, Result};
 use crate::limits::LoadOptions;
 use crate::link::{self, Abi, Status};
+use crate::linker::Linker;
 use crate::prepare::Prepared;
 use crate::types::Import;
 use crate::types::{Export, ExportType};
@@ -86,7 +87,17 @@ impl Inspection {
 
     /// The same for a module that is prepared already.
     pub fn of_prepared(prepared: &Prepared) -> Self {
-        let imports = prepared.own_imports().iter().map(|import| (import.clone(), link::status(import))).collect();
+        Self::with_linker(prepared, &Linker::new())
+    }
+
+    /// The same beside what the embedder offers.
+    pub fn with_linker(prepared: &Prepared, linker: &Linker) -> Self {
+        let status = |index, import| match link::bind(import, index, linker, prepared.declared()) {
+            Ok(binding) => binding.status(),
+            Err(status) => status,
+        };
+        let imports = prepared.own_imports().iter().enumerate();
+        let imports = imports.map(|(index, import)| (import.clone(), status(index, import))).collect();
         Inspection { imports, exports: prepared.exports().to_vec() }
     }
 
@@ -118,12 +129,14 @@ impl Inspection {
 
     /// All that would keep the guest from being loaded, a line each.
     pub fn problems(&self) -> Vec<String> {
-        let unmet = self.imports.iter().filter(|(_, status)| !matches!(status, Status::Satisfied(_)));
+        let unmet = self.imports.iter().filter(|(_, status)| !status.is_satisfied());
         let mut problems: Vec<String> = unmet
             .map(|(import, status)| format!("{}::{} {}: {status}", import.module, import.name, import.ty))
             .collect();
         // What joins components names its memories itself.
-        let by_default = self.imports.iter().any(|(import, _)| import.module != wharf_plan::INTRINSICS_MODULE);
+        let by_default = self.imports.iter().any(|(import, status)| {
+            import.module != wharf_plan::INTRINSICS_MODULE && !matches!(status, Status::Offered { needs_memory: false })
+        });
         if by_default && !self.has_memory() {
             problems.push("the guest imports host functions but exports no memory named `memory`".to_owned());
         }

@@ -16,6 +16,7 @@ mod imports;
 mod inspect;
 mod limits;
 mod link;
+pub mod linker;
 mod memory;
 pub mod message;
 pub mod meter;
@@ -39,6 +40,7 @@ pub use imports::{Calls, Imports};
 pub use inspect::{COMMAND_EXPORT, Inspection};
 pub use limits::LoadOptions;
 pub use link::{Abi, Status};
+pub use linker::Linker;
 pub use memory::{Memory, MemoryError};
 pub use prepare::Prepared;
 pub use run::{Kept, Run};
@@ -52,3 +54,13 @@ pub use wharf_http as http;
 pub use wharf_http::io;
 pub use wharf_plan::START_EXPORT;
 pub use worker::{off_worker, on_worker, yield_now};
+
+/// What [`record!`], [`variant!`] and [`flags!`] write; not for use by hand, and without any promise.
+#[doc(hidden)]
+pub mod __wit {
+    pub use crate::abi::wasi02::canon::{
+        Cx, Flat, Lift, Lower, NotAResource, Outcome, Resources, Type, WitType, align_to, join, kebab, max, max_flat,
+        rule,
+    };
+    pub use crate::types::ValType;
+}

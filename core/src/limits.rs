@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::budget::TotalMemory;
 use crate::cache::CodeCache;
+use crate::linker::Linker;
 
 /// How a module is loaded.
 #[derive(Debug, Clone)]
@@ -22,11 +23,13 @@ pub struct LoadOptions {
     pub max_table_elements: u64,
     /// Where compiled code is kept between loads; `None` compiles each time.
     pub cache: Option<Arc<CodeCache>>,
+    /// What the embedder offers to guests.
+    pub linker: Linker,
 }
 
 impl Default for LoadOptions {
     /// A file of 256 MiB with functions of 1 MiB, 4 GiB of memory (all that 32-bit pointers reach) and no total, tables
-    /// of a million elements, no cache.
+    /// of a million elements, no cache, nothing of the embedder's.
     fn default() -> Self {
         LoadOptions {
             max_module_bytes: 256 << 20,
@@ -35,6 +38,7 @@ impl Default for LoadOptions {
             total_memory: None,
             max_table_elements: 1 << 20,
             cache: None,
+            linker: Linker::new(),
         }
     }
 }

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use http::Extensions;
 use wharf_grants::WasiConfig;
 use wharf_plan::{INTRINSICS_MODULE, Intrinsic};
 
-use crate::abi::composed;
+use crate::abi::composed::{self, Declared};
 use crate::abi::wasi02::options::{self, Options};
 use crate::abi::{Function, experimental, preview1, wasi02};
 use crate::budget::Budget;
 use crate::http::Outbound;
 use crate::imports::Calls;
+use crate::linker::{self, Linker};
 use crate::run::Run;
 use crate::stop::Stop;
 use crate::types::Import;
@@ -71,41 +73,53 @@ pub(crate) enum Binding {
     Preview1(&'static Function<preview1::Wasi>),
     Wasi02(&'static wasi02::Function, Arc<Options>),
     Composed(Arc<Intrinsic>),
+    /// Of an embedder's interface, with the function's name there.
+    Offered(Arc<Named>, Arc<Options>),
+    /// An embedder's for core modules.
+    OfferedCore(Arc<linker::CoreFunction>),
+}
+
+/// An embedder's function, as a guest imports it.
+pub(crate) struct Named {
+    interface: String,
+    name: String,
+    function: Arc<linker::Function>,
 }
 
 impl Binding {
-    /// Which ABI it belongs to.
-    fn abi(&self) -> Abi {
+    /// The canonical options it is called with, if it was lowered.
+    fn options(&self) -> Option<&Arc<Options>> {
         match self {
-            Binding::Experimental(_) => Abi::Experimental,
-            Binding::Preview1(_) => Abi::Preview1,
-            Binding::Wasi02(..) => Abi::Wasi02,
-            Binding::Composed(_) => Abi::Composed,
+            Binding::Wasi02(_, options) | Binding::Offered(_, options) => Some(options),
+            _ => None,
+        }
+    }
+
+    fn options_mut(&mut self) -> Option<&mut Arc<Options>> {
+        match self {
+            Binding::Wasi02(_, options) | Binding::Offered(_, options) => Some(options),
+            _ => None,
         }
     }
 
     /// The export that is the memory it works on, if it is not the usual one.
     pub(crate) fn memory(&self) -> Option<&str> {
-        match self {
-            Binding::Wasi02(_, options) if &*options.memory != "memory" => Some(&options.memory),
-            _ => None,
-        }
+        self.options().map(|options| &*options.memory).filter(|memory| *memory != "memory")
     }
 
     /// The same, called by this component instance.
-    pub(crate) fn called_by(self, instance: Option<u32>) -> Self {
-        match (self, instance) {
-            (Binding::Wasi02(function, options), Some(instance)) => {
-                Binding::Wasi02(function, Arc::new(Options { instance, ..(*options).clone() }))
-            }
-            (binding, _) => binding,
+    pub(crate) fn called_by(mut self, instance: Option<u32>) -> Self {
+        if let (Some(options), Some(instance)) = (self.options_mut(), instance) {
+            *options = Arc::new(Options { instance, ..(**options).clone() });
         }
+        self
     }
 
     /// The export that allocates what it returns, if it needs one.
     pub(crate) fn realloc(&self) -> Option<&str> {
         match self {
             Binding::Wasi02(function, options) if function.needs_realloc => Some(&options.realloc),
+            Binding::Offered(named, options) if named.function.needs_realloc => Some(&options.realloc),
             _ => None,
         }
     }
@@ -117,6 +131,11 @@ impl Binding {
 pub enum Status {
     /// Yes: a function of this ABI.
     Satisfied(Abi),
+    /// Yes: a function that the embedder offers; whether it works on the guest's memory by itself.
+    Offered {
+        /// Whether it does.
+        needs_memory: bool,
+    },
     /// No function has that name; the nearest one that wharf has, as `module::name`.
     Unknown {
         /// A likely intended name.
@@ -124,8 +143,15 @@ pub enum Status {
     },
     /// A function has that name and this signature instead.
     WrongType {
-        /// The signature that wharf has.
+        /// The signature that the host has.
         expected: FuncType,
+    },
+    /// The embedder offers a function of that name with this type instead; both in WIT's notation.
+    WrongWit {
+        /// The type that the guest imports.
+        guest: String,
+        /// The type that the embedder offers.
+        host: String,
     },
     /// Known, but not supported.
     Refused {
@@ -134,13 +160,24 @@ pub enum Status {
     },
 }
 
+impl Status {
+    /// Whether there is a function for the import.
+    pub fn is_satisfied(&self) -> bool {
+        matches!(self, Status::Satisfied(_) | Status::Offered { .. })
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Status::Satisfied(abi) => write!(f, "satisfied by {}", abi.module()),
+            Status::Offered { .. } => write!(f, "satisfied by the embedder"),
+            Status::WrongWit { guest, host } => {
+                write!(f, "has another type: the guest imports `{guest}`, the embedder offers `{host}`")
+            }
             Status::Unknown { nearest: Some(nearest) } => write!(f, "unknown; did the guest mean {nearest}?"),
             Status::Unknown { nearest: None } => write!(f, "unknown"),
-            Status::WrongType { expected } => write!(f, "has another signature; wharf has {expected}"),
+            Status::WrongType { expected } => write!(f, "has another signature; the host has {expected}"),
             Status::Refused { reason } => write!(f, "refused: {reason}"),
         }
     }
@@ -167,9 +204,19 @@ const WASIX: &str = "WASIX is an extension of one engine, and wharf hosts what r
 const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and later releases of 0.2, and the draft of \
                              `wasi:logging`; rebuild the guest with bindings of such a release";
 
-/// Finds the host function for `import`, or why there is none.
-pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
-    let unknown = || Status::Unknown { nearest: nearest(import) };
+/// Finds the host function for import `index`, or why there is none. What `linker` offers is to have the type that the plan
+/// of a component `declared` for it.
+pub(crate) fn bind(
+    import: &Import,
+    index: usize,
+    linker: &Linker,
+    declared: Option<&Declared>,
+) -> Result<Binding, Status> {
+    let unknown = || Status::Unknown { nearest: nearest(import, linker) };
+    // What is offered to core modules is not what a component imports, whose types would not be compared.
+    if let (Some(function), None) = (linker.core_function(&import.module, &import.name), declared) {
+        return typed(Binding::OfferedCore(function.clone()), &function.ty, import);
+    }
     let (binding, expected) = match import.module.as_str() {
         experimental::MODULE => {
             let found = experimental::FUNCTIONS.iter().find(|f| f.name == import.name).ok_or_else(unknown)?;
@@ -192,6 +239,16 @@ pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
         module => {
             let (interface, version) = options::split_version(module);
             let (name, options) = options::parse(&import.name).map_err(|reason| Status::Refused { reason })?;
+            if let Some(function) = linker.component_function(module, name) {
+                let wit = function.wit.as_ref();
+                let other = wit.and_then(|wit| Some((declared?.other_than(index, wit)?, wit)));
+                if let Some((guest, wit)) = other {
+                    return Err(Status::WrongWit { guest, host: wit.to_string() });
+                }
+                let (interface, name) = (module.to_owned(), name.to_owned());
+                let named = Named { interface, name, function: function.clone() };
+                return typed(Binding::Offered(Arc::new(named), Arc::new(options)), &function.ty, import);
+            }
             let mut of_interface = wasi02::functions().filter(|f| f.interface == interface).peekable();
             if of_interface.peek().is_some() && !options::hosts(interface, version) {
                 return Err(Status::Refused { reason: OTHER_VERSION });
@@ -200,29 +257,35 @@ pub(crate) fn bind(import: &Import) -> Result<Binding, Status> {
             (Binding::Wasi02(found, Arc::new(options)), found.ty())
         }
     };
-    if expected == import.ty {
-        Ok(binding)
-    } else if binding.abi() == Abi::Experimental && import.name == "req" && import.ty.params.len() == 15 {
-        Err(Status::Refused { reason: OLD_REQ })
-    } else {
-        Err(Status::WrongType { expected })
-    }
+    let old = matches!(binding, Binding::Experimental(_)) && import.name == "req" && import.ty.params.len() == 15;
+    typed(binding, &expected, import).map_err(|wrong| if old { Status::Refused { reason: OLD_REQ } } else { wrong })
 }
 
-/// What [`bind`] makes of `import`, for people.
-pub(crate) fn status(import: &Import) -> Status {
-    match bind(import) {
-        Ok(binding) => Status::Satisfied(binding.abi()),
-        Err(status) => status,
+/// The binding, if its signature is that of the import.
+fn typed(binding: Binding, expected: &FuncType, import: &Import) -> Result<Binding, Status> {
+    if *expected == import.ty { Ok(binding) } else { Err(Status::WrongType { expected: expected.clone() }) }
+}
+
+impl Binding {
+    /// What it says of its import, for people.
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            Binding::Offered(named, _) => Status::Offered { needs_memory: named.function.needs_memory },
+            // It asks for the memory when it is called.
+            Binding::OfferedCore(_) => Status::Offered { needs_memory: false },
+            Binding::Experimental(_) => Status::Satisfied(Abi::Experimental),
+            Binding::Preview1(_) => Status::Satisfied(Abi::Preview1),
+            Binding::Wasi02(..) => Status::Satisfied(Abi::Wasi02),
+            Binding::Composed(_) => Status::Satisfied(Abi::Composed),
+        }
     }
 }
 
 /// The known function whose full name is most like the import's.
-fn nearest(import: &Import) -> Option<String> {
+fn nearest(import: &Import, linker: &Linker) -> Option<String> {
     let wanted = format!("{}::{}", import.module, import.name);
-    Abi::ALL
-        .into_iter()
-        .flat_map(Abi::names)
+    let known = Abi::ALL.into_iter().flat_map(Abi::names).chain(linker.names());
+    known
         .map(|known| (strsim::normalized_damerau_levenshtein(&wanted, &known), known))
         .filter(|(likeness, _)| *likeness > 0.6)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -235,6 +298,9 @@ pub(crate) struct Linked {
     pub(crate) http: RwLock<experimental::Http>,
     pub(crate) wasi: RwLock<preview1::Wasi>,
     pub(crate) host: wasi02::Host,
+    /// The embedder's, for its own functions.
+    pub(crate) data: RwLock<Extensions>,
+    pub(crate) run: Run,
     /// What the guest takes, and may.
     pub(crate) budget: Budget,
 }
@@ -248,11 +314,13 @@ impl Linked {
     /// Lets go of what the guest was granted for a request, and closes what belongs to it.
     pub(crate) fn recycle(&self, run: &Run) {
         *self.http.write().unwrap_or_else(PoisonError::into_inner) = experimental::Http::deny_all(run.clone());
+        *self.data.write().unwrap_or_else(PoisonError::into_inner) = Extensions::new();
         self.host.recycle();
     }
 
     /// Grants the guest something else.
-    pub(crate) fn reset_for(&self, wasi: WasiConfig, outbound: Option<Outbound>, run: &Run) {
+    pub(crate) fn reset_for(&self, wasi: WasiConfig, outbound: Option<Outbound>, data: Extensions, run: &Run) {
+        *self.data.write().unwrap_or_else(PoisonError::into_inner) = data;
         self.host.reset_for(&wasi, outbound.clone());
         *self.http.write().unwrap_or_else(PoisonError::into_inner) = http(outbound, run, &self.budget);
         self.wasi.write().unwrap_or_else(PoisonError::into_inner).reset_for(wasi);
@@ -274,6 +342,12 @@ impl Calls for Arc<Linked> {
             Binding::Preview1(function) => (function.call)(&read(&self.wasi), caller, slots),
             Binding::Wasi02(function, options) => function.call(&self.host, options, caller, slots),
             Binding::Composed(intrinsic) => composed::call(intrinsic, &self.host, caller, slots),
+            Binding::Offered(named, options) => {
+                let data = read(&self.data);
+                let name = (&*named.interface, &*named.name);
+                self.host.call(name, options, caller, slots, |cx, slots| named.function.call(cx, &data, slots))
+            }
+            Binding::OfferedCore(function) => function.call(caller, &read(&self.data), &self.run, slots),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Pointers and lengths are the guest's `i32`s taken as unsigned. A range is checked as a whole before a byte of it
 //! is touched, and its end is computed without wrapping.
 
+use crate::error::{Error, Kind};
 use crate::types::Caller;
 
 /// Why a range of guest memory cannot be used.
@@ -15,6 +16,13 @@ pub enum MemoryError {
     /// The range does not lie within the memory.
     #[error("the range is not within the guest's memory")]
     OutOfBounds,
+}
+
+/// What a guest points to is not there: [`Kind::Trap`].
+impl From<MemoryError> for Error {
+    fn from(error: MemoryError) -> Self {
+        Error::new(Kind::Trap, error.to_string())
+    }
 }
 
 /// A guest's memory during one host call.

@@ -16,7 +16,8 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures
 
 use wharf_plan::START_EXPORT;
 
-use crate::abi::composed::Composed;
+use crate::abi::composed::{Composed, Declared};
+use crate::abi::is_reserved;
 use crate::error::{Error, Kind, Result};
 use crate::growth::{self, PAGE, Space};
 use crate::limits::LoadOptions;
@@ -36,6 +37,8 @@ pub struct Prepared {
     /// Whether its last import is the question of [`growth`].
     guarded: bool,
     composed: Option<Arc<Composed>>,
+    /// The types of its imports, if it has any that are not wharf's, and says.
+    declared: Option<Arc<Declared>>,
 }
 
 /// What a start function is.
@@ -67,9 +70,11 @@ impl Prepared {
         }
         let has_start = has_start || own_start.is_some();
         let composed = Composed::read(original, &read.imports, &exports)?.map(Arc::new);
+        let foreign = read.imports.iter().any(|import| !is_reserved(&import.module));
+        let declared = if foreign { Declared::read(original)?.map(Arc::new) } else { None };
         let imports = read.imports.into_iter().chain(guarded.then(growth::import)).collect();
         let (exports, spaces) = (exports.into(), spaces.into());
-        Ok(Prepared { wasm, imports, exports, has_start, memories: read.memories, spaces, guarded, composed })
+        Ok(Prepared { wasm, imports, exports, has_start, memories: read.memories, spaces, guarded, composed, declared })
     }
 
     /// How many memories it has. More than one needs an engine with
@@ -81,6 +86,11 @@ impl Prepared {
     /// How the components belong together that it is composed of, if it is.
     pub(crate) fn composed(&self) -> Option<&Arc<Composed>> {
         self.composed.as_ref()
+    }
+
+    /// The types of what it imports that is not wharf's, if it says.
+    pub(crate) fn declared(&self) -> Option<&Declared> {
+        self.declared.as_deref()
     }
 
     /// The rewritten module.

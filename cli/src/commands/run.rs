@@ -29,8 +29,13 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
     let invoke = args.invoke.as_deref();
     let loading = Loading::new(&args.backend, &args.host, &args.limits.load, &args.cache);
     let program = loading.guest(module, Purpose::Run(invoke), console)?;
-    let config =
-        GuestConfig { wasi, outbound: Some(outbound), timeout: args.limits.timeout, cancel: signals.guest_starts() };
+    let config = GuestConfig {
+        wasi,
+        outbound: Some(outbound),
+        timeout: args.limits.timeout,
+        cancel: signals.guest_starts(),
+        ..GuestConfig::default()
+    };
     match program.run(config, invoke) {
         Ok(code) => Ok(exit::guest_code(code)),
         Err(error) => Err(match (error.kind(), signals.stopped()) {

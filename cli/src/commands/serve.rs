@@ -100,6 +100,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
             outbound: Some(outbound.clone()),
             timeout: Some(timeout),
             cancel: cancel.clone(),
+            ..GuestConfig::default()
         })
     })?;
 

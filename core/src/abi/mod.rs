@@ -11,6 +11,12 @@ pub mod preview1;
 mod signatures;
 pub mod wasi02;
 
+/// Whether modules of this name are wharf's own, and nobody else may offer functions of theirs.
+pub(crate) fn is_reserved(module: &str) -> bool {
+    [experimental::MODULE, preview1::MODULE].contains(&module)
+        || ["wasi:", "wharf:"].iter().any(|namespace| module.starts_with(namespace))
+}
+
 /// A host function of an ABI, over that ABI's per-guest state `C`.
 ///
 /// The function gets its arguments in `slots` and leaves its results there. Every signature is checked against the

@@ -3,12 +3,13 @@
 //! What a handle of the host's resources stands for is an index of the host's own table, which no component sees;
 //! what one of a component's own stands for is a number that only that component understands.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use wharf_plan::Resource;
 
 use super::plan::Composed;
-use crate::abi::wasi02::canon::{Outcome, limit, rule};
+use crate::abi::wasi02::canon::{Outcome, Resources, limit, rule};
 use crate::budget::{Budget, Charge};
 
 /// How many handles all instances together may have open.
@@ -22,9 +23,11 @@ const MAX_LENT: usize = 1 << 16;
 
 /// Whose resource a handle stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Of {
+pub(crate) enum Of {
     /// The host's, by its name.
     Host(&'static str),
+    /// The embedder's, by the Rust type that stands for it.
+    Offered(TypeId),
     /// A component's, by its number in the plan.
     Guest(u32),
 }
@@ -69,6 +72,8 @@ pub(crate) enum Dropped {
 /// The handles of all component instances.
 pub(crate) struct Handles {
     composed: Arc<Composed>,
+    /// Those of the embedder.
+    offered: Arc<Resources>,
     instances: Vec<Slab>,
     calls: Vec<Call>,
     open: usize,
@@ -82,9 +87,9 @@ const COST: u64 = 2 * (std::mem::size_of::<Option<Entry>>() + std::mem::size_of:
 
 impl Handles {
     /// No handles of the parts of `composed`; what will be open is charged to `budget`.
-    pub(crate) fn new(composed: Arc<Composed>, budget: &Budget) -> Self {
+    pub(crate) fn new(composed: Arc<Composed>, offered: Arc<Resources>, budget: &Budget) -> Self {
         let instances = composed.plan.instances.iter().map(|_| Slab::default()).collect();
-        Handles { composed, instances, calls: Vec::new(), open: 0, lent: 0, charge: budget.nothing() }
+        Handles { composed, offered, instances, calls: Vec::new(), open: 0, lent: 0, charge: budget.nothing() }
     }
 
     /// The global that says whether this instance may call out.
@@ -149,15 +154,15 @@ impl Handles {
         Ok(entry)
     }
 
-    /// Opens a handle of the host's resource `name`.
-    pub(crate) fn give(&mut self, instance: u32, name: &'static str, representation: u32) -> Outcome<u32> {
-        self.push(instance, Entry { of: Of::Host(name), representation, held: Held::Own { lent: 0 } })
+    /// Opens a handle of a resource of the host's or of the embedder's.
+    pub(crate) fn give(&mut self, instance: u32, of: Of, representation: u32) -> Outcome<u32> {
+        self.push(instance, Entry { of, representation, held: Held::Own { lent: 0 } })
     }
 
     /// Opens a handle of the host's resource `name` for the component that answers requests.
     pub(crate) fn give_to_handler(&mut self, name: &'static str, representation: u32) -> Outcome<u32> {
         let handler = self.composed.handler();
-        self.give(handler, name, representation)
+        self.give(handler, Of::Host(name), representation)
     }
 
     /// Whether a handle is one that was lent.
@@ -169,7 +174,7 @@ impl Handles {
     pub(crate) fn look(&mut self, instance: u32, handle: u32) -> Outcome<u32> {
         let entry = *self.get(instance, handle)?;
         match entry.of {
-            Of::Host(_) => Ok(entry.representation),
+            Of::Host(_) | Of::Offered(_) => Ok(entry.representation),
             Of::Guest(_) => rule(format!("handle {handle} refers to a resource that the guest itself defines")),
         }
     }
@@ -219,7 +224,12 @@ impl Handles {
     /// Refuses a handle that is not of the resource of its table.
     fn check(&self, entry: Entry, handle: u32, resource: u32) -> Outcome {
         let fits = match (entry.of, self.composed.plan.resources.get(resource as usize)) {
-            (Of::Host(name), Some(Resource::Imported { name: wanted, .. })) => name == wanted,
+            (Of::Host(name), Some(Resource::Imported { interface, name: wanted })) => {
+                name == wanted && interface.starts_with("wasi:")
+            }
+            (Of::Offered(id), Some(Resource::Imported { interface, name })) => {
+                self.offered.stands_for(id, interface, name)
+            }
             (Of::Guest(number), Some(Resource::Defined { .. })) => number == resource,
             _ => false,
         };

@@ -5,13 +5,15 @@
 //! plan, [`Composed`], says what their numbers mean. Each component instance has handles of its own, so that no part of
 //! a guest reaches what another holds.
 
+mod declared;
 mod handles;
 mod plan;
 mod transcode;
 
 use wharf_plan::Intrinsic;
 
-pub(crate) use self::handles::Handles;
+pub(crate) use self::declared::Declared;
+pub(crate) use self::handles::{Handles, Of};
 pub(crate) use self::plan::Composed;
 use self::transcode::Transcode;
 use crate::abi::wasi02::Host;

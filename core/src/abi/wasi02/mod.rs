@@ -28,7 +28,7 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use self::canon::{Cx, Fault, Outcome, Own};
+use self::canon::{Cx, Fault, Outcome, Own, Resources};
 pub use self::logging::log_line;
 use self::options::Options;
 use self::table::{Resource, Table};
@@ -67,38 +67,7 @@ impl Function {
         caller: &mut dyn Caller,
         slots: &mut [u64],
     ) -> Result<(), Stop> {
-        host.may_leave(options.instance, caller)?;
-        let outcome = match host.state.try_lock() {
-            Ok(mut state) => {
-                if state.returning {
-                    canon::rule("it was called by a post-return function, which may not call anything")
-                } else if self.only_returns_a_borrow(&mut state, options, slots) {
-                    Ok(())
-                } else {
-                    (self.call)(&mut Cx::new(&mut state, caller, options), slots)
-                }
-            }
-            Err(TryLockError::WouldBlock) => canon::rule("it was called by the guest's allocator, within another call"),
-            Err(TryLockError::Poisoned(_)) => canon::rule("an earlier host function of this guest panicked"),
-        };
-        outcome.map_err(|fault| match fault {
-            Fault::Stop(stop) => stop,
-            Fault::Rule(rule) => {
-                let message = format!("the guest broke a rule of {}#{}: {rule}", self.interface, self.name);
-                Error::new(Kind::Trap, message).into()
-            }
-        })
-    }
-}
-
-impl Function {
-    /// Drops a handle that one component lent another: the resource stays. False if this is anything else.
-    fn only_returns_a_borrow(&self, state: &mut State, options: &Options, slots: &[u64]) -> bool {
-        let Some(handles) = state.handles.as_mut().filter(|_| self.name.starts_with("[resource-drop]")) else {
-            return false;
-        };
-        let handle = slots.first().copied().unwrap_or_default() as u32;
-        handles.is_borrow(options.instance, handle) && handles.drop(options.instance, handle).is_ok()
+        host.call((self.interface, self.name), options, caller, slots, self.call)
     }
 }
 
@@ -138,28 +107,41 @@ pub(crate) struct State {
     stderr: Arc<OutputStream>,
 }
 
-/// One guest's use of WASI 0.2. Clones share the same state.
+impl State {
+    /// Drops a handle that one component lent another: the resource stays. False if this is anything else.
+    fn only_returns_a_borrow(&mut self, options: &Options, slots: &[u64]) -> bool {
+        let Some(handles) = &mut self.handles else { return false };
+        let handle = slots.first().copied().unwrap_or_default() as u32;
+        handles.is_borrow(options.instance, handle) && handles.drop(options.instance, handle).is_ok()
+    }
+}
+
+/// One guest's use of WASI 0.2, and of what its embedder offers. Clones share the same state.
 #[derive(Clone)]
 pub(crate) struct Host {
     state: Arc<Mutex<State>>,
     composed: Option<Arc<Composed>>,
+    /// The resources of the embedder.
+    offered: Arc<Resources>,
 }
 
 impl Host {
     /// The state of a guest that is granted `config` and `outbound`, whose waits end with `run`, and that may be
-    /// composed of several components. What it has open is charged to `budget`.
+    /// composed of several components, which may have handles of the resources `offered`. What it has open is charged to
+    /// `budget`.
     pub(crate) fn new(
         config: &WasiConfig,
         outbound: Option<Outbound>,
         run: Run,
         composed: Option<Arc<Composed>>,
+        offered: Arc<Resources>,
         budget: Budget,
     ) -> Self {
         let granted = config.granted();
         let state = State {
             table: Table::new(budget.clone()),
             run,
-            handles: composed.clone().map(|plan| Handles::new(plan, &budget)),
+            handles: composed.clone().map(|plan| Handles::new(plan, offered.clone(), &budget)),
             budget,
             header_bytes: header_bytes(outbound.as_ref()),
             outbound,
@@ -175,7 +157,42 @@ impl Host {
             stdout: Arc::new(OutputStream::new(granted.stdout.clone(), Stream::Stdout)),
             stderr: Arc::new(OutputStream::new(granted.stderr.clone(), Stream::Stderr)),
         };
-        Host { state: Arc::new(Mutex::new(state)), composed }
+        Host { state: Arc::new(Mutex::new(state)), composed, offered }
+    }
+
+    /// Calls the lowered function `name` of `interface` for the guest behind `caller`.
+    ///
+    /// # Errors
+    /// The [`Stop`] that ends the guest: of [`Kind::Trap`] if it broke a rule, which names the function.
+    pub(crate) fn call(
+        &self,
+        (interface, name): (&str, &str),
+        options: &Options,
+        caller: &mut dyn Caller,
+        slots: &mut [u64],
+        call: impl FnOnce(&mut Cx<'_>, &mut [u64]) -> Outcome,
+    ) -> Result<(), Stop> {
+        self.may_leave(options.instance, caller)?;
+        let outcome = match self.state.try_lock() {
+            Ok(mut state) => {
+                if state.returning {
+                    canon::rule("it was called by a post-return function, which may not call anything")
+                } else if name.starts_with("[resource-drop]") && state.only_returns_a_borrow(options, slots) {
+                    Ok(())
+                } else {
+                    call(&mut Cx::new(&mut state, caller, options), slots)
+                }
+            }
+            Err(TryLockError::WouldBlock) => canon::rule("it was called by the guest's allocator, within another call"),
+            Err(TryLockError::Poisoned(_)) => canon::rule("an earlier host function of this guest panicked"),
+        };
+        outcome.map_err(|fault| match fault {
+            Fault::Stop(stop) => stop,
+            Fault::Rule(rule) => {
+                let message = format!("the guest broke a rule of {interface}#{name}: {rule}");
+                Error::new(Kind::Trap, message).into()
+            }
+        })
     }
 
     /// Refuses a call by a component instance that may not call out: from its allocator, or where the values that it
@@ -255,9 +272,10 @@ impl Host {
     }
 
     /// Whether the guest has left a request unanswered, given a message up, or left handles open that belong to a
-    /// request: the next one would meet what is left of this one.
+    /// request, as those of an embedder's resources do: the next one would meet what is left of this one.
     pub(crate) fn is_untidy(&self) -> bool {
-        self.lock().untidy
+        let state = self.lock();
+        state.untidy || state.table.has_offered()
     }
 
     /// What the guest may have the host keep.
@@ -274,7 +292,8 @@ impl Host {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.table.clear();
-        state.handles = self.composed.clone().map(|plan| Handles::new(plan, &state.budget));
+        let composed = self.composed.clone();
+        state.handles = composed.map(|plan| Handles::new(plan, self.offered.clone(), &state.budget));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,5 +1,6 @@
 //! What an import's name says beyond which function it is: a version, and canonical options.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// How the guest's strings are encoded.
@@ -56,6 +57,54 @@ pub(crate) fn parse(name: &str) -> Result<(&str, Options), &'static str> {
 const UNKNOWN: &str =
     "it has a canonical option that wharf does not support; supported are realloc, memory, encoding and instance";
 
+/// An interface as a name says it: `namespace:package/interface@version`, where the version may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Interface {
+    name: Arc<str>,
+    version: Option<Arc<str>>,
+}
+
+impl Interface {
+    /// What the name says.
+    pub(crate) fn of(module: &str) -> Self {
+        let (name, version) = split_version(module);
+        Interface { name: name.into(), version: version.map(Arc::from) }
+    }
+
+    /// Whether this one can be had by who asks for `wanted`: it has the same version, or one that semantic versioning
+    /// calls compatible. Which of two such is the later one does not matter: types are compared for each function.
+    pub(crate) fn serves(&self, wanted: &Interface) -> bool {
+        self.name == wanted.name
+            && match (&self.version, &wanted.version) {
+                (None, None) => true,
+                (Some(version), Some(wanted)) => {
+                    version == wanted || series(version).is_some_and(|of| Some(of) == series(wanted))
+                }
+                _ => false,
+            }
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.iter().try_for_each(|version| write!(f, "@{version}"))
+    }
+}
+
+/// What versions that are compatible have in common: up to the first number that is not 0. `None` for a prerelease and for
+/// what is not a version: only the same one is compatible with those.
+fn series(version: &str) -> Option<(u64, u64, u64)> {
+    let numbers = version.split('+').next()?;
+    let mut numbers = numbers.split('.').map(|number| number.parse().ok());
+    match (numbers.next()??, numbers.next()??, numbers.next()??, numbers.next()) {
+        (0, 0, patch, None) => Some((0, 0, patch)),
+        (0, minor, _, None) => Some((0, minor, 0)),
+        (major, _, _, None) => Some((major, 0, 0)),
+        _ => None,
+    }
+}
+
 /// Splits `namespace:package/interface@version`.
 pub(crate) fn split_version(module: &str) -> (&str, Option<&str>) {
     match module.split_once('@') {
@@ -106,6 +155,36 @@ mod tests {
         }
         for bad in ["0.2", "0.2.", "0.3.0", "1.2.0", "0.2.0-rc-2023-11-10", "0.20.0", ""] {
             assert!(!compatible(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_are_compatible_up_to_the_first_number_that_is_not_0() {
+        let serves = |offered: &str, wanted: &str| Interface::of(offered).serves(&Interface::of(wanted));
+        for (offered, wanted) in [
+            ("a:b/c@1.0.0", "a:b/c@1.0.0"),
+            ("a:b/c@1.2.0", "a:b/c@1.0.9"),
+            ("a:b/c@1.0.0", "a:b/c@1.9.0"),
+            ("a:b/c@0.2.1", "a:b/c@0.2.7"),
+            ("a:b/c@0.0.3", "a:b/c@0.0.3+build"),
+            ("a:b/c@1.0.0-rc.1", "a:b/c@1.0.0-rc.1"),
+            ("a:b/c", "a:b/c"),
+            ("$root", "$root"),
+        ] {
+            assert!(serves(offered, wanted) && serves(wanted, offered), "{offered} {wanted}");
+        }
+        for (offered, wanted) in [
+            ("a:b/c@1.0.0", "a:b/c@2.0.0"),
+            ("a:b/c@0.2.0", "a:b/c@0.3.0"),
+            ("a:b/c@0.0.1", "a:b/c@0.0.2"),
+            ("a:b/c@0.1.0", "a:b/c@1.0.0"),
+            ("a:b/c@1.0.0-rc.1", "a:b/c@1.0.0"),
+            ("a:b/c@1.0.0-rc.1", "a:b/c@1.0.0-rc.2"),
+            ("a:b/c", "a:b/c@1.0.0"),
+            ("a:b/c@1.0.0", "a:b/d@1.0.0"),
+            ("a:b/c@1.0", "a:b/c@1.0.0"),
+        ] {
+            assert!(!serves(offered, wanted) && !serves(wanted, offered), "{offered} {wanted}");
         }
     }
 

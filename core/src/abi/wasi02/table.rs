@@ -5,7 +5,8 @@
 
 use std::any::Any;
 
-use super::canon::{Outcome, limit, rule};
+use super::canon::{NotAResource, Outcome, ResourceName, Resources, limit, rule};
+use crate::abi::composed::Of;
 use crate::budget::{Budget, Charge};
 
 /// How many handles a guest may have open. Each wait looks at those it waits for, and each end at all of them.
@@ -18,11 +19,31 @@ const COST: u64 = 320;
 pub(crate) trait Resource: Send + 'static {
     /// The resource's name in its WIT file, for messages.
     const NAME: &'static str;
+
+    /// Whether it is one of the embedder's.
+    const OFFERED: bool = false;
+
+    /// What messages call it.
+    fn name() -> &'static str {
+        Self::NAME
+    }
+
+    /// What a handle of a composed guest's component says of it.
+    fn of() -> Of {
+        Of::Host(Self::NAME)
+    }
+
+    /// Its name in the interface of an embedder that has it.
+    fn wit(_: &Resources) -> Result<ResourceName, NotAResource> {
+        Err(NotAResource(Self::NAME))
+    }
 }
 
 struct Entry {
     value: Box<dyn Any + Send>,
     name: &'static str,
+    /// Whether it is a resource of the embedder's.
+    offered: bool,
     parent: Option<u32>,
     children: u32,
     /// What the value takes by its type; what it refers to, it has charged itself.
@@ -46,6 +67,11 @@ impl Table {
         self.entries.len() - 1 - self.free.len()
     }
 
+    /// Whether a handle is open of a resource of the embedder's.
+    pub(crate) fn has_offered(&self) -> bool {
+        self.entries.iter().flatten().any(|entry| entry.offered)
+    }
+
     /// Closes every handle, as when the guest has ended.
     pub(crate) fn clear(&mut self) {
         *self = Table::new(self.budget.clone());
@@ -60,7 +86,14 @@ impl Table {
         if let Some(parent) = parent {
             self.entry(parent)?.children += 1;
         }
-        let entry = Some(Entry { value: Box::new(value), name: T::NAME, parent, children: 0, _charge: charge });
+        let entry = Some(Entry {
+            value: Box::new(value),
+            name: T::name(),
+            offered: T::OFFERED,
+            parent,
+            children: 0,
+            _charge: charge,
+        });
         Ok(match self.free.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -79,7 +112,7 @@ impl Table {
         let name = entry.name;
         match entry.value.downcast_mut() {
             Some(value) => Ok(value),
-            None => rule(format!("handle {handle} refers to a resource of type `{name}`, not `{}`", T::NAME)),
+            None => rule(format!("handle {handle} refers to a resource of type `{name}`, not `{}`", T::name())),
         }
     }
 
@@ -91,7 +124,7 @@ impl Table {
             let children = entry.children;
             return rule(format!(
                 "the `{}` still has {children} child resources, which must be dropped first",
-                T::NAME
+                T::name()
             ));
         }
         let Some(entry) = self.entries[handle as usize].take() else { return rule("a handle vanished") };

@@ -1,201 +1,280 @@
-//! Tuples, options, results, and the macros for records, variants, enumerations and flags.
+//! Tuples, options, results, and the macros for records, variants, enumerations and flags, which are exported.
 
-use super::{Cx, Flat, Lift, Lower, Outcome, Type, align_to, join, max, max_flat, rule};
+use super::{
+    Cx, Flat, Lift, Lower, NotAResource, Outcome, Resources, Type, WitType, align_to, join, max, max_flat, rule,
+};
 use crate::types::ValType;
 
-/// Implements the traits for a struct whose fields are the record's, in order.
+/// Declares a struct that stands for a WIT record: its fields in their order, whose names WIT has in kebab case.
+///
+/// ```
+/// wharf_core::record! {
+///     /// `record entry { key: string, times-read: u32 }`
+///     #[derive(Debug, Clone)]
+///     pub struct Entry { key: String, times_read: u32, }
+/// }
+/// ```
+///
+/// A record may have 16 fields. They are as visible as the struct.
+#[macro_export]
 macro_rules! record {
-    ($(#[$doc:meta])* $vis:vis struct $name:ident { $($field:ident: $ty:ty,)* }) => {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident { $($field:ident: $ty:ty),* $(,)? }) => {
         $(#[$doc])*
         $vis struct $name { $($vis $field: $ty,)* }
 
         const _: () = {
-            use $crate::abi::wasi02::canon::{Cx, Flat, Lift, Lower, Outcome, Type};
+            use $crate::__wit;
 
-            type Fields = ($($ty,)*);
+            type __Fields = ($($ty,)*);
 
-            impl Type for $name {
-                const SIZE: u32 = <Fields as Type>::SIZE;
-                const ALIGN: u32 = <Fields as Type>::ALIGN;
-                const FLAT: usize = <Fields as Type>::FLAT;
-                const REALLOC: bool = <Fields as Type>::REALLOC;
+            impl __wit::Type for $name {
+                const SIZE: u32 = <__Fields as __wit::Type>::SIZE;
+                const ALIGN: u32 = <__Fields as __wit::Type>::ALIGN;
+                const FLAT: usize = <__Fields as __wit::Type>::FLAT;
+                const REALLOC: bool = <__Fields as __wit::Type>::REALLOC;
 
-                fn flat(out: &mut Vec<$crate::types::ValType>) {
-                    <Fields as Type>::flat(out);
+                fn flat(out: &mut ::std::vec::Vec<__wit::ValType>) {
+                    <__Fields as __wit::Type>::flat(out);
+                }
+
+                fn wit(resources: &__wit::Resources) -> ::std::result::Result<__wit::WitType, __wit::NotAResource> {
+                    ::std::result::Result::Ok(__wit::WitType::Record(::std::vec![$((__wit::kebab(stringify!($field)), <$ty as __wit::Type>::wit(resources)?)),*]))
                 }
             }
 
-            impl Lift for $name {
-                fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
-                    let ($($field,)*) = <Fields as Lift>::lift(cx, flat)?;
-                    Ok($name { $($field,)* })
+            impl __wit::Lift for $name {
+                fn lift(cx: &mut __wit::Cx<'_>, flat: &mut __wit::Flat<'_>) -> __wit::Outcome<Self> {
+                    let ($($field,)*) = <__Fields as __wit::Lift>::lift(cx, flat)?;
+                    ::std::result::Result::Ok($name { $($field,)* })
                 }
 
-                fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
-                    let ($($field,)*) = <Fields as Lift>::load(cx, ptr)?;
-                    Ok($name { $($field,)* })
+                fn load(cx: &mut __wit::Cx<'_>, ptr: u32) -> __wit::Outcome<Self> {
+                    let ($($field,)*) = <__Fields as __wit::Lift>::load(cx, ptr)?;
+                    ::std::result::Result::Ok($name { $($field,)* })
                 }
             }
 
-            impl Lower for $name {
-                fn lower(self, cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome {
-                    <Fields as Lower>::lower(($(self.$field,)*), cx, flat)
+            impl __wit::Lower for $name {
+                fn lower(self, cx: &mut __wit::Cx<'_>, flat: &mut __wit::Flat<'_>) -> __wit::Outcome {
+                    <__Fields as __wit::Lower>::lower(($(self.$field,)*), cx, flat)
                 }
 
-                fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
-                    <Fields as Lower>::store(($(self.$field,)*), cx, ptr)
+                fn store(self, cx: &mut __wit::Cx<'_>, ptr: u32) -> __wit::Outcome {
+                    <__Fields as __wit::Lower>::store(($(self.$field,)*), cx, ptr)
                 }
             }
         };
     };
 }
 
-/// Implements the traits for an enum whose cases are the variant's or enumeration's, in order. A payload is written
-/// with a name: `Other(text: String)`.
+/// Declares an enum that stands for a WIT variant or enumeration: its cases in their order, whose names WIT has in kebab
+/// case. A payload is written with a name, which goes nowhere; the literal is the type's name in messages.
+///
+/// ```
+/// wharf_core::variant! {
+///     /// `variant error { no-such-key, access-denied, other(string) }`
+///     #[derive(Debug, Clone)]
+///     pub enum Error as "error" { NoSuchKey, AccessDenied, Other(text: String), }
+/// }
+/// ```
+///
+/// An enum may have 256 cases.
+#[macro_export]
 macro_rules! variant {
     ($(#[$doc:meta])* $vis:vis enum $name:ident as $wit:literal {
-        $($(#[$case_doc:meta])* $case:ident $(($value:ident: $ty:ty))?,)*
+        $($(#[$case_doc:meta])* $case:ident $(($value:ident: $ty:ty))?),* $(,)?
     }) => {
         $(#[$doc])*
         $vis enum $name { $($(#[$case_doc])* $case $(($ty))?,)* }
 
         const _: () = {
-            use $crate::abi::wasi02::canon::{Cx, Flat, Lift, Lower, Outcome, Type, align_to, join, max, max_flat, rule};
+            use $crate::__wit;
 
-            /// The number of each case.
-            enum Index { $($case,)* }
+            /// The number of each case, which takes a byte.
+            #[repr(u8)]
+            enum __Index { $($case,)* }
 
-            const PAYLOAD: u32 = align_to(1, <$name as Type>::ALIGN);
+            const PAYLOAD: u32 = __wit::align_to(1, <$name as __wit::Type>::ALIGN);
 
-            impl Type for $name {
+            impl __wit::Type for $name {
                 const SIZE: u32 = {
                     let size = 0;
-                    $($(let size = max(size, <$ty as Type>::SIZE);)?)*
-                    align_to(PAYLOAD + size, Self::ALIGN)
+                    $($(let size = __wit::max(size, <$ty as __wit::Type>::SIZE);)?)*
+                    __wit::align_to(PAYLOAD + size, <Self as __wit::Type>::ALIGN)
                 };
                 const ALIGN: u32 = {
                     let align = 1;
-                    $($(let align = max(align, <$ty as Type>::ALIGN);)?)*
-                    max(align, 1)
+                    $($(let align = __wit::max(align, <$ty as __wit::Type>::ALIGN);)?)*
+                    __wit::max(align, 1)
                 };
                 const FLAT: usize = {
                     let flat = 0;
-                    $($(let flat = max_flat(flat, <$ty as Type>::FLAT);)?)*
-                    max_flat(flat, 0) + 1
+                    $($(let flat = __wit::max_flat(flat, <$ty as __wit::Type>::FLAT);)?)*
+                    __wit::max_flat(flat, 0) + 1
                 };
-                const REALLOC: bool = false $($(|| <$ty as Type>::REALLOC)?)*;
+                const REALLOC: bool = false $($(|| <$ty as __wit::Type>::REALLOC)?)*;
 
-                fn flat(out: &mut Vec<$crate::types::ValType>) {
-                    out.push($crate::types::ValType::I32);
-                    let cases: &[fn(&mut Vec<$crate::types::ValType>)] = &[$($(<$ty as Type>::flat,)?)*];
-                    join(out, cases);
+                fn flat(out: &mut ::std::vec::Vec<__wit::ValType>) {
+                    out.push(__wit::ValType::I32);
+                    let cases: &[fn(&mut ::std::vec::Vec<__wit::ValType>)] = &[$($(<$ty as __wit::Type>::flat,)?)*];
+                    __wit::join(out, cases);
+                }
+
+                fn wit(resources: &__wit::Resources) -> ::std::result::Result<__wit::WitType, __wit::NotAResource> {
+                    _ = resources;
+                    ::std::result::Result::Ok(__wit::WitType::Variant(::std::vec![$({
+                        let mut payload = ::std::vec![$(<$ty as __wit::Type>::wit(resources)?)?];
+                        (__wit::kebab(stringify!($case)), payload.pop())
+                    }),*]))
                 }
             }
 
-            impl Lift for $name {
-                fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
-                    let case = u32::lift(cx, flat)?;
-                    let mut payload = flat.part(Self::FLAT - 1)?;
+            impl __wit::Lift for $name {
+                fn lift(cx: &mut __wit::Cx<'_>, flat: &mut __wit::Flat<'_>) -> __wit::Outcome<Self> {
+                    let case = <u32 as __wit::Lift>::lift(cx, flat)?;
+                    let mut payload = flat.part(<Self as __wit::Type>::FLAT - 1)?;
                     _ = &mut payload;
-                    $(if case == Index::$case as u32 {
-                        return Ok($name::$case $((<$ty as Lift>::lift(cx, &mut payload)?))?);
+                    $(if case == __Index::$case as u32 {
+                        return ::std::result::Result::Ok($name::$case $((<$ty as __wit::Lift>::lift(cx, &mut payload)?))?);
                     })*
-                    rule(format!("`{}` has no case {case}", $wit))
+                    __wit::rule(::std::format!("`{}` has no case {case}", $wit))
                 }
 
-                fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
-                    let case = u8::load(cx, ptr)?;
+                fn load(cx: &mut __wit::Cx<'_>, ptr: u32) -> __wit::Outcome<Self> {
+                    let case = <u8 as __wit::Lift>::load(cx, ptr)?;
                     let payload = ptr.wrapping_add(PAYLOAD);
                     _ = payload;
-                    $(if case == Index::$case as u8 {
-                        return Ok($name::$case $((<$ty as Lift>::load(cx, payload)?))?);
+                    $(if case == __Index::$case as u8 {
+                        return ::std::result::Result::Ok($name::$case $((<$ty as __wit::Lift>::load(cx, payload)?))?);
                     })*
-                    rule(format!("`{}` has no case {case}", $wit))
+                    __wit::rule(::std::format!("`{}` has no case {case}", $wit))
                 }
             }
 
-            impl Lower for $name {
-                fn lower(self, cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome {
+            impl __wit::Lower for $name {
+                fn lower(self, cx: &mut __wit::Cx<'_>, flat: &mut __wit::Flat<'_>) -> __wit::Outcome {
                     match self {
                         $($name::$case $(($value))? => {
-                            (Index::$case as u32).lower(cx, flat)?;
-                            $(<$ty as Lower>::lower($value, cx, flat)?;)?
+                            __wit::Lower::lower(__Index::$case as u32, cx, flat)?;
+                            $(<$ty as __wit::Lower>::lower($value, cx, flat)?;)?
                         })*
                     }
-                    Ok(())
+                    ::std::result::Result::Ok(())
                 }
 
-                fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
+                fn store(self, cx: &mut __wit::Cx<'_>, ptr: u32) -> __wit::Outcome {
                     let payload = ptr.wrapping_add(PAYLOAD);
                     _ = payload;
                     match self {
                         $($name::$case $(($value))? => {
-                            (Index::$case as u8).store(cx, ptr)?;
-                            $(<$ty as Lower>::store($value, cx, payload)?;)?
+                            __wit::Lower::store(__Index::$case as u8, cx, ptr)?;
+                            $(<$ty as __wit::Lower>::store($value, cx, payload)?;)?
                         })*
                     }
-                    Ok(())
+                    ::std::result::Result::Ok(())
                 }
             }
         };
     };
 }
 
-/// Implements the traits for a set of flags that fits a byte. Bits that stand for no flag are ignored.
+/// Declares a struct that stands for a WIT set of flags, each a constant of the struct, in their order. Sets are joined
+/// with `|`. Bits that stand for no flag are ignored.
+///
+/// ```
+/// wharf_core::flags! {
+///     /// `flags access { read, write, list-keys }`
+///     pub struct Access { READ, WRITE, LIST_KEYS, }
+/// }
+/// assert!((Access::READ | Access::WRITE).has(Access::WRITE));
+/// ```
+///
+/// There may be 32 flags.
+#[macro_export]
 macro_rules! flags {
-    ($(#[$doc:meta])* $vis:vis struct $name:ident { $($flag:ident = $bit:literal,)* }) => {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident { $($(#[$flag_doc:meta])* $flag:ident),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy)]
-        $vis struct $name(pub(crate) u8);
-
-        impl $name {
-            $(pub(crate) const $flag: u8 = 1 << $bit;)*
-
-            pub(crate) fn has(self, flag: u8) -> bool {
-                self.0 & flag != 0
-            }
-        }
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis struct $name(u32);
 
         const _: () = {
-            use $crate::abi::wasi02::canon::{Cx, Flat, Lift, Lower, Outcome, Type};
+            use $crate::__wit;
 
-            const ALL: u8 = 0 $(| $name::$flag)*;
+            /// The bit of each flag.
+            #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "named as the flags")]
+            enum __Bit { $($flag,)* }
 
-            impl Type for $name {
-                const SIZE: u32 = 1;
-                const ALIGN: u32 = 1;
+            const COUNT: u32 = [$(__Bit::$flag as u32),*].len() as u32;
+            const _: () = assert!(COUNT >= 1 && COUNT <= 32, "flags are 1 to 32");
+            const ALL: u32 = u32::MAX >> (32 - COUNT);
+
+            #[allow(dead_code, reason = "not every set of flags is used in every way")]
+            impl $name {
+                $($(#[$flag_doc])* $vis const $flag: Self = $name(1 << __Bit::$flag as u32);)*
+
+                /// No flag.
+                $vis const NONE: Self = $name(0);
+
+                /// Whether all of `flags` are set.
+                $vis const fn has(self, flags: Self) -> bool {
+                    self.0 & flags.0 == flags.0
+                }
+            }
+
+            impl ::std::ops::BitOr for $name {
+                type Output = Self;
+
+                fn bitor(self, other: Self) -> Self {
+                    $name(self.0 | other.0)
+                }
+            }
+
+            impl __wit::Type for $name {
+                const SIZE: u32 = if COUNT <= 8 { 1 } else if COUNT <= 16 { 2 } else { 4 };
+                const ALIGN: u32 = <Self as __wit::Type>::SIZE;
                 const FLAT: usize = 1;
                 const REALLOC: bool = false;
 
-                fn flat(out: &mut Vec<$crate::types::ValType>) {
-                    u8::flat(out);
+                fn flat(out: &mut ::std::vec::Vec<__wit::ValType>) {
+                    <u32 as __wit::Type>::flat(out);
+                }
+
+                fn wit(_: &__wit::Resources) -> ::std::result::Result<__wit::WitType, __wit::NotAResource> {
+                    ::std::result::Result::Ok(__wit::WitType::Flags(::std::vec![$(__wit::kebab(stringify!($flag))),*]))
                 }
             }
 
-            impl Lift for $name {
-                fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
-                    u8::lift(cx, flat).map(|bits| $name(bits & ALL))
+            impl __wit::Lift for $name {
+                fn lift(cx: &mut __wit::Cx<'_>, flat: &mut __wit::Flat<'_>) -> __wit::Outcome<Self> {
+                    <u32 as __wit::Lift>::lift(cx, flat).map(|bits| $name(bits & ALL))
                 }
 
-                fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
-                    u8::load(cx, ptr).map(|bits| $name(bits & ALL))
+                fn load(cx: &mut __wit::Cx<'_>, ptr: u32) -> __wit::Outcome<Self> {
+                    let bits = match <Self as __wit::Type>::SIZE {
+                        1 => <u8 as __wit::Lift>::load(cx, ptr)?.into(),
+                        2 => <u16 as __wit::Lift>::load(cx, ptr)?.into(),
+                        _ => <u32 as __wit::Lift>::load(cx, ptr)?,
+                    };
+                    ::std::result::Result::Ok($name(bits & ALL))
                 }
             }
 
-            impl Lower for $name {
-                fn lower(self, cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome {
-                    self.0.lower(cx, flat)
+            impl __wit::Lower for $name {
+                fn lower(self, cx: &mut __wit::Cx<'_>, flat: &mut __wit::Flat<'_>) -> __wit::Outcome {
+                    __wit::Lower::lower(self.0, cx, flat)
                 }
 
-                fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
-                    self.0.store(cx, ptr)
+                fn store(self, cx: &mut __wit::Cx<'_>, ptr: u32) -> __wit::Outcome {
+                    match <Self as __wit::Type>::SIZE {
+                        1 => __wit::Lower::store(self.0 as u8, cx, ptr),
+                        2 => __wit::Lower::store(self.0 as u16, cx, ptr),
+                        _ => __wit::Lower::store(self.0, cx, ptr),
+                    }
                 }
             }
         };
     };
 }
-
-pub(crate) use {flags, record, variant};
 
 macro_rules! tuples {
     ($(($($name:ident)+))*) => {$(
@@ -217,6 +296,10 @@ macro_rules! tuples {
 
                 fn flat(out: &mut Vec<ValType>) {
                     $($name::flat(out);)+
+                }
+
+                fn wit(resources: &Resources) -> Result<WitType, NotAResource> {
+                    Ok(WitType::Tuple(vec![$($name::wit(resources)?),+]))
                 }
             }
 
@@ -249,7 +332,24 @@ macro_rules! tuples {
     )*};
 }
 
-tuples! { (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) }
+tuples! {
+    (A)
+    (A B)
+    (A B C)
+    (A B C D)
+    (A B C D E)
+    (A B C D E F)
+    (A B C D E F G)
+    (A B C D E F G H)
+    (A B C D E F G H I)
+    (A B C D E F G H I J)
+    (A B C D E F G H I J K)
+    (A B C D E F G H I J K L)
+    (A B C D E F G H I J K L M)
+    (A B C D E F G H I J K L M N)
+    (A B C D E F G H I J K L M N O)
+    (A B C D E F G H I J K L M N O P)
+}
 
 /// Where the fields of a record lie, one after the other.
 struct Fields(u32);
@@ -271,6 +371,11 @@ impl<T: Type, E: Type> Type for Result<T, E> {
     fn flat(out: &mut Vec<ValType>) {
         out.push(ValType::I32);
         join(out, &[T::flat, E::flat]);
+    }
+
+    fn wit(resources: &Resources) -> Result<WitType, NotAResource> {
+        let part = |ty: WitType| ty.some().map(Box::new);
+        Ok(WitType::Result(part(T::wit(resources)?), part(E::wit(resources)?)))
     }
 }
 
@@ -323,6 +428,10 @@ impl<T: Type> Type for Option<T> {
     fn flat(out: &mut Vec<ValType>) {
         out.push(ValType::I32);
         T::flat(out);
+    }
+
+    fn wit(resources: &Resources) -> Result<WitType, NotAResource> {
+        Ok(WitType::Option(Box::new(T::wit(resources)?)))
     }
 }
 

@@ -8,8 +8,10 @@
 //! What breaks a rule is a trap that names the function and the rule.
 
 mod compound;
+mod offered;
 mod primitive;
 mod string;
+mod wit;
 
 use std::borrow::Cow;
 
@@ -19,11 +21,17 @@ use super::table::Resource;
 use crate::budget::{Charge, Exceeded};
 use crate::error::{Error, Kind};
 use crate::memory::{Memory, MemoryError};
+use crate::run::Run;
 use crate::stop::Stop;
 use crate::types::{Caller, Trap, TrapCode, ValType};
 
-pub(crate) use self::compound::{flags, record, variant};
-pub(crate) use self::primitive::{Borrow, Handle, Own};
+pub(crate) use self::offered::Shared;
+pub use self::offered::{Borrow as SharedBorrow, Own as SharedOwn};
+pub(crate) use self::primitive::{Borrow, Handle, Number, Own};
+pub(crate) use self::wit::ResourceName;
+pub(crate) use self::wit::WitFunction;
+pub use self::wit::{NotAResource, Resources, WitType, kebab};
+pub(crate) use crate::{flags, record, variant};
 
 /// The most bytes that the arguments of one call may take on the host.
 const MAX_ARGUMENTS: u64 = 128 << 20;
@@ -33,7 +41,7 @@ const UNCHARGED: u64 = 128 << 10;
 
 /// How a call ends the guest.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// A rule was broken: a trap that names the function and the rule.
     Rule(Cow<'static, str>),
     /// Anything else.
@@ -41,7 +49,7 @@ pub(crate) enum Fault {
 }
 
 /// What a host function of this ABI returns inside core.
-pub(crate) type Outcome<T = ()> = Result<T, Fault>;
+pub type Outcome<T = ()> = Result<T, Fault>;
 
 impl From<Stop> for Fault {
     fn from(stop: Stop) -> Self {
@@ -62,7 +70,7 @@ impl From<MemoryError> for Fault {
 }
 
 /// Ends the guest for breaking a rule.
-pub(crate) fn rule<T>(message: impl Into<Cow<'static, str>>) -> Outcome<T> {
+pub fn rule<T>(message: impl Into<Cow<'static, str>>) -> Outcome<T> {
     Err(Fault::Rule(message.into()))
 }
 
@@ -72,7 +80,7 @@ pub(crate) fn limit<T>(message: impl Into<String>) -> Outcome<T> {
 }
 
 /// One call of a host function: the guest behind it, its options, and what its arguments take.
-pub(crate) struct Cx<'a> {
+pub struct Cx<'a> {
     pub(crate) state: &'a mut State,
     caller: &'a mut dyn Caller,
     options: &'a Options,
@@ -84,6 +92,11 @@ pub(crate) struct Cx<'a> {
 impl<'a> Cx<'a> {
     pub(crate) fn new(state: &'a mut State, caller: &'a mut dyn Caller, options: &'a Options) -> Self {
         Cx { state, caller, options, arguments: 0, charge: None }
+    }
+
+    /// The guest's time.
+    pub(crate) fn run(&self) -> Run {
+        self.state.run.clone()
     }
 
     fn memory(&mut self) -> Outcome<Memory<'_>> {
@@ -153,7 +166,7 @@ impl<'a> Cx<'a> {
     /// A handle of the guest's for what stands at `index` of the table.
     pub(crate) fn give<T: Resource>(&mut self, index: u32) -> Outcome<u32> {
         match &mut self.state.handles {
-            Some(handles) => handles.give(self.options.instance, T::NAME, index),
+            Some(handles) => handles.give(self.options.instance, T::of(), index),
             None => Ok(index),
         }
     }
@@ -187,7 +200,7 @@ fn few() -> Fault {
 }
 
 /// The slots of a call, taken or filled one by one.
-pub(crate) struct Flat<'a> {
+pub struct Flat<'a> {
     slots: &'a mut [u64],
     at: usize,
 }
@@ -203,7 +216,7 @@ impl<'a> Flat<'a> {
     }
 
     /// The next `len` slots, which a variant's payload may use up to.
-    pub(crate) fn part(&mut self, len: usize) -> Outcome<Flat<'_>> {
+    pub fn part(&mut self, len: usize) -> Outcome<Flat<'_>> {
         let from = self.at;
         self.at += len;
         match self.slots.get_mut(from..self.at) {
@@ -225,42 +238,60 @@ impl<'a> Flat<'a> {
 }
 
 /// The next multiple of `align`, a power of two.
-pub(crate) const fn align_to(offset: u32, align: u32) -> u32 {
+pub const fn align_to(offset: u32, align: u32) -> u32 {
     offset.wrapping_add(align - 1) & !(align - 1)
 }
 
-pub(crate) const fn max(a: u32, b: u32) -> u32 {
+/// The larger one.
+pub const fn max(a: u32, b: u32) -> u32 {
     if a > b { a } else { b }
 }
 
-pub(crate) const fn max_flat(a: usize, b: usize) -> usize {
+/// The larger one.
+pub const fn max_flat(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
 }
 
-/// A WIT type: its layout in memory and its flattening.
-pub(crate) trait Type {
+/// A WIT type in Rust: its layout in memory and its flattening.
+///
+/// Numbers, `bool`, `char`, `String`, `Vec`, `Bytes`, `Option`, `Result`, tuples and resources are; records, variants,
+/// enumerations and flags of your own become one by [`record!`](crate::record), [`variant!`](crate::variant) and
+/// [`flags!`](crate::flags).
+pub trait Type {
     /// Bytes in memory.
+    #[doc(hidden)]
     const SIZE: u32;
     /// Alignment in memory.
+    #[doc(hidden)]
     const ALIGN: u32;
     /// How many core values it flattens to.
+    #[doc(hidden)]
     const FLAT: usize;
-    /// Whether lowering it needs the guest's allocator.
+    /// Whether lowering it needs the guest's allocator, since something of it lies in memory.
+    #[doc(hidden)]
     const REALLOC: bool;
 
     /// The core types it flattens to.
+    #[doc(hidden)]
     fn flat(out: &mut Vec<ValType>);
+
+    /// What WIT calls it, where `resources` are those of an embedder.
+    #[doc(hidden)]
+    fn wit(resources: &Resources) -> Result<WitType, NotAResource>;
 }
 
 /// A WIT type that a guest can pass to the host.
-pub(crate) trait Lift: Type + Sized {
+pub trait Lift: Type + Sized {
     /// Takes it from core values.
+    #[doc(hidden)]
     fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self>;
 
     /// Reads it from memory, at an aligned address.
+    #[doc(hidden)]
     fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self>;
 
     /// Reads `len` of them. The range was checked.
+    #[doc(hidden)]
     fn load_list(cx: &mut Cx<'_>, ptr: u32, len: u32) -> Outcome<Vec<Self>> {
         cx.spend(u64::from(len).saturating_mul(std::mem::size_of::<Self>() as u64))?;
         (0..len).map(|at| Self::load(cx, ptr.wrapping_add(at.wrapping_mul(Self::SIZE)))).collect()
@@ -268,14 +299,17 @@ pub(crate) trait Lift: Type + Sized {
 }
 
 /// A WIT type that the host can pass to a guest.
-pub(crate) trait Lower: Type + Sized {
+pub trait Lower: Type + Sized {
     /// Leaves it in core values.
+    #[doc(hidden)]
     fn lower(self, cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome;
 
     /// Writes it to memory, at an aligned address.
+    #[doc(hidden)]
     fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome;
 
     /// Writes all of `list`. The range was checked.
+    #[doc(hidden)]
     fn store_list(list: Vec<Self>, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
         let mut at = ptr;
         for value in list {
@@ -287,7 +321,7 @@ pub(crate) trait Lower: Type + Sized {
 }
 
 /// Flattens the payloads of a variant on top of each other.
-pub(crate) fn join(out: &mut Vec<ValType>, cases: &[fn(&mut Vec<ValType>)]) {
+pub fn join(out: &mut Vec<ValType>, cases: &[fn(&mut Vec<ValType>)]) {
     let from = out.len();
     let mut payload = Vec::new();
     for flat in cases {
@@ -306,17 +340,41 @@ pub(crate) fn join(out: &mut Vec<ValType>, cases: &[fn(&mut Vec<ValType>)]) {
     }
 }
 
+/// The most core values that parameters are passed in; more lie in memory.
+const MAX_FLAT_PARAMS: usize = 16;
+
+/// How many slots the parameters take that are the fields of `P`.
+pub(crate) const fn passed<P: Type>() -> usize {
+    if P::FLAT > MAX_FLAT_PARAMS { 1 } else { P::FLAT }
+}
+
+/// Takes the parameters that are the fields of `P` from their slots or, where those are too many, from memory.
+pub(crate) fn lift<P: Lift>(cx: &mut Cx<'_>, slots: &mut [u64]) -> Outcome<P> {
+    if passed::<P>() == P::FLAT {
+        return P::lift(cx, &mut Flat::new(slots));
+    }
+    let ptr = slots.first().copied().unwrap_or_default() as u32;
+    check_place::<P>(cx, "parameters", ptr)?;
+    P::load(cx, ptr)
+}
+
+/// Refuses a pointer of the guest's to where a `T` is to lie: alignment first, then bounds.
+fn check_place<T: Type>(cx: &mut Cx<'_>, what: &str, ptr: u32) -> Outcome {
+    if !ptr.is_multiple_of(T::ALIGN) {
+        return rule(format!("the pointer {ptr:#x} for the {what} is not aligned to {}", T::ALIGN));
+    }
+    if cx.memory()?.slice(ptr, T::SIZE).is_err() {
+        return rule(format!("the {} bytes at {ptr:#x} for the {what} are not within the guest's memory", T::SIZE));
+    }
+    Ok(())
+}
+
 /// Leaves the result of a function in its slot or, where that is too small, in memory at `ptr`.
 pub(crate) fn finish<T: Lower>(value: T, cx: &mut Cx<'_>, slots: &mut [u64], params: usize) -> Outcome {
     if T::FLAT <= 1 {
         return value.lower(cx, &mut Flat::new(slots));
     }
     let ptr = slots.get(params).copied().unwrap_or_default() as u32;
-    if !ptr.is_multiple_of(T::ALIGN) {
-        return rule(format!("the pointer {ptr:#x} for the result is not aligned to {}", T::ALIGN));
-    }
-    if cx.memory()?.slice(ptr, T::SIZE).is_err() {
-        return rule(format!("the {} bytes at {ptr:#x} for the result are not within the guest's memory", T::SIZE));
-    }
+    check_place::<T>(cx, "result", ptr)?;
     value.store(cx, ptr)
 }

@@ -3,11 +3,65 @@
 use std::marker::PhantomData;
 
 use super::super::table::Resource;
-use super::{Cx, Flat, Lift, Lower, Outcome, Type};
+use super::{Cx, Flat, Lift, Lower, NotAResource, Outcome, Resources, Type, WitType, rule};
 use crate::types::ValType;
 
+/// A number as a slot holds it.
+pub(crate) trait Number: Copy + Send + 'static {
+    /// From a slot, whose bits above the number's own are not part of it.
+    fn of_slot(slot: u64) -> Self;
+
+    /// Into a slot: extended to 32 bits by its sign, if it has one, and beyond by zeros.
+    fn to_slot(self) -> u64;
+}
+
+macro_rules! integers {
+    ($($ty:ty, $core:ty;)*) => {$(
+        impl Number for $ty {
+            fn of_slot(slot: u64) -> Self {
+                slot as $ty
+            }
+
+            fn to_slot(self) -> u64 {
+                self as $core as u64
+            }
+        }
+    )*};
+}
+
+integers! {
+    u8, u32;
+    i8, u32;
+    u16, u32;
+    i16, u32;
+    u32, u32;
+    i32, u32;
+    u64, u64;
+    i64, u64;
+}
+
+impl Number for f32 {
+    fn of_slot(slot: u64) -> Self {
+        f32::from_bits(slot as u32)
+    }
+
+    fn to_slot(self) -> u64 {
+        self.to_bits().into()
+    }
+}
+
+impl Number for f64 {
+    fn of_slot(slot: u64) -> Self {
+        f64::from_bits(slot)
+    }
+
+    fn to_slot(self) -> u64 {
+        self.to_bits()
+    }
+}
+
 macro_rules! numbers {
-    ($($ty:ty, $size:literal, $core:ident, $as:ty;)*) => {$(
+    ($($ty:ty, $wit:ident, $size:literal, $core:ident;)*) => {$(
         impl Type for $ty {
             const SIZE: u32 = $size;
             const ALIGN: u32 = $size;
@@ -17,12 +71,15 @@ macro_rules! numbers {
             fn flat(out: &mut Vec<ValType>) {
                 out.push(ValType::$core);
             }
+
+            fn wit(_: &Resources) -> Result<WitType, NotAResource> {
+                Ok(WitType::$wit)
+            }
         }
 
         impl Lift for $ty {
-            /// Bits above the value's own are not part of it.
             fn lift(_: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
-                flat.next().map(|bits| bits as $ty)
+                flat.next().map(<$ty as Number>::of_slot)
             }
 
             fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
@@ -39,7 +96,7 @@ macro_rules! numbers {
 
         impl Lower for $ty {
             fn lower(self, _: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome {
-                flat.put(self as $as as u64)
+                flat.put(self.to_slot())
             }
 
             fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
@@ -59,11 +116,55 @@ macro_rules! numbers {
 }
 
 numbers! {
-    u8, 1, I32, u32;
-    u16, 2, I32, u32;
-    u32, 4, I32, u32;
-    i32, 4, I32, u32;
-    u64, 8, I64, u64;
+    u8, U8, 1, I32;
+    i8, S8, 1, I32;
+    u16, U16, 2, I32;
+    i16, S16, 2, I32;
+    u32, U32, 4, I32;
+    i32, S32, 4, I32;
+    u64, U64, 8, I64;
+    i64, S64, 8, I64;
+    f32, F32, 4, F32;
+    f64, F64, 8, F64;
+}
+
+impl Type for char {
+    const SIZE: u32 = 4;
+    const ALIGN: u32 = 4;
+    const FLAT: usize = 1;
+    const REALLOC: bool = false;
+
+    fn flat(out: &mut Vec<ValType>) {
+        out.push(ValType::I32);
+    }
+
+    fn wit(_: &Resources) -> Result<WitType, NotAResource> {
+        Ok(WitType::Char)
+    }
+}
+
+impl Lift for char {
+    fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {
+        character(u32::lift(cx, flat)?)
+    }
+
+    fn load(cx: &mut Cx<'_>, ptr: u32) -> Outcome<Self> {
+        character(u32::load(cx, ptr)?)
+    }
+}
+
+fn character(number: u32) -> Outcome<char> {
+    char::from_u32(number).map_or_else(|| rule(format!("{number:#x} is not a valid `char`")), Ok)
+}
+
+impl Lower for char {
+    fn lower(self, _: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome {
+        flat.put(u32::from(self).into())
+    }
+
+    fn store(self, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
+        u32::from(self).store(cx, ptr)
+    }
 }
 
 impl Type for bool {
@@ -74,6 +175,10 @@ impl Type for bool {
 
     fn flat(out: &mut Vec<ValType>) {
         out.push(ValType::I32);
+    }
+
+    fn wit(_: &Resources) -> Result<WitType, NotAResource> {
+        Ok(WitType::Bool)
     }
 }
 
@@ -104,6 +209,10 @@ impl Type for () {
     const REALLOC: bool = false;
 
     fn flat(_: &mut Vec<ValType>) {}
+
+    fn wit(_: &Resources) -> Result<WitType, NotAResource> {
+        Ok(WitType::Nothing)
+    }
 }
 
 impl Lift for () {
@@ -157,8 +266,8 @@ impl<T> Borrow<T> {
 }
 
 macro_rules! handles {
-    ($($name:ident)*) => {$(
-        impl<T> Type for $name<T> {
+    ($($name:ident $wit:ident)*) => {$(
+        impl<T: Resource> Type for $name<T> {
             const SIZE: u32 = 4;
             const ALIGN: u32 = 4;
             const FLAT: usize = 1;
@@ -167,11 +276,15 @@ macro_rules! handles {
             fn flat(out: &mut Vec<ValType>) {
                 out.push(ValType::I32);
             }
+
+            fn wit(resources: &Resources) -> Result<WitType, NotAResource> {
+                T::wit(resources).map(WitType::$wit)
+            }
         }
     )*};
 }
 
-handles!(Own Borrow Handle);
+handles!(Own Own Borrow Borrow Handle Own);
 
 impl<T: Resource> Lift for Own<T> {
     fn lift(cx: &mut Cx<'_>, flat: &mut Flat<'_>) -> Outcome<Self> {

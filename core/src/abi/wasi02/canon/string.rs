@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::options::Encoding;
-use super::{Cx, Flat, Lift, Lower, Outcome, Type, rule};
+use super::{Cx, Flat, Lift, Lower, NotAResource, Outcome, Resources, Type, WitType, rule};
 use crate::types::ValType;
 
 /// The longest string or list, in bytes, that the canonical ABI passes.
@@ -20,6 +20,10 @@ impl Type for String {
 
     fn flat(out: &mut Vec<ValType>) {
         out.extend([ValType::I32; 2]);
+    }
+
+    fn wit(_: &Resources) -> Result<WitType, NotAResource> {
+        Ok(WitType::String)
     }
 }
 
@@ -127,6 +131,10 @@ impl<T: Type> Type for Vec<T> {
     fn flat(out: &mut Vec<ValType>) {
         out.extend([ValType::I32; 2]);
     }
+
+    fn wit(resources: &Resources) -> Result<WitType, NotAResource> {
+        Ok(WitType::List(Box::new(T::wit(resources)?)))
+    }
 }
 
 impl<T: Lift> Lift for Vec<T> {
@@ -142,6 +150,8 @@ impl<T: Lift> Lift for Vec<T> {
 }
 
 fn list<T: Lift>(cx: &mut Cx<'_>, ptr: u32, len: u32) -> Outcome<Vec<T>> {
+    // A guest could have any number of what takes no room.
+    const { assert!(T::SIZE > 0, "WIT has no lists of nothing") };
     check_range(cx, "list", ptr, u64::from(len) * u64::from(T::SIZE), T::ALIGN)?;
     T::load_list(cx, ptr, len)
 }
@@ -177,6 +187,10 @@ impl Type for Bytes {
 
     fn flat(out: &mut Vec<ValType>) {
         Vec::<u8>::flat(out);
+    }
+
+    fn wit(resources: &Resources) -> Result<WitType, NotAResource> {
+        Vec::<u8>::wit(resources)
     }
 }
 

@@ -30,29 +30,29 @@ const MAX_READ: u64 = 1 << 20;
 flags! {
     /// `wasi:filesystem/types.descriptor-flags`.
     pub(crate) struct DescriptorFlags {
-        READ = 0,
-        WRITE = 1,
-        FILE_INTEGRITY_SYNC = 2,
-        DATA_INTEGRITY_SYNC = 3,
-        REQUESTED_WRITE_SYNC = 4,
-        MUTATE_DIRECTORY = 5,
+        READ,
+        WRITE,
+        FILE_INTEGRITY_SYNC,
+        DATA_INTEGRITY_SYNC,
+        REQUESTED_WRITE_SYNC,
+        MUTATE_DIRECTORY,
     }
 }
 
 flags! {
     /// `wasi:filesystem/types.path-flags`.
     pub(crate) struct PathFlags {
-        SYMLINK_FOLLOW = 0,
+        SYMLINK_FOLLOW,
     }
 }
 
 flags! {
     /// `wasi:filesystem/types.open-flags`.
     pub(crate) struct OpenFlags {
-        CREATE = 0,
-        DIRECTORY = 1,
-        EXCLUSIVE = 2,
-        TRUNCATE = 3,
+        CREATE,
+        DIRECTORY,
+        EXCLUSIVE,
+        TRUNCATE,
     }
 }
 
@@ -401,8 +401,8 @@ fn error_code(cx: &mut Cx<'_>, error: Borrow<IoError>) -> Outcome<Option<ErrorCo
 fn directories(cx: &mut Cx<'_>) -> Outcome<Vec<(Handle<Descriptor>, String)>> {
     let directories = cx.state.directories.clone();
     let open = |granted: &wharf_grants::Directory| {
-        let mutate = if granted.writable { DescriptorFlags::MUTATE_DIRECTORY } else { 0 };
-        let flags = DescriptorFlags(DescriptorFlags::READ | mutate);
+        let mutate = if granted.writable { DescriptorFlags::MUTATE_DIRECTORY } else { DescriptorFlags::NONE };
+        let flags = DescriptorFlags::READ | mutate;
         let descriptor = Descriptor { object: Object::Dir(granted.dir.clone()), flags, writable: granted.writable };
         Ok((cx.push(descriptor)?, granted.guest.to_string()))
     };

@@ -64,15 +64,14 @@ impl Descriptor {
         } else {
             Object::File(Arc::new(file))
         };
-        let mut flags = flags.0 & !(D::READ | D::WRITE | D::MUTATE_DIRECTORY);
-        for (flag, set) in [
+        let synchronous = [D::FILE_INTEGRITY_SYNC, D::DATA_INTEGRITY_SYNC, D::REQUESTED_WRITE_SYNC];
+        let flags = synchronous.map(|flag| (flag, flags.has(flag))).into_iter().chain([
             (D::READ, read),
             (D::WRITE, write),
             (D::MUTATE_DIRECTORY, self.writable && matches!(object, Object::Dir(_))),
-        ] {
-            flags |= if set { flag } else { 0 };
-        }
-        Ok(Descriptor { object, flags: DescriptorFlags(flags), writable: self.writable })
+        ]);
+        let flags = flags.fold(D::NONE, |flags, (flag, set)| if set { flags | flag } else { flags });
+        Ok(Descriptor { object, flags, writable: self.writable })
     }
 }
 

@@ -80,7 +80,7 @@ impl Guest {
         run.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
         let fake = Fake { memory: vec![CANARY; MEMORY], next: HEAP, asked: Vec::new(), wrong: None };
         Guest {
-            host: Host::new(config, None, run, None, Budget::unlimited()),
+            host: Host::new(config, None, run, None, Default::default(), Budget::unlimited()),
             fake,
             options: Options::default(),
             args: ARGS,
