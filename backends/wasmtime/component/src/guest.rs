@@ -47,6 +47,7 @@ impl ComponentGuest {
         prepare_threads()?;
         let engine = component.engine().clone();
         let engine = &engine;
+        refuse_offered(&component, options)?;
         let linker = linker(engine).map_err(|error| Error::engine("wasmtime cannot link its own host", error))?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
             let message =
@@ -80,6 +81,23 @@ impl ComponentGuest {
     /// The [`Stop`] that ended its start functions, or why there is no instance.
     pub fn start(&self, config: GuestConfig) -> Result<ComponentSession, Stop> {
         ComponentSession::new(self, config)
+    }
+}
+
+/// Refuses a component that imports what its embedder offers: those functions are wharf's own host's, which is the same on
+/// every engine.
+fn refuse_offered(component: &Component, options: &LoadOptions) -> Result<()> {
+    let ty = component.component_type();
+    let mut names = ty.imports(component.engine()).map(|(name, _)| name);
+    match names.find(|name| options.linker.offers(name)) {
+        Some(name) => {
+            let message = format!(
+                "the component imports `{name}`, which the embedder offers on wharf's own host for components only; let \
+                 it run on that one"
+            );
+            Err(Error::new(Kind::Unsupported, message))
+        }
+        None => Ok(()),
     }
 }
 
