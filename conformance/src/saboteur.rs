@@ -47,13 +47,15 @@ pub enum Sabotage {
     DropField,
     /// A body that a `wasi:http` guest finishes is not finished.
     ForgetFinish,
+    /// A resource that a guest drops stays open.
+    LeakResource,
     /// A transport waits eight seconds longer for the first byte of a response than it may.
     LateFirstByte,
 }
 
 impl Sabotage {
     /// Every way to misbehave.
-    pub const ALL: [Sabotage; 14] = [
+    pub const ALL: [Sabotage; 15] = [
         Sabotage::DropHeader,
         Sabotage::FollowDenied,
         Sabotage::CutBody,
@@ -67,6 +69,7 @@ impl Sabotage {
         Sabotage::SwallowSends,
         Sabotage::DropField,
         Sabotage::ForgetFinish,
+        Sabotage::LeakResource,
         Sabotage::LateFirstByte,
     ];
 
@@ -130,6 +133,10 @@ impl Sabotage {
             Sabotage::ForgetFinish => &[
                 ("serving/exchange/pipelined", "expected 3, saw 1"),
                 ("serving/exchange/framing-is-not-by-chance", "saw Some(500)"),
+            ],
+            Sabotage::LeakResource => &[
+                ("linker/resource/own-borrow-drop", "the values once one handle is dropped: expected 1, saw 2"),
+                ("linker/resource/open-ones-keep-an-instance-from-reuse", "cannot be used again"),
             ],
             Sabotage::LateFirstByte => &[("outbound/timeout/first-byte", "under a limit of 200ms")],
         }
@@ -255,6 +262,7 @@ impl Calls for BadCalls {
             Sabotage::LeakHandle => import == Some(("wasi_experimental_http", "close")),
             Sabotage::SwallowWrites => preview1("fd_write"),
             Sabotage::SwallowSends => preview1("sock_send"),
+            Sabotage::LeakResource => import.is_some_and(|(_, name)| name.starts_with("[resource-drop]")),
             _ => false,
         };
         if skipped {

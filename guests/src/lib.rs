@@ -76,6 +76,10 @@ pub const FETCH_REQWEST: PrebuiltGuest = built!("rust", "fetch-reqwest");
 /// `/unfinished`, `/silent` and `/spin`; it greets any other.
 pub const HELLO_HTTP: PrebuiltGuest = committed!("rust", "hello-http");
 
+/// Its export `greet` gets the `name` and sets the `greeting` of `my:kv/store@1.0.0`, which an embedder offers: a core
+/// module, as its bindings leave it.
+pub const GREET_KV: PrebuiltGuest = committed!("rust", "greet-kv");
+
 /// An HTTP server on Go's standard library, whose listener is open already.
 pub const HELLO_GO: PrebuiltGuest = built!("go", "hello-go");
 
@@ -161,6 +165,7 @@ pub const ALL: &[PrebuiltGuest] = &[
     FETCH_HTTP_REQ,
     FETCH_REQWEST,
     HELLO_HTTP,
+    GREET_KV,
     HELLO_GO,
     HELLO_POLL,
     HTTP_JS,

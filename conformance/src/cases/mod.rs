@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod experimental;
 pub mod guest;
+pub mod linker;
 pub mod needs;
 pub mod outbound;
 pub mod preview1;
@@ -14,7 +15,7 @@ pub mod wasihttp;
 use crate::case::Case;
 
 /// The areas, each a slice of slices.
-const AREAS: [&[&[Case]]; 9] = [
+const AREAS: [&[&[Case]]; 10] = [
     backend::CASES,
     guest::CASES,
     experimental::CASES,
@@ -23,6 +24,7 @@ const AREAS: [&[&[Case]]; 9] = [
     outbound::CASES,
     wasihttp::CASES,
     serving::CASES,
+    linker::CASES,
     suite::CASES,
 ];
 

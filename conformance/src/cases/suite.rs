@@ -27,6 +27,7 @@ pub const CASES: &[&[Case]] = &[&[
     Case::must("suite/bites/swallowed-sends", PROVES, |c| bites(c, Sabotage::SwallowSends)),
     Case::must("suite/bites/dropped-field", PROVES, |c| bites(c, Sabotage::DropField)),
     Case::must("suite/bites/forgotten-finish", PROVES, |c| bites(c, Sabotage::ForgetFinish)),
+    Case::must("suite/bites/leaked-resource", PROVES, |c| bites(c, Sabotage::LeakResource)),
     Case::must("suite/bites/late-first-byte-timeout", PROVES, |c| bites(c, Sabotage::LateFirstByte)),
 ]];
 
