@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
-use wharf_core::{Capability, GuestConfig, Kind};
+use wharf_core::{Capability, GuestConfig, Kind, Linker};
 use wharf_server::HandlerOptions;
 use wit_component::ComponentEncoder;
 
@@ -132,9 +132,57 @@ async fn a_command_runs_without_blocking_and_ends_with_its_future() {
     }
 }
 
-/// The README shows this program, which `./check` runs.
+/// The README shows these programs, which `./check` runs.
 #[test]
-fn the_example_is_the_readmes() {
-    let example = include_str!("../examples/answer.rs").split_once("\n\n").unwrap().1;
-    assert!(include_str!("../README.md").contains(example));
+fn the_examples_are_the_readmes() {
+    for example in [include_str!("../examples/answer.rs"), include_str!("../examples/kv.rs")] {
+        let example = example.split_once("\n\n").unwrap().1;
+        assert!(include_str!("../README.md").contains(example), "{example}");
+    }
+}
+
+/// A component that imports a function of the embedder's.
+const OFFERED: &str = r#"(component
+    (import "my:kv/store@1.0.0" (instance $i (export "size" (func (result u32)))))
+    (core func $size (canon lower (func $i "size")))
+    (core module $m (import "i" "size" (func $size (result i32))) (func (export "size") (result i32) (call $size)))
+    (core instance $m (instantiate $m (with "i" (instance (export "size" (func $size))))))
+    (func (export "size") (result u32) (canon lift (core func $m "size"))))"#;
+
+fn offering() -> Linker {
+    let mut linker = Linker::new();
+    linker.func("my:kv/store@1.0.0", "size", |_, ()| -> wharf_core::Result<u32> { Ok(7) }).unwrap();
+    linker
+}
+
+#[test]
+fn an_embedders_function_is_there_on_every_backend() {
+    let component = wat::parse_str(OFFERED).unwrap();
+    for backend in backends() {
+        let directory = tempfile::tempdir().unwrap();
+        let builder = || Runtime::builder().backend(backend).cache_dir(directory.path());
+        let refused = builder().build().unwrap().load(&component).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unsupported, "{backend}");
+        // The first time it is flattened and compiled, the second time it was kept.
+        for _ in 0..2 {
+            let program = builder().linker(offering()).build().unwrap().load(&component).unwrap();
+            let mut session = program.start(GuestConfig::default()).unwrap();
+            assert_eq!(session.call("size", &[]).unwrap(), [7], "{backend}");
+        }
+        let mut other = Linker::new();
+        other.func("my:kv/store@1.0.0", "size", |_, ()| -> wharf_core::Result<i32> { Ok(7) }).unwrap();
+        let refused = builder().linker(other).build().unwrap().load(&component).unwrap_err().to_string();
+        assert!(refused.contains("`func() -> u32`") && refused.contains("`func() -> s32`"), "{backend}: {refused}");
+    }
+}
+
+#[cfg(feature = "wasmtime-component")]
+#[test]
+fn an_embedders_function_is_not_there_on_the_engines_own_host() {
+    let runtime = Runtime::builder().component_host(ComponentHost::Wasmtime).linker(offering()).build().unwrap();
+    let refused = runtime.load(&wat::parse_str(OFFERED).unwrap()).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unsupported, "{refused}");
+    assert!(refused.to_string().contains("`my:kv/store@1.0.0`, which the embedder offers"), "{refused}");
+    // What imports nothing of the embedder's runs there as ever.
+    runtime.load(&component()).unwrap();
 }
