@@ -88,7 +88,7 @@ impl Sabotage {
             Sabotage::CutBody => &[
                 ("experimental/body-read/cut-short", "ended like a whole one"),
                 ("experimental/body-read/pieces", "a body sent in pieces"),
-                ("outbound/body/in-many-packets", "saw [98]"),
+                ("outbound/body/in-many-packets", "the body: expected [98, 111, 100, 121], saw [98"),
                 ("outbound/body/cut-before-its-length", "ended like a whole one"),
             ],
             Sabotage::IgnoreDeadline => &[
