@@ -189,10 +189,30 @@ mod tests {
             ("2001:db8::1", AddressClass::Documentation),
             ("3fff::1", AddressClass::Documentation),
             ("198.18.0.1", AddressClass::Benchmarking),
+            ("2001:2::1", AddressClass::Benchmarking),
+            ("192.0.0.1", AddressClass::Reserved),
+            ("192.88.99.1", AddressClass::Reserved),
+            ("2001:100::1", AddressClass::Reserved),
+            ("2001:200::1", AddressClass::Public),
+            ("192.0.0.192", AddressClass::Metadata),
+            ("fd00:ec2::23", AddressClass::Metadata),
             ("4000::1", AddressClass::Reserved),
             ("100::1", AddressClass::Reserved),
         ] {
             assert_eq!(AddressClass::of(address.parse().unwrap()), class, "{address}");
+        }
+    }
+
+    /// For whom an address was refused.
+    #[test]
+    fn a_class_is_said_with_an_article() {
+        for (address, phrase) in [
+            ("8.8.8.8", "a public address"),
+            ("::1", "a loopback address"),
+            ("10.1.2.3", "a private address"),
+            ("169.254.169.254", "the address of a cloud's metadata service"),
+        ] {
+            assert_eq!(AddressClass::of(address.parse().unwrap()).to_string(), phrase, "{address}");
         }
     }
 

@@ -206,4 +206,54 @@ mod tests {
         assert_eq!(kind(certificate, Phase::Connect), Some(HttpErrorKind::TlsCertificate));
         assert_eq!(kind(rustls::Error::DecryptError, Phase::Connect), Some(HttpErrorKind::TlsProtocol));
     }
+
+    #[test]
+    fn what_the_system_says_has_a_kind() {
+        for (error, head, connect) in [
+            (io::ErrorKind::ConnectionReset, HttpErrorKind::ConnectionReset, HttpErrorKind::ConnectionReset),
+            (io::ErrorKind::ConnectionAborted, HttpErrorKind::ConnectionClosed, HttpErrorKind::ConnectionClosed),
+            (io::ErrorKind::BrokenPipe, HttpErrorKind::ConnectionClosed, HttpErrorKind::ConnectionClosed),
+            (io::ErrorKind::NotConnected, HttpErrorKind::ConnectionClosed, HttpErrorKind::ConnectionClosed),
+            (io::ErrorKind::TimedOut, HttpErrorKind::ConnectionReset, HttpErrorKind::ConnectionTimeout),
+            (io::ErrorKind::HostUnreachable, HttpErrorKind::Unroutable, HttpErrorKind::Unroutable),
+            (io::ErrorKind::NetworkDown, HttpErrorKind::Unroutable, HttpErrorKind::Unroutable),
+            (io::ErrorKind::AddrNotAvailable, HttpErrorKind::Unroutable, HttpErrorKind::Unroutable),
+            (io::ErrorKind::InvalidInput, HttpErrorKind::Protocol, HttpErrorKind::Protocol),
+        ] {
+            assert_eq!(kind(io::Error::from(error), Phase::Head), Some(head), "{error}");
+            assert_eq!(kind(io::Error::from(error), Phase::Connect), Some(connect), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_message_says_who_did_what_and_keeps_the_cause() {
+        let origin = crate::target::Target::parse("http://example.com/").unwrap().origin().clone();
+        let says = |error: io::Error, phase| {
+            let error = classify(error, phase, &origin);
+            assert!(StdError::source(&error).is_some(), "{error}");
+            (error.kind(), error.to_string())
+        };
+        let unknown = || io::Error::other("?");
+        let tls = |error| io::Error::other(rustls::Error::AlertReceived(error));
+        for (error, phase, expected, text) in [
+            (io::ErrorKind::ConnectionRefused.into(), Phase::Connect, HttpErrorKind::ConnectionRefused, "refused"),
+            (io::ErrorKind::TimedOut.into(), Phase::Connect, HttpErrorKind::ConnectionTimeout, "attempt to connect"),
+            (io::ErrorKind::ConnectionReset.into(), Phase::Head, HttpErrorKind::ConnectionReset, "reset"),
+            (io::ErrorKind::UnexpectedEof.into(), Phase::Head, HttpErrorKind::ConnectionClosed, "before it answered"),
+            (unknown(), Phase::Connect, HttpErrorKind::ConnectionFailed, "could not be connected to"),
+            (io::ErrorKind::NetworkDown.into(), Phase::Connect, HttpErrorKind::Unroutable, "cannot be reached"),
+            (tls(rustls::AlertDescription::UnknownCA), Phase::Connect, HttpErrorKind::TlsAlert(48), "with an alert"),
+            (io::Error::other(rustls::Error::DecryptError), Phase::Connect, HttpErrorKind::TlsProtocol, "speak tls"),
+            (io::ErrorKind::UnexpectedEof.into(), Phase::Body, HttpErrorKind::IncompleteResponse, "announced end"),
+            (unknown(), Phase::Body, HttpErrorKind::Protocol, "valid http"),
+        ] {
+            let (kind, message) = says(error, phase);
+            assert_eq!(kind, expected, "{message}");
+            assert!(message.starts_with("http://example.com") && message.contains(text), "{message}");
+        }
+        let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let (kind, message) = says(io::Error::other(certificate), Phase::Connect);
+        assert_eq!(kind, HttpErrorKind::TlsCertificate);
+        assert!(message.contains("certificate that is not accepted"), "{message}");
+    }
 }

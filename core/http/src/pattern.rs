@@ -321,6 +321,23 @@ mod tests {
         }
     }
 
+    /// RFC 1035, section 2.3.4.
+    #[test]
+    fn names_are_as_long_as_the_domain_name_system_has_them() {
+        let label = |len: usize| format!("{}.example", "a".repeat(len));
+        assert!(Pattern::parse(&label(63)).is_ok());
+        for entry in [label(64), label(65)] {
+            let error = Pattern::parse(&entry).expect_err(&entry);
+            assert!(error.to_string().contains("longer than 63 bytes"), "{error}");
+        }
+        let name = |len: usize| format!("{}{}", "a.".repeat(len / 2), &"aa"[..len % 2]);
+        assert!(Pattern::parse(&name(253)).is_ok());
+        for entry in [name(255), name(301)] {
+            let error = Pattern::parse(&entry).expect_err(&entry);
+            assert!(error.to_string().contains("at most 253 bytes"), "{error}");
+        }
+    }
+
     #[test]
     fn no_entry_panics_and_every_place_is_inside_it() {
         let parts =

@@ -107,6 +107,17 @@ fn a_length_beside_chunks_says_nothing() {
     assert_eq!((response.body().as_str(), response.headers().get("content-length")), ("ab", None));
 }
 
+/// RFC 9110, section 8.6.
+#[test]
+fn a_length_said_twice_is_one() {
+    for lengths in ["content-length: 1\r\n", "content-length: 1\r\ncontent-length: 1\r\n"] {
+        let origin = Origin::answering(format!("HTTP/1.1 200 OK\r\n{lengths}\r\nx"));
+        let response = fetch(&outbound(allowing(&[&origin])), get(&origin.url("/"))).unwrap();
+        assert_eq!(response.headers().get_all("content-length").iter().collect::<Vec<_>>(), ["1"]);
+        assert_eq!(response.body(), "x");
+    }
+}
+
 /// Closes each connection after its first answer, when the second request has arrived.
 fn closing() -> Origin {
     let answered = std::sync::Mutex::new(std::collections::HashSet::new());
@@ -242,14 +253,23 @@ fn request_limits_hold_and_zero_is_none() {
 
 #[test]
 fn requests_in_flight_and_open_responses_are_counted_and_given_back() {
-    let origin = Origin::answering(answer("200 OK", "", "x"));
+    let (answers, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let origin = Origin::new(move |request, stream| {
+        if request.starts_with("GET /held ") {
+            _ = held.lock().unwrap().recv();
+        }
+        _ = stream.write_all(answer("200 OK", "", "x").as_bytes());
+        Then::Keep
+    });
     let limits = Limits { in_flight_requests: 1, open_responses: 2, ..Limits::default() };
     let outbound = outbound_with(allowing(&[&origin]), limits);
     let url = origin.url("/");
 
-    let first = outbound.send(get(&url));
+    let first = outbound.send(get(&origin.url("/held")));
     assert_eq!(refused(&outbound, get(&url)), HttpErrorKind::TooManyInFlight);
     assert!(fetch(&outbound.for_guest(), get(&url)).is_ok(), "another guest has a count of its own");
+    drop(answers);
     let first = wait(first).unwrap();
     let second = send(&outbound, get(&url)).unwrap();
     assert_eq!(refused(&outbound, get(&url)), HttpErrorKind::TooManyOpen);
