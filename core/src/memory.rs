@@ -111,3 +111,37 @@ impl<'a> Memory<'a> {
         self.array(ptr).map(u64::from_le_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_lies_within_the_memory_or_is_refused_as_a_whole() {
+        let mut bytes = *b"0123456789";
+        let mut memory = Memory::new(&mut bytes);
+        assert_eq!(memory.size(), 10);
+        assert_eq!(memory.slice(8, 2), Ok(&b"89"[..]));
+        assert_eq!(memory.slice(10, 0), Ok(&b""[..]), "nothing, at the very end");
+        assert_eq!(memory.array(6), Ok(*b"6789"));
+        for (ptr, len) in [(9, 2), (10, 1), (11, 0), (0, 11), (u32::MAX, 1), (1, u32::MAX), (u32::MAX, u32::MAX)] {
+            assert_eq!(memory.slice(ptr, len), Err(MemoryError::OutOfBounds), "{ptr} {len}");
+            assert_eq!(memory.slice_mut(ptr, len), Err(MemoryError::OutOfBounds), "{ptr} {len}");
+        }
+        for ptr in [7, 10, u32::MAX - 2, u32::MAX] {
+            assert_eq!(memory.read_u32(ptr), Err(MemoryError::OutOfBounds), "{ptr}");
+            assert_eq!(memory.write(ptr, b"abcd"), Err(MemoryError::OutOfBounds), "{ptr}");
+        }
+        assert_eq!(memory.slice(0, 10), Ok(&b"0123456789"[..]), "nothing was written");
+        assert_eq!(memory.write(8, b"ab"), Ok(()));
+        assert_eq!(memory.slice(0, 10), Ok(&b"01234567ab"[..]));
+    }
+
+    #[test]
+    fn numbers_are_little_endian_and_need_no_alignment() {
+        let mut bytes = [0xff, 1, 2, 3, 4, 5, 6, 7, 8];
+        let memory = Memory::new(&mut bytes);
+        assert_eq!(memory.read_u32(1), Ok(0x0403_0201));
+        assert_eq!(memory.read_u64(1), Ok(0x0807_0605_0403_0201));
+    }
+}

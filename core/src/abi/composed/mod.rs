@@ -69,3 +69,6 @@ fn broken(rule: impl Into<String>) -> Stop {
     Error::new(Kind::Trap, format!("one component of the guest broke a rule in a call to another: {}", rule.into()))
         .into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,3 +201,32 @@ fn from_os(code: Os) -> Errno {
     ];
     TABLE.iter().find(|(os, _)| *os == code).map_or(Errno::Io, |(_, errno)| *errno)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_without_a_number_of_the_systems_is_the_one_of_its_kind() {
+        for (kind, errno) in [
+            (io::ErrorKind::NotFound, Errno::Noent),
+            (io::ErrorKind::PermissionDenied, Errno::Perm),
+            (io::ErrorKind::AlreadyExists, Errno::Exist),
+            (io::ErrorKind::InvalidInput, Errno::Inval),
+            (io::ErrorKind::WouldBlock, Errno::Again),
+            (io::ErrorKind::Interrupted, Errno::Intr),
+            (io::ErrorKind::BrokenPipe, Errno::Pipe),
+            (io::ErrorKind::OutOfMemory, Errno::Nomem),
+            (io::ErrorKind::Unsupported, Errno::Notsup),
+            (io::ErrorKind::IsADirectory, Errno::Isdir),
+            (io::ErrorKind::NotADirectory, Errno::Notdir),
+            (io::ErrorKind::StorageFull, Errno::Nospc),
+            (io::ErrorKind::Other, Errno::Io),
+        ] {
+            assert_eq!(Errno::from(&io::Error::from(kind)) as u16, errno as u16, "{kind:?}");
+        }
+        for (os, errno) in [(Os::XDEV, Errno::Xdev), (Os::ACCESS, Errno::Acces), (Os::CHILD, Errno::Io)] {
+            assert_eq!(Errno::from(&io::Error::from(os)) as u16, errno as u16, "{os:?}");
+        }
+    }
+}

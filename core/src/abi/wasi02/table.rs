@@ -277,4 +277,33 @@ mod tests {
         table.clear();
         assert_eq!(budget.used(), 0);
     }
+
+    #[test]
+    fn all_of_a_type_are_closed_but_those_with_children() {
+        let mut table = Table::new(Budget::unlimited());
+        let (gone, other) = (table.push(A(1), None).ok().unwrap(), table.push(B, None).ok().unwrap());
+        let parent = table.push(A(2), None).ok().unwrap();
+        let child = table.push(B, Some(parent)).ok().unwrap();
+        assert_eq!(table.close_all::<A>(), [gone]);
+        assert!(table.get::<A>(gone).is_err() && table.get::<A>(parent).is_ok());
+        assert!(table.get::<B>(other).is_ok() && table.get::<B>(child).is_ok());
+        assert_eq!(table.len(), 3);
+        assert_eq!(table.push(B, None).ok().unwrap(), gone, "its number is used again");
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let mut table = Table::new(Budget::unlimited());
+        for _ in 0..MAX_HANDLES {
+            assert!(table.push(B, None).is_ok());
+        }
+        match table.push(B, None) {
+            Err(Fault::Stop(stop)) => assert!(format!("{stop:?}").contains("Limit"), "{stop:?}"),
+            other => panic!("{:?}", other.ok()),
+        }
+        assert!(table.take::<B>(1).is_ok());
+        assert_eq!(table.push(B, None).ok().unwrap(), 1);
+        table.clear();
+        assert_eq!(table.len(), 0);
+    }
 }

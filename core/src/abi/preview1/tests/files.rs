@@ -299,3 +299,37 @@ fn descriptors_are_limited() {
     guest.ok("fd_prestat_get", &[DIR, OUT.into()]);
     assert_eq!(guest.open_as(DIR, "a", 0, READ, 0), Err(Errno::Nfile as u16));
 }
+
+/// The rights to these, as the WITX file numbers them.
+fn rights_of(bits: impl IntoIterator<Item = u32>) -> u64 {
+    bits.into_iter().map(|bit| 1 << bit).sum()
+}
+
+#[test]
+fn each_descriptor_has_the_rights_that_make_sense_for_it() {
+    let (mut guest, dir) = Guest::with_dir();
+    fs::write(dir.path().join("file"), "").unwrap();
+    // datasync, read, seek, set flags, sync, tell, write, advise, allocate, stat, set size, set times, poll.
+    let file_rights = rights_of((0..=8).chain([21, 22, 23, 27]));
+    let file = guest.open("file", 0, file_rights);
+    for (fd, bits) in [
+        // read, set flags, stat, poll; and to write in place of read.
+        (0, rights_of([1, 3, 21, 27])),
+        (1, rights_of([3, 6, 21, 27])),
+        (2, rights_of([3, 6, 21, 27])),
+        // datasync, sync, all that is done by path, stat, set times.
+        (DIR, rights_of([0, 4].into_iter().chain(9..=21).chain([23, 24, 25, 26]))),
+        (file, file_rights),
+    ] {
+        guest.ok("fd_fdstat_get", &[fd, OUT.into()]);
+        assert_eq!(guest.u64(OUT + 8), bits, "{fd}");
+    }
+    guest.ok("fd_fdstat_get", &[DIR, OUT.into()]);
+    let inherits = file_rights | rights_of([0, 4].into_iter().chain(9..=21).chain([23, 24, 25, 26]));
+    assert_eq!(guest.u64(OUT + 16), inherits, "what is opened below a directory may have the rights of either");
+    let writing = rights_of([6, 8, 22]);
+    let mut guest = Guest::new(WasiConfig::new().preopen_read_only(dir.path(), "/").unwrap());
+    let file = guest.open("file", 0, file_rights & !writing);
+    guest.ok("fd_fdstat_get", &[file, OUT.into()]);
+    assert_eq!(guest.u64(OUT + 8), file_rights & !writing);
+}

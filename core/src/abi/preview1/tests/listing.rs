@@ -181,3 +181,21 @@ fn only_directories_are_listed() {
     guest.fails("fd_readdir", &[1, DATA.into(), 64, 0, OUT.into()], Errno::Badf);
     guest.fails("fd_readdir", &[DIR, DATA.into(), 0xffff_ffff, 0, OUT.into()], Errno::Fault);
 }
+
+#[test]
+fn descriptors_are_charged_and_directories_with_what_listing_them_takes() {
+    let (mut guest, dir) = Guest::with_dir();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let budget = crate::budget::Budget::new(1 << 20);
+    let config = WasiConfig::new().preopen(dir.path(), "/").unwrap();
+    guest.wasi = Wasi::new(config, guest.run.clone()).bounded(&budget);
+    let before = budget.used();
+    let file = guest.open("file", 0, READ);
+    let with_file = budget.used();
+    assert!(with_file >= before + (1 << 10), "{before} {with_file}");
+    let listed = guest.open(".", O_DIRECTORY, rights::FD_READDIR);
+    assert!(budget.used() >= with_file + (33 << 10), "{with_file} {}", budget.used());
+    guest.ok("fd_close", &[file]);
+    guest.ok("fd_close", &[listed]);
+    assert_eq!(budget.used(), before);
+}

@@ -3,10 +3,12 @@
 mod args;
 mod contract;
 mod files;
+mod grants;
 mod listing;
 mod paths;
 mod polling;
 mod random_calls;
+mod sockets;
 mod streams;
 mod witx_file;
 

@@ -178,3 +178,17 @@ fn events_may_be_written_over_subscriptions() {
     guest.ok("poll_oneoff", &[IN.into(), IN.into(), 2, OUT.into()]);
     assert_eq!((guest.u64(IN), guest.u64(IN + 32)), (1, 2));
 }
+
+#[test]
+fn a_guest_that_starts_anew_has_its_clock_go_on() {
+    let mut guest = Guest::new(WasiConfig::new());
+    std::thread::sleep(Duration::from_millis(50));
+    let now = |guest: &mut Guest| {
+        guest.ok("clock_time_get", &[1, 0, OUT.into()]);
+        guest.u64(OUT)
+    };
+    let before = now(&mut guest);
+    assert!(before >= milliseconds(50));
+    guest.wasi.reset_for(WasiConfig::new());
+    assert!(now(&mut guest) >= before);
+}

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::*;
-use crate::abi::preview1::types::FD_NONBLOCK;
+use crate::abi::preview1::errno::{Fail, Outcome};
+use crate::abi::preview1::io::transfer;
+use crate::abi::preview1::types::{FD_NONBLOCK, Iovec};
 use crate::error::Kind;
 use crate::grants::{Capture, Input, Output};
 
@@ -234,4 +236,29 @@ fn standard_streams_look_like_streams() {
         assert_eq!(guest.get(OUT, 1), [0]);
         assert_eq!(guest.u64(OUT + 8) & (READ | WRITE | rights::FD_SEEK | rights::FD_TELL), right);
     }
+}
+
+#[test]
+fn buffers_are_gone_through_in_parts() {
+    let iovecs = [(10, 5), (20, 0), (30, 3)].map(|(ptr, len)| Iovec { ptr, len });
+    let parts = |steps: &mut dyn FnMut(usize) -> Outcome<usize>| {
+        let mut seen = Vec::new();
+        let total = transfer(&iovecs, 2, |part, before| {
+            seen.push((part.ptr, part.len, before));
+            steps(seen.len())
+        });
+        (seen, total.map_err(|fail| matches!(fail, Fail::Errno(Errno::Io))))
+    };
+    let all = [(10, 2, 0), (12, 2, 2), (14, 1, 4), (30, 2, 5), (32, 1, 7)];
+    assert_eq!(parts(&mut |at| Ok(if at == 3 || at == 5 { 1 } else { 2 })), (all.to_vec(), Ok(8)));
+    assert_eq!(
+        parts(&mut |at| Ok(if at == 2 { 1 } else { 2 })),
+        (all[..2].to_vec(), Ok(3)),
+        "until one is not used up"
+    );
+    let fails = |first| move |at| if at >= first { Err(Errno::Io.into()) } else { Ok(2) };
+    assert_eq!(parts(&mut fails(2)), (all[..2].to_vec(), Ok(2)), "an error after some bytes is kept back");
+    assert_eq!(parts(&mut fails(1)), (all[..1].to_vec(), Err(true)));
+    let too_many = [(0, u32::MAX), (0, 1)].map(|(ptr, len)| Iovec { ptr, len });
+    assert!(matches!(transfer(&too_many, 2, |_, _| Ok(0)), Err(Fail::Errno(Errno::Inval))), "the count would not fit");
 }

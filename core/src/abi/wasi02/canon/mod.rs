@@ -378,3 +378,49 @@ pub(crate) fn finish<T: Lower>(value: T, cx: &mut Cx<'_>, slots: &mut [u64], par
     check_place::<T>(cx, "result", ptr)?;
     value.store(cx, ptr)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `CanonicalABI.md`, flattening of variants: what two cases put in one place is of the type that holds either.
+    #[test]
+    fn payloads_are_joined() {
+        use ValType::*;
+        type Case = fn(&mut Vec<ValType>);
+        let joined = |cases: &[Case]| {
+            let mut out = vec![I32];
+            join(&mut out, cases);
+            out[1..].to_vec()
+        };
+        let (i32, i64): (Case, Case) = (|out| out.push(I32), |out| out.push(I64));
+        let (f32, f64): (Case, Case) = (|out| out.push(F32), |out| out.push(F64));
+        let none: Case = |_| {};
+        let two: Case = |out| out.extend([I64, F64]);
+        for (cases, expected) in [
+            (&[none, none][..], &[][..]),
+            (&[none, f32], &[F32]),
+            (&[f32, f32], &[F32]),
+            (&[f64, f64, f64], &[F64]),
+            (&[i32, f32], &[I32]),
+            (&[f32, i32], &[I32]),
+            (&[i32, i64], &[I64]),
+            (&[f64, f32], &[I64]),
+            (&[f32, f64], &[I64]),
+            (&[i64, f64], &[I64]),
+            (&[i32, two], &[I64, F64]),
+            (&[two, f64, two], &[I64, F64]),
+        ] {
+            assert_eq!(joined(cases), expected);
+        }
+    }
+
+    #[test]
+    fn addresses_are_aligned_upwards() {
+        for (offset, align, aligned) in [(0, 8, 0), (1, 8, 8), (7, 8, 8), (8, 8, 8), (9, 1, 9), (3, 2, 4), (5, 4, 8)] {
+            assert_eq!(align_to(offset, align), aligned, "{offset} {align}");
+        }
+        assert_eq!((max(1, 2), max(2, 1), max(3, 3)), (2, 2, 3));
+        assert_eq!((max_flat(1, 2), max_flat(2, 1), max_flat(3, 3)), (2, 2, 3));
+    }
+}

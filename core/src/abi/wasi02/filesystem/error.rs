@@ -78,3 +78,73 @@ impl From<Os> for ErrorCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The WIT text names the error of POSIX that each code is like.
+    #[test]
+    fn each_error_of_the_system_is_the_code_of_its_name() {
+        use ErrorCode as E;
+        for (os, code) in [
+            (Os::ACCESS, E::Access),
+            (Os::AGAIN, E::WouldBlock),
+            (Os::BADF, E::BadDescriptor),
+            (Os::BUSY, E::Busy),
+            (Os::DQUOT, E::Quota),
+            (Os::EXIST, E::Exist),
+            (Os::FBIG, E::FileTooLarge),
+            (Os::ILSEQ, E::IllegalByteSequence),
+            (Os::INTR, E::Interrupted),
+            (Os::INVAL, E::Invalid),
+            (Os::IO, E::Io),
+            (Os::ISDIR, E::IsDirectory),
+            (Os::LOOP, E::Loop),
+            (Os::MLINK, E::TooManyLinks),
+            (Os::NAMETOOLONG, E::NameTooLong),
+            (Os::NODEV, E::NoDevice),
+            (Os::NOENT, E::NoEntry),
+            (Os::NOMEM, E::InsufficientMemory),
+            (Os::NOSPC, E::InsufficientSpace),
+            (Os::NOTDIR, E::NotDirectory),
+            (Os::NOTEMPTY, E::NotEmpty),
+            (Os::NOTSUP, E::Unsupported),
+            (Os::NOSYS, E::Unsupported),
+            (Os::NXIO, E::NoSuchDevice),
+            (Os::OVERFLOW, E::Overflow),
+            (Os::PERM, E::NotPermitted),
+            (Os::PIPE, E::Pipe),
+            (Os::ROFS, E::ReadOnly),
+            (Os::SPIPE, E::InvalidSeek),
+            (Os::TXTBSY, E::TextFileBusy),
+            (Os::XDEV, E::CrossDevice),
+            (Os::CHILD, E::Io),
+        ] {
+            assert_eq!(ErrorCode::from(io::Error::from(os)), code, "{os:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_without_a_number_of_the_systems_is_the_code_of_its_kind() {
+        use ErrorCode as E;
+        for (kind, code) in [
+            (io::ErrorKind::PermissionDenied, E::NotPermitted),
+            (io::ErrorKind::NotFound, E::NoEntry),
+            (io::ErrorKind::AlreadyExists, E::Exist),
+            (io::ErrorKind::InvalidInput, E::Invalid),
+            (io::ErrorKind::InvalidData, E::IllegalByteSequence),
+            (io::ErrorKind::NotADirectory, E::NotDirectory),
+            (io::ErrorKind::IsADirectory, E::IsDirectory),
+            (io::ErrorKind::StorageFull, E::InsufficientSpace),
+            (io::ErrorKind::BrokenPipe, E::Pipe),
+            (io::ErrorKind::WouldBlock, E::WouldBlock),
+            (io::ErrorKind::Interrupted, E::Interrupted),
+            (io::ErrorKind::OutOfMemory, E::InsufficientMemory),
+            (io::ErrorKind::Unsupported, E::Unsupported),
+            (io::ErrorKind::Other, E::Io),
+        ] {
+            assert_eq!(ErrorCode::from(io::Error::from(kind)), code, "{kind:?}");
+        }
+    }
+}

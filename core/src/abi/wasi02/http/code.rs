@@ -190,3 +190,84 @@ impl ErrorCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each kind has the code whose name in the WIT file says the same, and a server answers with the status that a gateway
+    /// would (RFC 9110, section 15.6) where it is an upstream server that failed.
+    #[test]
+    fn every_failure_has_a_code_and_a_status() {
+        use ErrorCode as E;
+        use HttpErrorKind as H;
+        let dns =
+            |rcode: Option<&str>| E::DnsError(DnsErrorPayload { rcode: rcode.map(str::to_owned), info_code: None });
+        let alert = TlsAlertReceivedPayload { alert_id: Some(48), alert_message: Some("UnknownCA".to_owned()) };
+        let internal = || E::InternalError(Some("what happened".to_owned()));
+        for (kind, expected, status) in [
+            (H::Denied, E::HttpRequestDenied, 500),
+            (H::RedirectDenied, E::HttpRequestDenied, 500),
+            (H::AddressProhibited, E::DestinationIpProhibited, 500),
+            (H::InvalidUrl, E::HttpRequestUriInvalid, 500),
+            (H::UrlTooLong, E::HttpRequestUriTooLong, 500),
+            (H::InvalidMethod, E::HttpRequestMethodInvalid, 500),
+            (H::RequestHeadersTooLarge, E::HttpRequestHeaderSectionSize(None), 500),
+            (H::RequestTrailersTooLarge, E::HttpRequestTrailerSectionSize(None), 500),
+            (H::RequestBodyTooLarge, E::HttpRequestBodySize(None), 500),
+            (H::RequestBodyLength(7), E::HttpRequestBodySize(Some(7)), 500),
+            (H::TooManyInFlight, E::ConnectionLimitReached, 503),
+            (H::TooManyOpen, E::ConnectionLimitReached, 503),
+            (H::DnsNotFound, dns(Some("NXDOMAIN")), 502),
+            (H::DnsFailed, dns(None), 502),
+            (H::DnsTimeout, E::DnsTimeout, 504),
+            (H::NoAddress, E::DestinationNotFound, 502),
+            (H::ConnectionRefused, E::ConnectionRefused, 502),
+            (H::Unroutable, E::DestinationIpUnroutable, 502),
+            (H::ConnectionTimeout, E::ConnectionTimeout, 504),
+            (H::ConnectionReset, E::ConnectionTerminated, 502),
+            (H::ConnectionClosed, E::ConnectionTerminated, 502),
+            (H::ConnectionFailed, E::DestinationUnavailable, 502),
+            (H::TlsCertificate, E::TlsCertificateError, 502),
+            (H::TlsProtocol, E::TlsProtocolError, 502),
+            (H::TlsAlert(48), E::TlsAlertReceived(alert), 502),
+            (H::WriteTimeout, E::ConnectionWriteTimeout, 504),
+            (H::FirstByteTimeout, E::HttpResponseTimeout, 504),
+            (H::TotalTimeout, E::HttpResponseTimeout, 504),
+            (H::BetweenBytesTimeout, E::ConnectionReadTimeout, 504),
+            (H::Upgraded, E::HttpUpgradeFailed, 502),
+            (H::Protocol, E::HttpProtocolError, 502),
+            (H::InvalidRedirect, E::HttpProtocolError, 502),
+            (H::TransferCoding, E::HttpResponseTransferCoding(None), 502),
+            (H::ResponseHeadersTooLarge, E::HttpResponseHeaderSectionSize(None), 502),
+            (H::ResponseTrailersTooLarge, E::HttpResponseTrailerSectionSize(None), 502),
+            (H::ResponseBodyTooLarge, E::HttpResponseBodySize(None), 502),
+            (H::IncompleteResponse, E::HttpResponseIncomplete, 502),
+            (H::TooManyRedirects, E::LoopDetected, 508),
+            (H::InvalidRequest, internal(), 500),
+            (H::RequestBodyAborted, internal(), 500),
+            (H::Cancelled, internal(), 500),
+            (H::Internal, internal(), 500),
+        ] {
+            assert_eq!(ErrorCode::from(&HttpError::new(kind, "what happened")), expected, "{kind:?}");
+            assert_eq!(expected.status().as_u16(), status, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_too_large_is_named() {
+        let field = FieldSizePayload { field_name: Some("x-large".to_owned()), field_size: Some(u32::MAX) };
+        let code = |kind| {
+            let seen = FieldSize { name: "x-large".to_owned(), bytes: u64::MAX };
+            ErrorCode::from(&HttpError::new(kind, "too large").with_field(seen))
+        };
+        for (kind, expected) in [
+            (HttpErrorKind::RequestHeadersTooLarge, ErrorCode::HttpRequestHeaderSize(Some(field.clone()))),
+            (HttpErrorKind::RequestTrailersTooLarge, ErrorCode::HttpRequestTrailerSize(field.clone())),
+            (HttpErrorKind::ResponseHeadersTooLarge, ErrorCode::HttpResponseHeaderSize(field.clone())),
+            (HttpErrorKind::ResponseTrailersTooLarge, ErrorCode::HttpResponseTrailerSize(field)),
+        ] {
+            assert_eq!(code(kind), expected);
+        }
+    }
+}

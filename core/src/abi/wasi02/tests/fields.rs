@@ -18,7 +18,7 @@ impl Guest {
         self.get(RET, 2).try_into().unwrap()
     }
 
-    fn entries(&mut self, fields: u64) -> Vec<(String, String)> {
+    pub(super) fn entries(&mut self, fields: u64) -> Vec<(String, String)> {
         self.call("wasi:http/types#[method]fields.entries", &[fields, RET.into()]);
         let (list, count) = (self.u32(RET), self.u32(RET + 4));
         let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -1,6 +1,10 @@
 //! Drives the functions as an adapter would, over a guest that is nothing but memory and an allocator.
 
+mod command;
+mod exchange;
 mod fields;
+mod files;
+mod messages;
 mod rules;
 mod streams;
 mod wit_files;
@@ -75,12 +79,17 @@ struct Guest {
 
 impl Guest {
     fn new(config: &WasiConfig) -> Self {
+        Guest::within(config, Budget::unlimited())
+    }
+
+    /// A guest that may have the host keep so much.
+    fn within(config: &WasiConfig, budget: Budget) -> Self {
         let run = Run::default();
         // No test waits longer than this, whatever goes wrong.
         run.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
         let fake = Fake { memory: vec![CANARY; MEMORY], next: HEAP, asked: Vec::new(), wrong: None };
         Guest {
-            host: Host::new(config, None, run, None, Default::default(), Budget::unlimited()),
+            host: Host::new(config, None, run, None, Default::default(), budget),
             fake,
             options: Options::default(),
             args: ARGS,
@@ -137,6 +146,10 @@ impl Guest {
 
     fn u32(&self, at: u32) -> u32 {
         u32::from_le_bytes(self.get(at, 4).try_into().unwrap())
+    }
+
+    fn u64(&self, at: u32) -> u64 {
+        u64::from_le_bytes(self.get(at, 8).try_into().unwrap())
     }
 
     /// The string or list of bytes whose address and count lie at `at`.

@@ -164,6 +164,22 @@ fn waiting() {
     guest.call("wasi:io/poll#[method]pollable.block", &[now]);
 }
 
+/// As often as a guest can have each of its pollables in a list four times.
+#[test]
+fn the_most_pollables_of_one_poll() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    guest.fake.memory.resize(0x80000, 0);
+    let now = guest.call("wasi:clocks/monotonic-clock#subscribe-duration", &[0]);
+    let (list, most) = (0x40000, 4 * 4096);
+    guest.put(list, &(now as u32).to_le_bytes().repeat(most + 1));
+    guest.call("wasi:io/poll#poll", &[list.into(), most as u64, RET.into()]);
+    assert_eq!(guest.u32(RET + 4), most as u32, "all are ready");
+    match guest.try_call("wasi:io/poll#poll", &[list.into(), most as u64 + 1, RET.into()]) {
+        Err(Stop::Error(error)) => assert_eq!(error.kind(), Kind::Limit, "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_stream_outlives_what_waits_for_it() {
     let mut guest = Guest::new(&WasiConfig::new());
@@ -174,4 +190,40 @@ fn a_stream_outlives_what_waits_for_it() {
     guest.traps(drop, &[stdin], "1 child");
     guest.call("wasi:io/poll#[resource-drop]pollable", &[pollable]);
     guest.call(drop, &[stdin]);
+}
+
+#[track_caller]
+fn is_limited(outcome: Result<u64, Stop>, text: &str) {
+    match outcome {
+        Err(Stop::Error(error)) => {
+            assert_eq!(error.kind(), Kind::Limit, "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn long_arguments_are_charged_until_the_call_ends() {
+    let mut guest = Guest::within(&WasiConfig::new(), Budget::new(64 << 10));
+    guest.fake.memory = vec![b'a'; 256 << 10];
+    let fields = guest.call(NEW, &[]);
+    let before = guest.host.budget().used();
+    for kib in [128, 128 + 60] {
+        assert_eq!(guest.call(HAS, &[fields, 0, kib << 10]), 0);
+        assert_eq!(guest.host.budget().used(), before, "{kib}");
+    }
+    is_limited(guest.try_call(HAS, &[fields, 0, (128 + 65) << 10]), "");
+}
+
+#[test]
+fn the_most_that_the_arguments_of_one_call_may_take() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    guest.fake.memory.resize(0x40000, b'a');
+    let fields = guest.call(NEW, &[]);
+    let [name, len] = guest.bytes(b"a");
+    // Values that lie in the same 64 KiB: 2048 of them are 128 MiB.
+    let (list, value) = (0x20000, [0u32.to_le_bytes(), 0x10000u32.to_le_bytes()].concat());
+    guest.put(list, &value.repeat(2048));
+    is_limited(guest.try_call(SET, &[fields, name, len, list.into(), 2048, RET.into()]), "the arguments of one call");
 }

@@ -169,3 +169,104 @@ fn the_guest_waits_when_nobody_takes() {
     drop(reader);
     assert_eq!(writer.room(), None);
 }
+
+/// Whether somebody was woken.
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Woken {
+    fn take(&self) -> bool {
+        self.0.swap(false, std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn who_waits_for_room_is_woken_by_whatever_ends_the_wait() {
+    type Ends = fn(&Writer, &mut Option<Reader>);
+    let ends: [(&str, Ends); 4] = [
+        ("somebody takes", |_, reader| assert!(frame(reader.as_mut().unwrap()).is_ready())),
+        ("nobody will", |_, reader| *reader = None),
+        ("the body ends", |writer, _| writer.end(GuestEnd::Dropped)),
+        ("it goes nowhere", |writer, _| writer.discard()),
+    ];
+    for (how, end) in ends {
+        let (writer, reader) = pipe(Message::Request, None);
+        let (woken, mut reader) = (Arc::new(Woken::default()), Some(reader));
+        writer.write(&Run::default(), vec![0; BUFFER].into()).unwrap();
+        assert!(writer.poll_room(&mut Context::from_waker(&woken.clone().into())).is_pending());
+        assert!(!woken.take());
+        end(&writer, &mut reader);
+        assert!(woken.take(), "{how}");
+    }
+}
+
+#[test]
+fn who_waits_for_bytes_is_woken_by_a_flush_or_the_end() {
+    type Gives = fn(&Writer);
+    let gives: [(&str, Gives); 3] = [
+        ("a flush", Writer::flush),
+        ("the end", |writer| writer.finish(None).unwrap()),
+        ("no end", |writer| writer.end(GuestEnd::Dropped)),
+    ];
+    for (how, give) in gives {
+        let (writer, mut reader) = pipe(Message::Request, None);
+        let woken = Arc::new(Woken::default());
+        assert!(Pin::new(&mut reader).poll_frame(&mut Context::from_waker(&woken.clone().into())).is_pending());
+        write(&writer, "a").unwrap();
+        assert!(!woken.take(), "what was not flushed may not be sent");
+        give(&writer);
+        assert!(woken.take(), "{how}");
+    }
+}
+
+/// Whether a body without an announced length has one must not depend on whether its sender is late.
+#[test]
+fn only_a_body_that_ended_before_its_head_left_is_known_to_be_empty() {
+    let (_, writer, mut answers) = respond(None, false);
+    writer.finish(None).unwrap();
+    let body = answers.try_recv().unwrap().unwrap().into_body();
+    assert!(body.is_end_stream());
+    assert_eq!(body.size_hint().exact(), Some(0));
+    let (_, writer, mut answers) = respond(None, false);
+    writer.flush();
+    let mut body = answers.try_recv().unwrap().unwrap().into_body();
+    writer.finish(None).unwrap();
+    assert!(!body.is_end_stream());
+    assert_eq!(body.size_hint().exact(), None);
+    assert_eq!(frame(&mut body), END);
+}
+
+#[test]
+fn trailers_come_before_the_end_and_are_announced() {
+    let (_, writer, mut answers) = respond(None, false);
+    write(&writer, "a").unwrap();
+    let trailers = [("x-sum", "1"), ("x-more", "2")]
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    writer.finish(Some(trailers.into_iter().collect())).unwrap();
+    let (head, mut body) = answers.try_recv().unwrap().unwrap().into_parts();
+    assert_eq!(head.headers[TRAILER], "x-sum, x-more");
+    assert_eq!(body.size_hint().exact(), None, "trailers are sent in chunks");
+    assert_eq!(frame(&mut body), ready("a"));
+    assert!(!body.is_end_stream());
+    let polled = Pin::new(&mut body).poll_frame(&mut context());
+    let Poll::Ready(Some(Ok(frame))) = polled else { panic!("no trailers") };
+    assert_eq!(frame.into_trailers().unwrap().len(), 2);
+    assert!(body.is_end_stream());
+}
+
+#[test]
+fn many_small_chunks_fill_the_buffer_too() {
+    let (writer, _reader) = pipe(Message::Request, None);
+    let mut chunks = 0;
+    while writer.room().unwrap() > 0 {
+        write(&writer, "x").unwrap();
+        chunks += 1;
+        assert!(chunks <= BUFFER / CHUNK_COST, "{chunks}");
+    }
+}
