@@ -245,6 +245,26 @@ fn all_that_is_asked_for_is_waited_for() {
 }
 
 #[test]
+fn a_connection_is_read_and_written_as_a_file_is() {
+    let mut guest = with(listening());
+    let (listener, address) = guest.listens();
+    let client = std::thread::spawn(move || {
+        let mut client = TcpStream::connect(address).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        client.write_all(b"late").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    guest.does("sock_accept", &[listener, 0, OUT.into()]);
+    let fd = guest.u32(OUT).into();
+    assert_eq!(guest.read(fd, 9), b"late", "what has yet to come is waited for");
+    assert_eq!(guest.write(fd, b"answer"), 6);
+    guest.ok("fd_close", &[fd]);
+    assert_eq!(client.join().unwrap(), "answer");
+}
+
+#[test]
 fn what_does_not_wait_says_so() {
     let mut guest = with(listening());
     let (listener, address) = guest.listens();
