@@ -8,9 +8,11 @@ mod error;
 mod network;
 mod open;
 mod stdio;
+mod streams;
 
 pub use self::config::{DEFAULT_MAX_FDS, Directory, Granted, MAX_STRINGS, WasiConfig};
 pub use self::error::GrantError;
 pub use self::network::{GrantedNetwork, Listen, Network};
 pub use self::open::{OpenInput, OpenOutput};
-pub use self::stdio::{Capture, Input, InputStream, Lines, Output, OutputStream, Reader, Stream, Writer};
+pub use self::stdio::{Capture, Input, Lines, Output, Reader, Writer};
+pub use self::streams::{InputStream, OutputStream, Stream};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::WasiConfig;
-use crate::stdio::{InputStream, OutputStream, Stream};
+use crate::streams::{InputStream, OutputStream, Stream};
 
 impl WasiConfig {
     /// Opens standard input.

@@ -5,9 +5,9 @@
 //! ever holds one thread, however many guests wait for it.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -92,7 +92,7 @@ impl Capture {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         let mut state = self.lock();
         let kept = bytes.len().min(self.limit.saturating_sub(state.bytes.len()));
         state.bytes.extend_from_slice(&bytes[..kept]);
@@ -117,7 +117,7 @@ impl Writer {
     }
 
     /// Writes and flushes all of `bytes`; they may still be written when nobody waits any more.
-    async fn write(&self, bytes: impl AsRef<[u8]> + Send + 'static) -> io::Result<()> {
+    pub(crate) async fn write(&self, bytes: impl AsRef<[u8]> + Send + 'static) -> io::Result<()> {
         // The lock is waited for without a thread: only the guest that holds it takes one.
         let mut writer = self.0.clone().lock_owned().await;
         let written =
@@ -156,7 +156,7 @@ impl Lines {
     }
 
     /// Puts whole lines into the queue, as it has room for them.
-    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while let Some(whole) = self.whole(&mut bytes) {
             self.0.queue.send(whole).await.map_err(|_| io::Error::other("nothing reads the lines any more"))?;
         }
@@ -242,7 +242,7 @@ impl Reader {
     }
 
     /// Fills `buffer` with what has arrived; `None` if nothing has. Zero is the end of the input.
-    fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    pub(crate) fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let mut state = self.0.0.lock();
         if !state.chunk.is_empty() {
             return Ok(Some(take(&mut state.chunk, buffer)));
@@ -254,13 +254,18 @@ impl Reader {
     }
 
     /// How many bytes have arrived; zero if the next read reports the end or an error, `None` if it would wait.
-    fn arrived(&self) -> Option<usize> {
+    pub(crate) fn arrived(&self) -> Option<usize> {
         let state = self.0.0.lock();
         (!state.chunk.is_empty() || state.outcome.is_some()).then_some(state.chunk.len())
     }
 
+    /// Asks for input, and does not wait for it.
+    pub(crate) fn ask(&self) -> io::Result<()> {
+        self.0.0.ask()
+    }
+
     /// Asks for input and waits until there is some, or the end, or an error.
-    async fn ready(&self) -> io::Result<()> {
+    pub(crate) async fn ready(&self) -> io::Result<()> {
         let pump = &self.0.0;
         loop {
             let arrived = pump.arrived.notified();
@@ -341,200 +346,11 @@ impl fmt::Debug for Reader {
     }
 }
 
-fn take(from: &mut Bytes, buffer: &mut [u8]) -> usize {
+/// Moves as much into `buffer` as it has room for, and says how much.
+pub(crate) fn take(from: &mut Bytes, buffer: &mut [u8]) -> usize {
     let head = from.split_to(buffer.len().min(from.len()));
     buffer[..head.len()].copy_from_slice(&head);
     head.len()
-}
-
-/// A guest's open input.
-pub struct InputStream(Mutex<Source>);
-
-enum Source {
-    Bytes(Bytes),
-    Reader { reader: Reader, terminal: bool },
-}
-
-impl From<Input> for Source {
-    fn from(input: Input) -> Self {
-        static STDIN: OnceLock<Reader> = OnceLock::new();
-        match input {
-            Input::Empty => Source::Bytes(Bytes::new()),
-            Input::Bytes(bytes) => Source::Bytes(bytes),
-            Input::Reader(reader) => Source::Reader { reader, terminal: false },
-            Input::Inherit => {
-                let reader = STDIN.get_or_init(|| Reader::new(io::stdin())).clone();
-                Source::Reader { reader, terminal: io::stdin().is_terminal() }
-            }
-        }
-    }
-}
-
-impl InputStream {
-    /// Opens `input`.
-    pub fn new(input: Input) -> Self {
-        InputStream(Mutex::new(input.into()))
-    }
-
-    /// Reads from `input` from now on.
-    pub fn replace(&self, input: Input) {
-        *self.lock() = input.into();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Source> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reader(&self) -> Option<Reader> {
-        match &*self.lock() {
-            Source::Bytes(_) => None,
-            Source::Reader { reader, .. } => Some(reader.clone()),
-        }
-    }
-
-    /// Whether it is a terminal.
-    pub fn terminal(&self) -> bool {
-        matches!(*self.lock(), Source::Reader { terminal: true, .. })
-    }
-
-    /// Fills `buffer` with what is there, and says how much that is; `None` if a read would wait. Zero is the end of the
-    /// input.
-    ///
-    /// # Errors
-    /// The stream's.
-    pub fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match &mut *self.lock() {
-            Source::Bytes(bytes) => Ok(Some(take(bytes, buffer))),
-            Source::Reader { reader, .. } => reader.take(buffer),
-        }
-    }
-
-    /// How many bytes are there; zero at the end, `None` if a read would wait.
-    pub fn available(&self) -> Option<usize> {
-        match &*self.lock() {
-            Source::Bytes(bytes) => Some(bytes.len()),
-            Source::Reader { reader, .. } => reader.arrived(),
-        }
-    }
-
-    /// Has input read ahead, for a guest that does not wait.
-    ///
-    /// # Errors
-    /// If the thread that reads cannot be started.
-    pub fn ask(&self) -> io::Result<()> {
-        self.reader().map_or(Ok(()), |reader| reader.0.0.ask())
-    }
-
-    /// Waits until a read would not wait.
-    ///
-    /// # Errors
-    /// If the thread that reads cannot be started.
-    pub async fn ready(&self) -> io::Result<()> {
-        match self.reader() {
-            None => Ok(()),
-            Some(reader) => reader.ready().await,
-        }
-    }
-}
-
-/// Which of the host's streams [`Output::Inherit`] means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say all")]
-pub enum Stream {
-    Stdout,
-    Stderr,
-}
-
-/// A guest's open output.
-pub struct OutputStream {
-    sink: Mutex<Sink>,
-    stream: Stream,
-}
-
-#[derive(Clone)]
-enum Sink {
-    Discard,
-    Capture(Capture),
-    Writer { writer: Writer, terminal: bool },
-    Lines(Lines),
-}
-
-impl Sink {
-    fn new(output: Output, stream: Stream) -> Self {
-        static STDOUT: OnceLock<Writer> = OnceLock::new();
-        static STDERR: OnceLock<Writer> = OnceLock::new();
-        match (output, stream) {
-            (Output::Discard, _) => Sink::Discard,
-            (Output::Capture(capture), _) => Sink::Capture(capture),
-            (Output::Lines(lines), _) => Sink::Lines(lines),
-            (Output::Writer(writer), _) => Sink::Writer { writer, terminal: false },
-            (Output::Inherit, Stream::Stdout) => {
-                let writer = STDOUT.get_or_init(|| Writer::new(io::stdout())).clone();
-                Sink::Writer { writer, terminal: io::stdout().is_terminal() }
-            }
-            (Output::Inherit, Stream::Stderr) => {
-                let writer = STDERR.get_or_init(|| Writer::new(io::stderr())).clone();
-                Sink::Writer { writer, terminal: io::stderr().is_terminal() }
-            }
-        }
-    }
-}
-
-impl OutputStream {
-    /// Opens `output`; `stream` is the host's where it is [`Output::Inherit`].
-    pub fn new(output: Output, stream: Stream) -> Self {
-        OutputStream { sink: Mutex::new(Sink::new(output, stream)), stream }
-    }
-
-    /// Writes to `output` from now on.
-    pub fn replace(&self, output: Output) {
-        *self.sink() = Sink::new(output, self.stream);
-    }
-
-    fn sink(&self) -> std::sync::MutexGuard<'_, Sink> {
-        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether it is a terminal.
-    pub fn terminal(&self) -> bool {
-        matches!(*self.sink(), Sink::Writer { terminal: true, .. })
-    }
-
-    /// Writes all of `bytes`.
-    ///
-    /// # Cancel safety
-    /// The bytes may be written after the future is dropped.
-    ///
-    /// # Errors
-    /// The stream's.
-    pub async fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        // Not under the lock: writing may wait.
-        let sink = self.sink().clone();
-        match sink {
-            Sink::Discard => Ok(()),
-            Sink::Capture(capture) => {
-                capture.write(bytes);
-                Ok(())
-            }
-            Sink::Lines(lines) => lines.write(bytes).await,
-            Sink::Writer { writer, .. } => writer.write(bytes.to_vec()).await,
-        }
-    }
-
-    /// The same without a copy of them.
-    ///
-    /// # Errors
-    /// The stream's.
-    pub async fn write_owned(&self, bytes: Bytes) -> io::Result<()> {
-        let writer = match &*self.sink() {
-            Sink::Writer { writer, .. } => Some(writer.clone()),
-            _ => None,
-        };
-        match writer {
-            Some(writer) => writer.write(bytes).await,
-            None => self.write(&bytes).await,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -572,15 +388,5 @@ mod tests {
         assert_eq!(queue.try_recv().unwrap(), "> 2");
         drop(queue);
         assert!(block_on(output.write(b"3\n")).is_err());
-    }
-
-    #[test]
-    fn a_stream_goes_elsewhere_once_it_is_replaced() {
-        let (first, second) = (Capture::new(10), Capture::new(10));
-        let stream = OutputStream::new(Output::Capture(first.clone()), Stream::Stdout);
-        block_on(stream.write(b"1")).unwrap();
-        stream.replace(Output::Capture(second.clone()));
-        block_on(stream.write_owned(Bytes::from_static(b"2"))).unwrap();
-        assert_eq!((first.contents(), second.contents()), (b"1".to_vec(), b"2".to_vec()));
     }
 }
