@@ -240,3 +240,179 @@ impl Declared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wharf_plan::{CanonicalOptions, Encoding, HandleTable, Import, Instance, PLAN_VERSION, Param};
+
+    use super::*;
+
+    /// The plan of a module that imports one function of this type.
+    fn declared(types: Vec<Type>, params: &[u32], result: Option<u32>) -> Declared {
+        let options =
+            CanonicalOptions { instance: 0, memory: None, realloc: None, encoding: Encoding::Utf8, post_return: None };
+        let (interface, function) = ("my:kv/store@1.2.0".to_owned(), "f".to_owned());
+        let kind = ImportKind::Call { interface: interface.clone(), function: function.clone(), ty: 0, options };
+        let params = params.iter().enumerate().map(|(at, ty)| Param { name: format!("p{at}"), ty: *ty }).collect();
+        Declared(Plan {
+            version: PLAN_VERSION,
+            imports: vec![Import { module: interface.clone(), name: function, kind }],
+            exports: Vec::new(),
+            memories: Vec::new(),
+            memory_count: 0,
+            tables: 0,
+            start: false,
+            instances: vec![Instance { may_leave: None }],
+            resources: vec![
+                Resource::Imported { interface, name: "bucket".to_owned() },
+                Resource::Defined { instance: 0, destructor: None },
+            ],
+            handle_tables: [0, 1].map(|resource| HandleTable { instance: 0, resource: Some(resource) }).to_vec(),
+            types,
+            functions: vec![Function { params, result }],
+            traps: Vec::new(),
+            component_imports: Vec::new(),
+        })
+    }
+
+    fn names(names: [&str; 2]) -> Vec<String> {
+        names.map(str::to_owned).to_vec()
+    }
+
+    fn bucket(interface: &str, name: &str) -> ResourceName {
+        ResourceName { interface: Interface::of(interface), name: name.into() }
+    }
+
+    fn record(first: &str, second: &str) -> WitType {
+        WitType::Record(vec![(first.to_owned(), WitType::String), (second.to_owned(), WitType::U32)])
+    }
+
+    /// Each type as the plan has it, as Rust has it, and as it is written.
+    fn every_type() -> Vec<(Type, WitType, &'static str)> {
+        use WitType as W;
+        fn case<T>(name: &str, ty: T) -> (String, T) {
+            (name.to_owned(), ty)
+        }
+        let (string, u32_) = (|| Some(Box::new(W::String)), || Some(Box::new(W::U32)));
+        vec![
+            (Type::Bool, W::Bool, "bool"),
+            (Type::S8, W::S8, "s8"),
+            (Type::U8, W::U8, "u8"),
+            (Type::S16, W::S16, "s16"),
+            (Type::U16, W::U16, "u16"),
+            (Type::S32, W::S32, "s32"),
+            (Type::U32, W::U32, "u32"),
+            (Type::S64, W::S64, "s64"),
+            (Type::U64, W::U64, "u64"),
+            (Type::F32, W::F32, "f32"),
+            (Type::F64, W::F64, "f64"),
+            (Type::Char, W::Char, "char"),
+            (Type::String, W::String, "string"),
+            (Type::List { element: 12 }, W::List(Box::new(W::String)), "list<string>"),
+            (Type::Option { some: 12 }, W::Option(Box::new(W::String)), "option<string>"),
+            (Type::Tuple { types: vec![12, 6] }, W::Tuple(vec![W::String, W::U32]), "tuple<string, u32>"),
+            (Type::Result { ok: None, err: None }, W::Result(None, None), "result"),
+            (Type::Result { ok: Some(12), err: None }, W::Result(string(), None), "result<string>"),
+            (Type::Result { ok: None, err: Some(6) }, W::Result(None, u32_()), "result<_, u32>"),
+            (Type::Result { ok: Some(12), err: Some(6) }, W::Result(string(), u32_()), "result<string, u32>"),
+            (
+                Type::Record { fields: vec![case("key", 12), case("times-read", 6)] },
+                record("key", "times-read"),
+                "record { key: string, times-read: u32 }",
+            ),
+            (
+                Type::Variant { cases: vec![case("none", None), case("some", Some(12))] },
+                W::Variant(vec![case("none", None), case("some", Some(W::String))]),
+                "variant { none, some(string) }",
+            ),
+            (
+                Type::Enum { names: names(["no", "yes"]) },
+                W::Variant(vec![case("no", None), case("yes", None)]),
+                "enum { no, yes }",
+            ),
+            (
+                Type::Flags { names: names(["read", "write"]) },
+                W::Flags(names(["read", "write"])),
+                "flags { read, write }",
+            ),
+            (Type::Own { table: 0 }, W::Own(bucket("my:kv/store@1.0.0", "bucket")), "my:kv/store@1.2.0.{bucket}"),
+            (
+                Type::Borrow { table: 0 },
+                W::Borrow(bucket("my:kv/store@1.0.0", "bucket")),
+                "borrow<my:kv/store@1.2.0.{bucket}>",
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_type_is_itself_and_no_other() {
+        let types = every_type();
+        let all: Vec<Type> = types.iter().map(|(ty, ..)| ty.clone()).collect();
+        for (at, (_, _, text)) in types.iter().enumerate() {
+            let ty = at as u32;
+            let (param, result) = (declared(all.clone(), &[ty], None), declared(all.clone(), &[], Some(ty)));
+            for (other, (_, wanted, _)) in types.iter().enumerate() {
+                let taken = WitFunction { params: vec![wanted.clone()], result: WitType::Nothing };
+                let given = WitFunction { params: Vec::new(), result: wanted.clone() };
+                let same = other == at;
+                assert_eq!(param.other_than(0, &taken), (!same).then(|| format!("func(p0: {text})")), "{wanted:?}");
+                assert_eq!(result.other_than(0, &given), (!same).then(|| format!("func() -> {text}")), "{wanted:?}");
+            }
+            let none = WitFunction { params: Vec::new(), result: WitType::Nothing };
+            assert!(param.other_than(0, &none).is_some() && result.other_than(0, &none).is_some(), "{text}");
+            assert_eq!(param.other_than(1, &none), None, "there is no such import");
+        }
+    }
+
+    #[test]
+    fn names_and_numbers_of_parts_count_and_their_case_does_not() {
+        let string = || (WitType::String, Type::String);
+        let fields = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 0)).collect();
+        let is = |ty: Type, wanted: WitType| declared(vec![string().1, ty], &[], None).is(1, &wanted);
+        let wanted =
+            |names: &[&str]| WitType::Record(names.iter().map(|name| ((*name).to_owned(), WitType::String)).collect());
+        assert!(is(Type::Record { fields: fields(&["a", "B"]) }, wanted(&["A", "b"])));
+        assert!(!is(Type::Record { fields: fields(&["a", "b"]) }, wanted(&["a", "c"])));
+        assert!(!is(Type::Record { fields: fields(&["a", "b"]) }, wanted(&["a"])));
+        assert!(!is(Type::Record { fields: fields(&["a"]) }, wanted(&["a", "b"])));
+        assert!(!is(Type::Flags { names: names(["a", "b"]) }, WitType::Flags(names(["a", "c"]))));
+        assert!(!is(Type::Flags { names: names(["a", "b"]) }, WitType::Flags(vec!["a".to_owned()])));
+        assert!(!is(Type::Tuple { types: vec![0] }, WitType::Tuple(vec![WitType::String; 2])));
+        let cases = |names: &[&str]| WitType::Variant(names.iter().map(|name| ((*name).to_owned(), None)).collect());
+        assert!(!is(Type::Enum { names: names(["a", "b"]) }, cases(&["a"])));
+        assert!(!is(Type::Enum { names: names(["a", "b"]) }, cases(&["a", "c"])));
+        assert!(!is(Type::Variant { cases: vec![("a".to_owned(), None)] }, cases(&["a", "b"])));
+        assert!(!is(Type::Variant { cases: vec![("a".to_owned(), None)] }, cases(&["b"])));
+    }
+
+    #[test]
+    fn a_resource_is_that_of_its_interface_and_name() {
+        let own = |table| declared(vec![Type::Own { table }], &[0], None);
+        let is = |wanted: ResourceName| own(0).is(0, &WitType::Own(wanted));
+        assert!(is(bucket("my:kv/store@1.2.0", "bucket")));
+        for (interface, name) in
+            [("my:kv/store@2.0.0", "bucket"), ("my:kv/other@1.2.0", "bucket"), ("my:kv/store@1.2.0", "pail")]
+        {
+            assert!(!is(bucket(interface, name)), "{interface} {name}");
+        }
+        // What the component defines itself is nobody's to offer.
+        assert!(!own(1).is(0, &WitType::Own(bucket("my:kv/store@1.2.0", "bucket"))));
+        let none = WitFunction { params: Vec::new(), result: WitType::Nothing };
+        assert_eq!(own(1).other_than(0, &none).as_deref(), Some("func(p0: a resource of the guest's own)"));
+    }
+
+    #[test]
+    fn what_is_written_has_a_bound() {
+        let fields = (0..500).map(|at| (format!("field-{at}"), 0)).collect();
+        let long = declared(vec![Type::String, Type::Record { fields }], &[1, 1], None);
+        let text = long.other_than(0, &WitFunction { params: Vec::new(), result: WitType::Nothing }).unwrap();
+        assert!(text.starts_with("func(p0: record { field-0: string, field-1: string, "), "{text}");
+        assert!(text.ends_with("...") && text.len() == MAX_TEXT + 3, "{} bytes: {text}", text.len());
+        // As deep as types of types go, each twice as wide as the one inside it.
+        let mut types = vec![Type::String];
+        types.extend((0..60).map(|inner| Type::Tuple { types: vec![inner, inner] }));
+        let deep = declared(types, &[60], None);
+        let text = deep.other_than(0, &WitFunction { params: Vec::new(), result: WitType::Nothing }).unwrap();
+        assert!(text.len() <= MAX_TEXT + 3, "{} bytes", text.len());
+    }
+}
