@@ -170,6 +170,16 @@ impl Lease {
     }
 }
 
+/// Why a response that gives no more is not whole all the same: only END_STREAM ends a message of HTTP/2 (RFC 9113, section
+/// 8.1), and hyper takes a reset without an error, by which an origin asks for no more of a request, for an end of its
+/// response, too.
+pub fn reset_taken_for_the_end(http2: bool, body: &impl HttpBody, origin: &Origin) -> Option<HttpError> {
+    (http2 && !body.is_end_stream()).then(|| {
+        let message = format!("{origin} reset the stream before the response was complete");
+        HttpError::new(HttpErrorKind::ConnectionReset, message)
+    })
+}
+
 /// The body of a response.
 struct Returning {
     body: Incoming,
@@ -193,11 +203,8 @@ impl HttpBody for Returning {
                 broken(error, &this.origin)
             })));
         }
-        if this.http2 && !this.body.is_end_stream() {
-            // Only END_STREAM ends a message (RFC 9113, section 8.1). hyper takes a reset without an error, by which an
-            // origin asks for no more of a request, for an end of its response, too.
-            let message = format!("{} reset the stream before the response was complete", this.origin);
-            return Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::ConnectionReset, message))));
+        if let Some(reset) = reset_taken_for_the_end(this.http2, &this.body, &this.origin) {
+            return Poll::Ready(Some(Err(reset)));
         }
         let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
         let ready = lease.sender.poll_ready(context);

@@ -42,6 +42,7 @@ mod transport;
 /// it. Beside this, [`Policy::allowed_addresses`] says which of a name's addresses may be connected to.
 pub mod sending {
     pub use crate::classify::{Phase, classify, is_unprocessed};
+    pub use crate::connection::reset_taken_for_the_end;
     pub use crate::progress::{Pause, Watched, deadline, timed};
     pub use crate::tls::{certificates, client_config};
     pub use crate::trailers::announced_trailers;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Response, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use wharf_http::sending::{Phase, classify};
+use wharf_http::sending::{Phase, classify, reset_taken_for_the_end};
 use wharf_http::{Body, HttpError, HttpErrorKind, Origin};
 
 /// What reqwest's `error` means for the exchange with `origin`, once its response had begun or before.
@@ -64,12 +64,7 @@ impl HttpBody for Received {
         let this = &mut *self;
         match ready!(Pin::new(&mut this.body).poll_frame(context)) {
             Some(frame) => Poll::Ready(Some(frame.map_err(|error| failed(error, true, &this.origin)))),
-            None if this.http2 && !this.body.is_end_stream() => {
-                // Only END_STREAM ends a message (RFC 9113, section 8.1); hyper takes a reset without an error for an end.
-                let message = format!("{} reset the stream before the response was complete", this.origin);
-                Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::ConnectionReset, message))))
-            }
-            None => Poll::Ready(None),
+            None => Poll::Ready(reset_taken_for_the_end(this.http2, &this.body, &this.origin).map(Err)),
         }
     }
 
