@@ -17,6 +17,31 @@ pub(crate) fn is_reserved(module: &str) -> bool {
         || ["wasi:", "wharf:"].iter().any(|namespace| module.starts_with(namespace))
 }
 
+/// Calls a macro with the names of the types of each tuple that a host function may have, of 1 to 16.
+macro_rules! for_tuples {
+    ($macro:ident) => {
+        $macro! {
+            (A)
+            (A B)
+            (A B C)
+            (A B C D)
+            (A B C D E)
+            (A B C D E F)
+            (A B C D E F G)
+            (A B C D E F G H)
+            (A B C D E F G H I)
+            (A B C D E F G H I J)
+            (A B C D E F G H I J K)
+            (A B C D E F G H I J K L)
+            (A B C D E F G H I J K L M)
+            (A B C D E F G H I J K L M N)
+            (A B C D E F G H I J K L M N O)
+            (A B C D E F G H I J K L M N O P)
+        }
+    };
+}
+pub(crate) use for_tuples;
+
 /// A host function of an ABI, over that ABI's per-guest state `C`.
 ///
 /// The function gets its arguments in `slots` and leaves its results there. Every signature is checked against the

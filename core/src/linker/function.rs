@@ -23,25 +23,8 @@ macro_rules! params {
     )*};
 }
 
-params! {
-    ()
-    (A)
-    (A B)
-    (A B C)
-    (A B C D)
-    (A B C D E)
-    (A B C D E F)
-    (A B C D E F G)
-    (A B C D E F G H)
-    (A B C D E F G H I)
-    (A B C D E F G H I J)
-    (A B C D E F G H I J K)
-    (A B C D E F G H I J K L)
-    (A B C D E F G H I J K L M)
-    (A B C D E F G H I J K L M N)
-    (A B C D E F G H I J K L M N O)
-    (A B C D E F G H I J K L M N O P)
-}
+params! { () }
+crate::abi::for_tuples!(params);
 
 /// What a lowered function does with a call.
 type Lowered = dyn Fn(&mut Cx<'_>, &Extensions, &mut [u64]) -> Outcome + Send + Sync;

@@ -243,7 +243,11 @@ fn a_response_is_sent_once_it_is_flushed_and_ends_when_it_is_finished() {
     let fields = guest.fields_of(&[("x-sum", "3"), ("content-length", "3")]);
     assert_eq!(guest.finishes(body, stream, Some(fields)), None);
     let frame = run.wait(sent.frame()).unwrap().unwrap().unwrap().into_trailers().unwrap();
-    assert_eq!((frame.len(), &frame["x-sum"]), (1, &"3".parse().unwrap()), "without what is no trailer");
+    assert_eq!(
+        (frame.len(), &frame["x-sum"]),
+        (1, &"3".parse().unwrap()),
+        "fields that may not be trailers are left out"
+    );
     assert!(run.wait(sent.frame()).unwrap().is_none());
 }
 

@@ -124,7 +124,11 @@ fn a_body_is_read_to_its_end_and_then_its_trailers() {
     let cases = [0, 8, 16, 24].map(|at| guest.get(RET + at, 1)[0]);
     assert_eq!(cases, [1, 0, 0, 1]);
     let fields = guest.u32(RET + 28).into();
-    assert_eq!(guest.entries(fields), [("x-sum".to_owned(), "5".to_owned())], "without what is no trailer");
+    assert_eq!(
+        guest.entries(fields),
+        [("x-sum".to_owned(), "5".to_owned())],
+        "fields that may not be trailers are left out"
+    );
     guest.http_answer("[method]future-trailers.get", &[future]);
     assert_eq!([0, 8].map(|at| guest.get(RET + at, 1)[0]), [1, 1], "they were given");
 }
