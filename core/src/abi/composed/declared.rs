@@ -402,6 +402,13 @@ mod tests {
     }
 
     #[test]
+    fn parameters_are_written_with_commas_between_them() {
+        let nothing = WitFunction { params: Vec::new(), result: WitType::Nothing };
+        let three = declared(vec![Type::U8, Type::String], &[0, 1, 0], Some(1));
+        assert_eq!(three.other_than(0, &nothing).as_deref(), Some("func(p0: u8, p1: string, p2: u8) -> string"));
+    }
+
+    #[test]
     fn what_is_written_has_a_bound() {
         let fields = (0..500).map(|at| (format!("field-{at}"), 0)).collect();
         let long = declared(vec![Type::String, Type::Record { fields }], &[1, 1], None);

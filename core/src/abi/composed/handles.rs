@@ -323,3 +323,21 @@ impl Handles {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vector that has grown by one has room for twice as many as it holds.
+    #[test]
+    fn an_entry_pays_for_the_room_that_vectors_have() {
+        let (mut slab, open) = (Slab::default(), 1025);
+        for index in 0..open {
+            slab.entries.push(None);
+            slab.free.push(index);
+        }
+        let entries = slab.entries.capacity() * std::mem::size_of::<Option<Entry>>();
+        let room = entries + slab.free.capacity() * std::mem::size_of::<u32>();
+        assert!(u64::from(open) * COST >= room as u64, "{room} bytes for {open} entries");
+    }
+}

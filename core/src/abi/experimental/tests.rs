@@ -358,6 +358,12 @@ fn what_a_guest_has_the_host_keep_is_charged() {
         assert_eq!(call(&http, "close", &mut memory, &[handle]), 0);
     }
     assert_eq!(budget.used(), 0);
+    // A text is charged for twice, beside the body: more than either, less than their product.
+    let (http, recorder) = sending(PARTS);
+    let http = http.bounded(&Budget::new(112 << 10));
+    let (mut memory, args) = request(URL, "GET", &format!("a:{}", "1".repeat(1000)), &"b".repeat(1000));
+    assert_eq!(call(&http, "req", &mut memory, &args), 0);
+    assert_eq!(recorder.sent.lock().unwrap().len(), 1);
     let (small, recorder) = sending(PARTS);
     let small = small.bounded(&Budget::new(96 << 10));
     let (mut memory, args) = request(URL, "GET", "a:1", "");

@@ -1,6 +1,6 @@
 //! What may be done with a file descriptor: the bits of `rights`, and the sets this implementation hands out.
 
-pub(super) const FD_DATASYNC: u64 = 1 << 0;
+pub(super) const FD_DATASYNC: u64 = 1;
 pub(super) const FD_READ: u64 = 1 << 1;
 pub(super) const FD_SEEK: u64 = 1 << 2;
 pub(super) const FD_FDSTAT_SET_FLAGS: u64 = 1 << 3;

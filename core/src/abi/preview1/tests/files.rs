@@ -188,7 +188,8 @@ fn granted_directories_pass_on_what_wasi_libc_looks_for() {
 
 #[test]
 fn rights_given_up_are_gone() {
-    let (mut guest, _dir) = Guest::with_dir();
+    let (mut guest, dir) = Guest::with_dir();
+    fs::create_dir(dir.path().join("within")).unwrap();
     let fd = guest.open("file", O_CREAT, READ | WRITE);
     let kept = READ | rights::FD_TELL;
     guest.ok("fd_fdstat_set_rights", &[fd, kept, 0]);
@@ -214,6 +215,13 @@ fn rights_given_up_are_gone() {
     let fd = guest.open("file", 0, READ | WRITE);
     guest.ok("fd_fdstat_get", &[fd, OUT.into()]);
     assert_eq!(guest.u64(OUT + 8) & (READ | WRITE), READ);
+
+    let left = all & !WRITE & !rights::PATH_UNLINK_FILE;
+    guest.ok("fd_fdstat_set_rights", &[DIR, rights::PATH_OPEN, left]);
+    let within = guest.open("within", O_DIRECTORY, 0);
+    guest.ok("fd_fdstat_get", &[within, OUT.into()]);
+    assert_eq!(guest.u64(OUT + 8), rights::DIRECTORY & left, "what applies to a directory");
+    assert_eq!(guest.u64(OUT + 16), left, "what it passes on");
 }
 
 #[test]

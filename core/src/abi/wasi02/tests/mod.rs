@@ -41,6 +41,8 @@ struct Fake {
     asked: Vec<(u32, u32)>,
     /// What the allocator answers instead of what is right.
     wrong: Option<u32>,
+    /// How the allocator ends instead of answering.
+    ends: Option<TrapCode>,
 }
 
 impl Caller for Fake {
@@ -51,6 +53,9 @@ impl Caller for Fake {
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
         if export != "cabi_realloc" {
             return Err(Trap::new(TrapCode::Other, format!("{export} was called")));
+        }
+        if let Some(code) = self.ends {
+            return Err(Trap::new(code, "in the allocator"));
         }
         let (align, size) = (slots[2] as u32, slots[3] as u32);
         self.asked.push((align, size));
@@ -87,7 +92,7 @@ impl Guest {
         let run = Run::default();
         // No test waits longer than this, whatever goes wrong.
         run.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
-        let fake = Fake { memory: vec![CANARY; MEMORY], next: HEAP, asked: Vec::new(), wrong: None };
+        let fake = Fake { memory: vec![CANARY; MEMORY], next: HEAP, asked: Vec::new(), wrong: None, ends: None };
         Guest {
             host: Host::new(config, None, run, None, Default::default(), budget),
             fake,

@@ -1,6 +1,7 @@
 //! What the canonical ABI checks: alignment, bounds, encodings, cases, handles, the allocator.
 
 use super::*;
+use crate::abi::wasi02::canon::{Cx, lift};
 use crate::abi::wasi02::options::Encoding;
 
 const NEW: &str = "wasi:http/types#[constructor]fields";
@@ -50,6 +51,27 @@ fn what_the_allocator_answers_is_checked() {
     for bad in [MEMORY as u32 - 4, 0xffff_fffc] {
         guest.fake.wrong = Some(bad);
         guest.traps(ARGUMENTS, &[RET.into()], "not within the guest's memory");
+    }
+}
+
+/// A guest that is stopped while its allocator runs was stopped, and has not trapped.
+#[test]
+fn an_allocator_that_ends_is_told_from_one_that_is_stopped() {
+    for (code, cancelled, kind) in [
+        (TrapCode::Interrupted, true, Kind::Cancelled),
+        (TrapCode::Interrupted, false, Kind::Trap),
+        (TrapCode::Unreachable, true, Kind::Trap),
+        (TrapCode::Unreachable, false, Kind::Trap),
+    ] {
+        let mut guest = with_argument("abc");
+        guest.fake.ends = Some(code);
+        if cancelled {
+            guest.host.lock().run.cancel_token().cancel();
+        }
+        match guest.try_call(ARGUMENTS, &[RET.into()]) {
+            Err(Stop::Error(error)) => assert_eq!(error.kind(), kind, "{code:?}, {cancelled}: {error}"),
+            other => panic!("{code:?}, {cancelled}: {other:?}"),
+        }
     }
 }
 
@@ -226,4 +248,22 @@ fn the_most_that_the_arguments_of_one_call_may_take() {
     let (list, value) = (0x20000, [0u32.to_le_bytes(), 0x10000u32.to_le_bytes()].concat());
     guest.put(list, &value.repeat(2048));
     is_limited(guest.try_call(SET, &[fields, name, len, list.into(), 2048, RET.into()]), "the arguments of one call");
+}
+
+/// Up to 16 core values are passed as such, more in memory (canonical ABI, `MAX_FLAT_PARAMS`).
+#[test]
+fn parameters_come_in_slots_and_where_those_are_too_many_in_memory() {
+    type Nine = (String, String, String, String, String, String, String, String, String);
+    let mut guest = Guest::new(&WasiConfig::new());
+    let [text, len] = guest.bytes(b"text");
+    let pairs: Vec<u8> = [text as u32, len as u32].into_iter().flat_map(u32::to_le_bytes).collect();
+    let [at, _] = guest.bytes(&pairs.repeat(9));
+    let mut state = guest.host.lock();
+    let mut cx = Cx::new(&mut state, &mut guest.fake, &guest.options);
+    let lifted: (u32, String, u64) = lift(&mut cx, &mut [7, text, len, 9]).map_err(|_| "slots").unwrap();
+    assert_eq!(lifted, (7, "text".to_owned(), 9));
+    let lifted: Nine = lift(&mut cx, &mut [at]).map_err(|_| "memory").unwrap();
+    assert_eq!((lifted.0.as_str(), lifted.8.as_str()), ("text", "text"));
+    assert!(lift::<Nine>(&mut cx, &mut [at + 1]).is_err(), "it is not aligned");
+    assert!(lift::<Nine>(&mut cx, &mut [MEMORY as u64 - 64]).is_err(), "it is not within the memory");
 }
