@@ -163,7 +163,7 @@ impl Guest {
                 self.offered.clone(),
                 budget.clone(),
             ),
-            http: RwLock::new(link::http(outbound, &run, &budget)),
+            http: RwLock::new(link::http(outbound.clone(), &run, &budget)),
             wasi: RwLock::new(Wasi::new(config.wasi.clone(), run.clone()).bounded(&budget)),
             data: RwLock::new(config.data),
             run: run.clone(),
@@ -180,6 +180,7 @@ impl Guest {
             handler: self.handler.clone(),
             uninterruptible: self.uninterruptible,
             granted: config.wasi,
+            outbound,
             run,
             watch,
             spent: false,
@@ -228,6 +229,8 @@ pub struct Session {
     uninterruptible: Option<&'static str>,
     /// What it was started with, any of which it may have remembered.
     granted: WasiConfig,
+    /// What it sends requests with now, if it may.
+    outbound: Option<Outbound>,
     run: Run,
     /// While its time runs.
     watch: Option<Watchdog>,
@@ -306,7 +309,8 @@ impl Session {
         }
         self.run.reset(deadline(config.timeout), config.cancel);
         let outbound = config.outbound.map(|outbound| outbound.for_guest());
-        self.linked.reset_for(config.wasi, outbound, config.data, &self.run);
+        self.linked.reset_for(config.wasi, outbound.clone(), config.data, &self.run);
+        self.outbound = outbound;
         self.watch = Some(Watchdog::start(&self.run, self.instance.interrupt())?);
         Ok(())
     }
@@ -319,6 +323,11 @@ impl Session {
     /// The memory it uses: its memories, its tables, and what the host keeps for it.
     pub fn budget(&self) -> &Budget {
         &self.linked.budget
+    }
+
+    /// Whether it has sent a request of its own since it was started, or last [reset](Self::reset_for).
+    pub fn has_sent_requests(&self) -> bool {
+        self.outbound.as_ref().is_some_and(Outbound::has_sent)
     }
 
     /// The guest's memory, if it exports one.

@@ -109,6 +109,11 @@ pub trait HostedSession: Send {
     /// How many handles of WASI 0.2 it has open.
     fn open_handles(&mut self) -> usize;
 
+    /// Whether it has sent a request of its own since it was started or last continued, or may have.
+    fn has_sent_requests(&self) -> bool {
+        true
+    }
+
     /// The memory it uses: its memories, its tables, and what the host keeps for it.
     fn budget(&self) -> Budget;
 }
@@ -148,6 +153,10 @@ impl<S: HostedSession + ?Sized> HostedSession for Box<S> {
 
     fn open_handles(&mut self) -> usize {
         (**self).open_handles()
+    }
+
+    fn has_sent_requests(&self) -> bool {
+        (**self).has_sent_requests()
     }
 
     fn budget(&self) -> Budget {
@@ -196,6 +205,10 @@ impl HostedSession for Session {
 
     fn open_handles(&mut self) -> usize {
         Session::open_handles(self)
+    }
+
+    fn has_sent_requests(&self) -> bool {
+        Session::has_sent_requests(self)
     }
 
     fn budget(&self) -> Budget {

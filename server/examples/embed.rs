@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::Body;
 use wharf_core::{Guest, GuestConfig, LoadOptions};
-use wharf_server::{Handler, HandlerOptions};
+use wharf_server::{Handler, HandlerOptions, Reuse};
 use wharf_wasmtime::Wasmtime;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -49,7 +49,7 @@ fn request(path: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
 /// The guest's thread is this one. The response comes while it runs, and its body as it writes it, so that another thread
 /// has to take them.
 fn synchronous(guest: &Guest) -> Result<String, Failed> {
-    let (reply, response): (Reply, _) = tokio::sync::oneshot::channel();
+    let (reply, response) = Reply::channel();
     let taking = thread::spawn(move || -> Result<String, Failed> {
         let response: Response<Body> = response.blocking_recv()?.map_err(|code| format!("{code:?}"))?;
         // A future that needs no runtime of its own can be waited for as core waits.
@@ -64,7 +64,7 @@ fn synchronous(guest: &Guest) -> Result<String, Failed> {
 /// Instances are kept and used again; the requests come by HTTP.
 async fn asynchronous(guest: Arc<Guest>) -> Result<String, Failed> {
     let mut options = HandlerOptions::default();
-    options.max_reuse = 1000;
+    options.max_reuse = Reuse::times(1000);
     let handler = Handler::new(guest, options, |_| Ok(config()))?;
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;

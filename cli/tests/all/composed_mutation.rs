@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Empty};
 use serde_json::{Value, json};
 use wasm_encoder::{CustomSection, Module, RawSection};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wharf::core::abi::wasi02::http::Reply;
 use wharf::core::{Backend, Error, Guest, GuestConfig, Kind, LoadOptions, Prepared, Session, Stop};
 use wharf_component::plan::PLAN_VERSION;
 use wharf_component::{FlattenError, FlattenOptions, PLAN_SECTION, Plan, flatten};
@@ -84,7 +85,7 @@ fn run(backend: &dyn Backend, module: &[u8], limit: Duration, outcomes: &mut Out
     outcomes.ran += 1;
     let config = GuestConfig { timeout: Some(limit), ..GuestConfig::default() };
     let ended = if guest.is_handler() {
-        let (reply, _) = tokio::sync::oneshot::channel();
+        let (reply, _) = Reply::channel();
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = hyper::Request::get("http://guest.example/abcd").body(body).unwrap();
         guest.start(config).and_then(|mut session| session.handle(request, reply)).map(|()| 0)

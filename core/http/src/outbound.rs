@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -33,6 +34,8 @@ const NAMED_DENIALS: usize = 64;
 pub struct Outbound {
     shared: Arc<Shared>,
     permits: Permits,
+    /// Whether a request was let through.
+    sent: Arc<AtomicBool>,
 }
 
 struct Shared {
@@ -86,7 +89,8 @@ impl Outbound {
         let policy = Arc::new(policy);
         let transport = make(policy.clone(), &limits)?;
         let permits = Permits::new(&limits);
-        Ok(Outbound { shared: Arc::new(Shared { policy, limits, transport, denied: Mutex::default() }), permits })
+        let shared = Arc::new(Shared { policy, limits, transport, denied: Mutex::default() });
+        Ok(Outbound { shared, permits, sent: Arc::default() })
     }
 
     /// Sends what `policy` allows, within `limits`, through a [`PooledTransport`] of its own.
@@ -103,7 +107,12 @@ impl Outbound {
     /// The same policy, limits and transport, with separate counts, for another guest.
     #[must_use]
     pub fn for_guest(&self) -> Self {
-        Outbound { shared: self.shared.clone(), permits: Permits::new(&self.shared.limits) }
+        Outbound { shared: self.shared.clone(), permits: Permits::new(&self.shared.limits), sent: Arc::default() }
+    }
+
+    /// Whether a request was sent, or may have been: one was let through.
+    pub fn has_sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// What may be reached.
@@ -169,6 +178,7 @@ impl Outbound {
         let shared = self.shared.clone();
         let hop = Hop::first(request, &shared.policy, &shared.limits, |target| shared.check(target))?;
         let (open, in_flight) = self.permits.take(&shared.limits)?;
+        self.sent.store(true, Ordering::Relaxed);
         let (writer, reader) = exchange();
         let task = crate::io().spawn(async move {
             let report = |origin: &Origin| shared.report(origin);

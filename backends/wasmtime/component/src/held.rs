@@ -49,7 +49,7 @@ pub(crate) fn respond(run: &Run, response: Response<Body>, content: Content, rep
             Some(Some(Ok(frame))) => Some(frame),
             Some(None) | None => None,
         };
-        if reply.send(Ok(Response::from_parts(head, body.boxed_unsync()))).is_err() {
+        if !reply.send(Ok(Response::from_parts(head, body.boxed_unsync()))) {
             tracing::debug!("the guest set a response that nothing waits for");
         }
     });

@@ -262,7 +262,7 @@ impl HostedSession for ComponentSession {
             return Err(Error::new(Kind::Guest, message).into());
         };
         if let Some(refusal) = refusal(&request) {
-            if reply.send(Ok(refusal)).is_err() {
+            if !reply.send(Ok(refusal)) {
                 tracing::debug!("dropped a request without an authority");
             }
             return Ok(());

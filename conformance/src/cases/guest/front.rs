@@ -10,9 +10,8 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use wharf_core::abi::wasi02::http::ErrorCode;
+use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::grants::Network;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::{GuestConfig, HostedGuest, Kind, Run, Stop, io};
@@ -47,7 +46,7 @@ impl<F: Fn() -> CaseResult<GuestConfig>> Front<F> {
     pub(in crate::cases) fn ask(&self, request: Request<Body>) -> CaseResult<Response<Body>> {
         match self {
             Front::Handler(guest, config, threads) => {
-                let (reply, answer) = oneshot::channel::<Result<Response<Body>, ErrorCode>>();
+                let (reply, answer) = Reply::channel();
                 let (guest, config) = (guest.clone(), config()?);
                 let thread = thread::spawn(move || guest.start(config)?.handle(request, reply));
                 threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);

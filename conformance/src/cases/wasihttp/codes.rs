@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::{Request, Response};
-use tokio::sync::oneshot;
+use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind, Limits, Timeouts, Transport};
 use wharf_core::{GuestConfig, Run};
 
@@ -12,7 +12,7 @@ use super::exchange::{
     CHUNKED, Failure, REQUEST_HEADER, REQUEST_HEADERS, REQUEST_TRAILER, REQUEST_TRAILERS, RESPONSE_HEADER,
     RESPONSE_HEADERS, RESPONSE_TRAILER, RESPONSE_TRAILERS, posting, sending, take_trailers,
 };
-use super::handler::{Reply, handler, request};
+use super::handler::{handler, request};
 use super::probe::{RET, Wasi02};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
@@ -267,7 +267,7 @@ fn every_code(context: &Context) -> CaseResult {
         let mut asked = request("");
         let uri = format!("http://example.com/{}", "x".repeat(number));
         *asked.uri_mut() = uri.parse().map_err(Unmet::harness)?;
-        let (reply, answer) = oneshot::channel::<Reply>();
+        let (reply, answer) = Reply::channel();
         let ended = session.handle(asked, reply);
         Ok::<_, Unmet>((ended, Run::default().wait(answer)?))
     };

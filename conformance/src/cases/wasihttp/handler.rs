@@ -6,8 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use wharf_core::abi::wasi02::http::ErrorCode;
+use wharf_core::abi::wasi02::http::{ErrorCode, Reply};
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::{GuestConfig, Run, Stop, io};
 
@@ -50,8 +49,6 @@ pub(crate) fn handler(steps: &[&str]) -> String {
     );
     lean_module(&fields)
 }
-
-pub(super) type Reply = Result<Response<Body>, ErrorCode>;
 
 pub(super) fn request(body: impl Into<Bytes>) -> Request<Body> {
     let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
@@ -109,7 +106,7 @@ pub(super) fn serve_with(
     config: GuestConfig,
 ) -> CaseResult<Served> {
     let mut session = context.hosted(text)?.start(config)?;
-    let (reply, answer) = oneshot::channel::<Reply>();
+    let (reply, answer) = Reply::channel();
     let reader = io().spawn(async move {
         match answer.await {
             Ok(Ok(response)) => Some(Ok(collect(response).await)),
@@ -136,7 +133,7 @@ pub(super) fn over_the_wire(context: &Context, text: &str, head: &str) -> CaseRe
         async move {
             let broken = |error: hyper::Error| HttpError::new(HttpErrorKind::ConnectionClosed, error.to_string());
             let request = request.map(|body| body.map_err(broken).boxed_unsync());
-            let (reply, answer) = oneshot::channel::<Reply>();
+            let (reply, answer) = Reply::channel();
             tokio::task::spawn_blocking(move || {
                 let mut session = guest.start(GuestConfig::default())?;
                 session.handle(request, reply)

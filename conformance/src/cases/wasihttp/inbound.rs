@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use wharf_core::abi::wasi02::http::ErrorCode;
+use wharf_core::abi::wasi02::http::{ErrorCode, Reply};
 use wharf_core::{GuestConfig, Kind, Run, Stop};
 
-use super::handler::{
-    FINISH, HELLO, RESPOND, Reply, Served, collect, handler, over_the_wire, request, serve, serve_with,
-};
+use super::handler::{FINISH, HELLO, RESPOND, Served, collect, handler, over_the_wire, request, serve, serve_with};
 use super::probe::http_module;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
@@ -187,7 +184,7 @@ fn body_length(context: &Context) -> CaseResult {
 
 fn nobody_waits(context: &Context) -> CaseResult {
     let mut session = context.hosted(&handler(&[RESPOND, HELLO, FINISH]))?.start(GuestConfig::default())?;
-    let (reply, answer) = oneshot::channel::<Reply>();
+    let (reply, answer) = Reply::channel();
     drop(answer);
     session.handle(request(""), reply)?;
     Ok(())
@@ -228,7 +225,7 @@ fn again(context: &Context) -> CaseResult {
     let mut session =
         context.hosted(&handler(&[RESPOND, HELLO, FINISH, drop_request]))?.start(GuestConfig::default())?;
     for _ in 0..3 {
-        let (reply, answer) = oneshot::channel::<Reply>();
+        let (reply, answer) = Reply::channel();
         session.handle(request(""), reply)?;
         let Ok(Ok(response)) = Run::default().wait(answer)? else {
             return Err(Unmet::failed("there is no answer"));
@@ -257,7 +254,7 @@ fn post_return(context: &Context) -> CaseResult {
     let text = with_post_return("(global.set $open (i32.const 0))", &[opens, RESPOND, HELLO, FINISH]);
     let mut session = context.hosted(&text)?.start(GuestConfig::default())?;
     for _ in 0..2 {
-        let (reply, answer) = oneshot::channel::<Reply>();
+        let (reply, answer) = Reply::channel();
         session.handle(request(""), reply)?;
         check!(Run::default().wait(answer)?.is_ok(), "the guest gave no response");
     }
@@ -301,7 +298,7 @@ fn informational(context: &Context) -> CaseResult {
 
 fn no_handler(context: &Context) -> CaseResult {
     let mut session = context.hosted(&http_module(""))?.start(GuestConfig::default())?;
-    let (reply, _answer) = oneshot::channel::<Reply>();
+    let (reply, _answer) = Reply::channel();
     match session.handle(request(""), reply) {
         Err(Stop::Error(error)) => {
             check_eq!(error.kind(), Kind::Guest, "the kind of `{error}`");

@@ -2,12 +2,11 @@
 
 use http::{Method, Request};
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
-use wharf_core::abi::wasi02::http::ErrorCode;
+use wharf_core::abi::wasi02::http::{ErrorCode, Reply};
 use wharf_core::http::Body;
 use wharf_core::{GuestConfig, Kind, Run, Stop, io};
 
-use super::handler::{Answer, FINISH, HELLO, RESPOND, Reply, handler, over_the_wire, request, serve, serve_with};
+use super::handler::{Answer, FINISH, HELLO, RESPOND, handler, over_the_wire, request, serve, serve_with};
 use super::probe::Wasi02;
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
@@ -257,7 +256,7 @@ const UNTIL_CLOSED: &str = r#"
 /// Whoever asked goes in the middle of the body: the guest finds its stream closed, and is not trapped.
 fn gone(context: &Context) -> CaseResult {
     let mut session = context.hosted(&handler(&[RESPOND, UNTIL_CLOSED]))?.start(GuestConfig::default())?;
-    let (reply, answer) = oneshot::channel::<Reply>();
+    let (reply, answer) = Reply::channel();
     let asking = io().spawn(async move {
         let Ok(Ok(response)) = answer.await else { return false };
         let mut body = response.into_body();
@@ -286,7 +285,7 @@ fn nobody_reads(context: &Context) -> CaseResult {
                     (br $more))))
         (if (i32.lt_u (local.get $count) (i32.const 0x1000)) (then (unreachable)))"#;
     let mut session = context.hosted(&handler(&[RESPOND, fill]))?.start(GuestConfig::default())?;
-    let (reply, answer) = oneshot::channel::<Reply>();
+    let (reply, answer) = Reply::channel();
     session.handle(request(""), reply)?;
     check!(Run::default().wait(answer)?.is_ok(), "the response did not begin");
     Ok(())

@@ -8,12 +8,13 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::grants::{Capture, Output, WasiConfig};
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::{GuestConfig, Run, io};
 
-use super::handler::{Answer, FINISH, HELLO, RESPOND, Reply, handler, request, serve, serve_with};
+use super::handler::{Answer, FINISH, HELLO, RESPOND, handler, request, serve, serve_with};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::check_eq;
 use crate::context::Context;
@@ -289,7 +290,7 @@ fn streamed(context: &Context) -> CaseResult {
     let (asked, body) = fed();
     let mut session =
         context.hosted(&handler(&[RESPOND, CONSUME, PASS_ON, PASS_ON, FINISH]))?.start(GuestConfig::default())?;
-    let (reply, answer) = oneshot::channel::<Reply>();
+    let (reply, answer) = Reply::channel();
     body.send(Ok(Frame::data("first".into()))).map_err(Unmet::harness)?;
     let asking = io().spawn(async move {
         let mut response = answer.await.ok()?.ok()?.into_body();

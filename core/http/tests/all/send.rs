@@ -52,6 +52,16 @@ fn requests_share_a_connection() {
 }
 
 #[test]
+fn it_is_known_whether_a_guest_has_sent_anything() {
+    let origin = Origin::answering(answer("200 OK", "", "x"));
+    let outbound = outbound(allowing(&[&origin]));
+    fetch(&outbound, get("http://denied.example/")).unwrap_err();
+    assert!(!outbound.has_sent(), "a request that was denied was not sent");
+    fetch(&outbound.clone(), get(&origin.url("/"))).unwrap();
+    assert!(outbound.has_sent() && !outbound.for_guest().has_sent());
+}
+
+#[test]
 fn tenants_share_no_connection() {
     let origin = Origin::answering(answer("200 OK", "", "x"));
     for _ in 0..2 {

@@ -34,7 +34,7 @@ use self::incoming::{FutureTrailers, IncomingBody, IncomingRequest, IncomingResp
 use self::outgoing::{Method, OutgoingBody, OutgoingRequest, OutgoingResponse, Scheme};
 use self::sending::{FutureIncomingResponse, RequestOptions};
 use self::serving::ResponseOutparam;
-pub use self::serving::{Reply, refusal};
+pub use self::serving::{Answer, Reply, refusal};
 use super::canon::{Borrow, Cx, Handle, Outcome, Own};
 use super::io::{InputStream, IoError, OutputStream, Pollable};
 use super::{drop_resource, interfaces};

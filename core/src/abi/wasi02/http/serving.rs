@@ -1,5 +1,7 @@
 //! The export `wasi:http/incoming-handler`: a request for the guest, and the response that it sets.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -24,7 +26,36 @@ use crate::stop::Stop;
 /// Receives a guest's response, once the guest has set it and has flushed part of its body, waits for something, or has
 /// finished it. The guest may go on writing the body, which ends in an error if the guest leaves it unfinished. Dropped
 /// unused if the guest ends before any of it may be sent: [`message`](crate::message) says what is answered then.
-pub type Reply = oneshot::Sender<Result<Response<Body>, ErrorCode>>;
+///
+/// Clones reply to the same request: the first answer that one of them sends is the answer.
+#[derive(Clone)]
+pub struct Reply(Arc<Mutex<Option<oneshot::Sender<Answer>>>>);
+
+/// What a request is answered with: the guest's response, or the error that it names in its place.
+pub type Answer = Result<Response<Body>, ErrorCode>;
+
+impl Reply {
+    /// A reply, and where its answer arrives: an error there says that all clones are gone and none has sent one.
+    pub fn channel() -> (Self, oneshot::Receiver<Answer>) {
+        let (sender, receiver) = oneshot::channel();
+        (Reply(Arc::new(Mutex::new(Some(sender)))), receiver)
+    }
+
+    /// Sends the answer. Returns whether somebody waits for it, and it is the first.
+    pub fn send(self, answer: Answer) -> bool {
+        let sender = self.lock().take();
+        sender.is_some_and(|sender| sender.send(answer).is_ok())
+    }
+
+    /// Whether an answer has been sent.
+    pub fn is_sent(&self) -> bool {
+        self.lock().is_none()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<oneshot::Sender<Answer>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// `wasi:http/types.response-outparam`.
 pub(super) struct ResponseOutparam(Reply);
@@ -49,8 +80,8 @@ pub(super) fn set(
 }
 
 /// Gives an answer to whoever waits for it. Whether anybody does makes no difference to the guest.
-pub(super) fn answer(reply: Reply, response: Result<Response<Body>, ErrorCode>) {
-    if reply.send(response).is_err() {
+pub(super) fn answer(reply: Reply, response: Answer) {
+    if !reply.send(response) {
         tracing::debug!("the guest set a response that nothing waits for");
     }
 }
@@ -131,7 +162,7 @@ impl Host {
     /// [`Kind::Limit`] if the guest has too many handles open, or the request is more than it may have.
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
         let Ok(authority) = authority(&request) else {
-            if reply.send(Ok(bad_request())).is_err() {
+            if !reply.send(Ok(bad_request())) {
                 tracing::debug!("dropped a request without an authority");
             }
             return Ok(None);

@@ -3,8 +3,8 @@
 use http::StatusCode;
 use tokio::sync::oneshot;
 
+use super::super::serving::Answer;
 use super::*;
-use crate::http::Body;
 
 fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
@@ -96,11 +96,11 @@ fn no_broken_body_looks_empty() {
     }
 }
 
-type Answers = oneshot::Receiver<Result<Response<Body>, ErrorCode>>;
+type Answers = oneshot::Receiver<Answer>;
 
 fn respond(announced: Option<u64>, left_out: bool) -> (Run, Writer, Answers) {
     let (run, (reply, answers), (writer, reader)) =
-        (Run::default(), oneshot::channel(), pipe(Message::Response, announced));
+        (Run::default(), Reply::channel(), pipe(Message::Response, announced));
     if left_out {
         reader.leave_out();
     }

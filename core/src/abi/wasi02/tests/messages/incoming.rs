@@ -72,7 +72,7 @@ fn a_request_is_for_one_authority() {
             crate::abi::wasi02::http::refusal(&request).map(|answer| answer.status()),
             Some(StatusCode::BAD_REQUEST)
         );
-        let (reply, mut answered) = oneshot::channel();
+        let (reply, mut answered) = Reply::channel();
         let guest = guest();
         assert!(guest.host.begin(request, reply).unwrap().is_none());
         assert_eq!(answered.try_recv().unwrap().unwrap().status(), StatusCode::BAD_REQUEST);

@@ -7,13 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::abi::wasi02::http::ErrorCode;
+use crate::abi::wasi02::http::{Answer, Reply};
 use crate::http::{Body, HttpError, HttpErrorKind};
 
 /// Calls functions of `wasi:http/types`, with texts as arguments.
@@ -125,13 +125,13 @@ impl Guest {
     /// Hands the guest a request; gives the two handles that its handler gets, and what waits for the response.
     #[track_caller]
     pub(in crate::abi::wasi02::tests) fn begin(&mut self, request: Request<Body>) -> (u64, u64, Answered) {
-        let (reply, answered) = oneshot::channel();
+        let (reply, answered) = Reply::channel();
         let [request, outparam] = self.host.begin(request, reply).unwrap().expect("it was refused");
         (request, outparam, answered)
     }
 }
 
-pub(in crate::abi::wasi02::tests) type Answered = oneshot::Receiver<Result<Response<Body>, ErrorCode>>;
+pub(in crate::abi::wasi02::tests) type Answered = oneshot::Receiver<Answer>;
 
 /// A body of these frames, and then its end.
 pub(in crate::abi::wasi02::tests) fn body_of(
