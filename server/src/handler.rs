@@ -8,22 +8,23 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::message::{self, Content, GuestEnd};
 use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, no_handler, on_worker};
 
 use crate::admission::Admission;
+use crate::again::Again;
 use crate::guarded::Guarded;
 use crate::options::HandlerOptions;
-use crate::pool::{Pool, exited};
+use crate::pool::{Pool, Ready, exited};
 use crate::request::RequestHead;
 use crate::tally::Tally;
 
@@ -134,7 +135,7 @@ impl Handler {
         config.cancel = cancel.clone();
         // From here on the guest goes with whoever waits for its answer.
         let guard = cancel.clone().drop_guard();
-        let (reply, response) = oneshot::channel();
+        let (reply, response) = Reply::channel();
         let inner = Arc::clone(&self.0);
         let guest = move || {
             let ended = inner.run(config, request, reply);
@@ -192,13 +193,10 @@ impl Inner {
         if config.cancel.is_cancelled() {
             return Err(Error::new(Kind::Cancelled, "nothing waits for the answer any more"));
         }
-        let ended = match self.pool.take(config) {
-            Ok(mut ready) => {
-                let ended = ready.session.handle(request, reply);
-                self.pool.put(ready);
-                ended
-            }
-            Err(stop) => Err(stop),
+        let ended = if self.pool.reuses() {
+            self.answer_reusing(config, request, reply)
+        } else {
+            self.pool.take(config).and_then(|ready| self.answer(ready, request, reply).0)
         };
         match ended {
             Ok(()) | Err(Stop::Exit(0)) => Ok(()),
@@ -206,6 +204,68 @@ impl Inner {
             Err(Stop::Error(error)) => Err(error),
         }
     }
+
+    /// How the guest ended, and whether its instance can be given another request.
+    fn answer(&self, mut ready: Ready, request: Request<Body>, reply: Reply) -> (Result<(), Stop>, bool) {
+        let ended = ready.session.handle(request, reply);
+        (ended, self.pool.put(ready))
+    }
+
+    /// The same with an instance that may have answered others. If it ends without an answer, a new one gets the request,
+    /// where that can be.
+    fn answer_reusing(&self, config: GuestConfig, request: Request<Body>, reply: Reply) -> Result<(), Stop> {
+        let started = Instant::now();
+        let mut ready = self.pool.take(config.clone())?;
+        if ready.answered() == 0 {
+            let (ended, fit) = self.answer(ready, request, reply.clone());
+            // What it leaves open after an answer, it will again.
+            self.learn(ended.is_ok() && reply.is_sent() && !fit, false);
+            return ended;
+        }
+        let is_second = ready.answered() == 1;
+        let (lent, again) = Again::keep(request);
+        let ended = ready.session.handle(lent, reply.clone());
+        let has_sent = ready.session.has_sent_requests();
+        self.pool.put(ready);
+        if reply.is_sent() {
+            if is_second && ended.is_ok() {
+                self.pool.learned.answered();
+            }
+            return ended;
+        }
+        let left = config.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
+        if is_out_of_time_or_memory(&ended) || left.is_some_and(|left| left.is_zero()) {
+            return ended;
+        }
+        let Some(request) = again.request(has_sent) else {
+            self.learn(is_second, false);
+            return ended;
+        };
+        tracing::debug!("an instance that has answered others ended without an answer: a new one gets the request");
+        let ready = self.pool.start_for(GuestConfig { timeout: left, ..config })?;
+        let (ended, _) = self.answer(ready, request, reply.clone());
+        if reply.is_sent() {
+            self.learn(is_second, true);
+        }
+        ended
+    }
+
+    /// Takes note if an instance has answered one request and no second; a new one has answered that, if `proven`.
+    fn learn(&self, only_once: bool, proven: bool) {
+        if only_once && self.pool.learned.failed(proven) {
+            tracing::warn!(
+                "the guest cannot answer a second request with the same instance, or leaves open what belongs to the first: \
+                 from now on each request gets an instance of its own"
+            );
+            self.pool.drop_used();
+        }
+    }
+}
+
+/// Whether a guest ended for a reason that has nothing to do with which instance it was.
+fn is_out_of_time_or_memory(ended: &Result<(), Stop>) -> bool {
+    let Err(Stop::Error(error)) = ended else { return false };
+    matches!(error.kind(), Kind::Timeout | Kind::Cancelled) || Exceeded::of(error).is_some_and(Exceeded::is_total)
 }
 
 impl Drop for Inner {

@@ -60,6 +60,7 @@
 
 mod access;
 mod admission;
+mod again;
 mod answer;
 mod breaks;
 mod client;
@@ -71,6 +72,7 @@ mod options;
 mod passage;
 mod pool;
 mod request;
+mod reuse;
 mod server;
 mod stream;
 mod tally;
@@ -80,5 +82,6 @@ pub use access::Access;
 pub use handler::{Handler, ResponseBody};
 pub use options::{HandlerOptions, ServerOptions};
 pub use request::{Peer, RequestHead};
+pub use reuse::{Reuse, ReuseError};
 pub use server::{Bound, Server, ServerError};
 pub use tls::{TlsError, tls_from_pem};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::reuse::Reuse;
+
 /// How much a handler takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,9 +20,15 @@ pub struct HandlerOptions {
     pub max_wait: Duration,
     /// How large a request body may be, in bytes.
     pub max_request_body: u64,
-    /// How many requests an instance handles, one after another. 1 gives each request a new instance; with more, a
-    /// request can see what earlier ones left in the guest's memory.
-    pub max_reuse: u32,
+    /// How many requests an instance handles, one after another. [`Reuse::ONCE`] gives each request a new instance; with
+    /// more, a request can see what earlier ones left in the guest's memory.
+    ///
+    /// A request that an instance which has answered others ends without answering, for another reason than its time, is
+    /// handed to a new one if nothing of its body was read and nothing is done twice that must not be: its method is
+    /// idempotent (RFC 9110, section 9.2.2), or the guest has sent no request of its own. A guest whose instances turn out
+    /// to be unable to answer a second request, or leave open what belongs to the first, is given a new one for each from
+    /// then on, with one warning.
+    pub max_reuse: Reuse,
     /// How many new instances are kept ready; `None` for a few if one takes long to make, and else none. An instance takes
     /// long if none of the five that are made to find out took less than 0.1 ms.
     pub pre_warm: Option<usize>,
@@ -46,7 +54,7 @@ impl Default for HandlerOptions {
             max_waiting: 1024,
             max_wait: Duration::from_secs(5),
             max_request_body: 64 << 20,
-            max_reuse: 1,
+            max_reuse: Reuse::ONCE,
             pre_warm: None,
             max_idle: 64,
             max_idle_memory: 64 << 20,

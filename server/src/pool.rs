@@ -8,6 +8,7 @@ use wharf_core::{Exceeded, GuestConfig, HostedGuest, HostedSession, Result, Stop
 
 use crate::options::HandlerOptions;
 use crate::request::RequestHead;
+use crate::reuse::{Learned, Reuse};
 
 /// An instance that takes longer to make than this is made before it is needed, unless the embedder says otherwise.
 const SLOW: Duration = Duration::from_micros(100);
@@ -25,14 +26,24 @@ pub(crate) type Configure = Box<dyn Fn(Option<RequestHead<'_>>) -> Result<GuestC
 /// An instance, and how many requests it has answered.
 pub(crate) struct Ready {
     pub(crate) session: Box<dyn HostedSession>,
+    /// How many, and how many it may.
     answered: u32,
+    most: u32,
+}
+
+impl Ready {
+    /// How many requests it has answered.
+    pub(crate) fn answered(&self) -> u32 {
+        self.answered
+    }
 }
 
 /// The instances of one guest.
 pub(crate) struct Pool {
     guest: Arc<dyn HostedGuest>,
     pub(crate) configure: Configure,
-    max_reuse: u32,
+    max_reuse: Reuse,
+    pub(crate) learned: Learned,
     max_idle: usize,
     max_idle_memory: u64,
     /// How many fresh ones are kept ready.
@@ -63,7 +74,8 @@ impl Pool {
         let mut pool = Pool {
             guest,
             configure,
-            max_reuse: options.max_reuse.max(1),
+            max_reuse: options.max_reuse,
+            learned: Learned::default(),
             max_idle: options.max_idle,
             max_idle_memory: options.max_idle_memory,
             warm: 0,
@@ -82,7 +94,7 @@ impl Pool {
                 fresh.extend(pool.make()?);
                 Ok(before.elapsed())
             })?;
-        if !kept && options.max_reuse > 1 {
+        if !kept && options.max_reuse.is_more_than_once() {
             tracing::warn!("instances are not reused: on this host, each answers one request");
         }
         pool.warm = options.pre_warm.filter(|_| kept).unwrap_or_else(|| {
@@ -113,7 +125,7 @@ impl Pool {
             Stop::Error(error) => error,
             Stop::Exit(code) => exited(code),
         })?;
-        Ok(session.recycle().then_some(Ready { session, answered: 0 }))
+        Ok(session.recycle().then(|| self.ready(session)))
     }
 
     fn keep_warm(&self) {
@@ -167,8 +179,31 @@ impl Pool {
                 ready.session.reset_for(config)?;
                 Ok(ready)
             }
-            None => Ok(Ready { session: self.start(config)?, answered: 0 }),
+            None => Ok(self.ready(self.start(config)?)),
         }
+    }
+
+    /// An instance that has answered nothing, for a request that is granted `config`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn start_for(&self, config: GuestConfig) -> Result<Ready, Stop> {
+        Ok(self.ready(self.start(config)?))
+    }
+
+    fn ready(&self, session: Box<dyn HostedSession>) -> Ready {
+        Ready { session, answered: 0, most: self.max_reuse.draw() }
+    }
+
+    /// Whether an instance that has answered a request may be given another.
+    pub(crate) fn reuses(&self) -> bool {
+        self.max_reuse.is_more_than_once() && !self.learned.cannot()
+    }
+
+    /// Lets go of those that have answered a request.
+    pub(crate) fn drop_used(&self) {
+        let used = std::mem::take(&mut self.lock().used);
+        drop(used);
     }
 
     /// Makes a new instance. If the total memory is used up, the instances that wait are dropped first.
@@ -189,25 +224,27 @@ impl Pool {
         waiting.iter().any(|waiting| !waiting.is_empty())
     }
 
-    /// Takes back an instance that has answered one more request. It waits for another if it may and can.
-    pub(crate) fn put(&self, mut ready: Ready) {
+    /// Takes back an instance that has been handed one more request. It waits for another if it may and can; returns whether
+    /// it is in a state to.
+    pub(crate) fn put(&self, mut ready: Ready) -> bool {
         ready.answered += 1;
         let fit = ready.session.recycle();
-        if !fit || ready.answered >= self.max_reuse {
-            return;
+        if !fit || ready.answered >= ready.most || !self.reuses() {
+            return fit;
         }
         if ready.session.budget().used() > self.max_idle_memory {
-            return;
+            return true;
         }
         let mut idle = self.lock();
         if idle.closed || self.max_idle == 0 {
-            return;
+            return true;
         }
         // The one that has waited longest goes, with the lock given back first.
         let oldest = (idle.used.len() >= self.max_idle).then(|| idle.used.remove(0));
         idle.used.push(ready);
         drop(idle);
         drop(oldest);
+        true
     }
 
     /// How many instances wait: fresh ones, and ones that have answered a request.
@@ -326,7 +363,8 @@ mod tests {
 
     fn pool(total: Option<TotalMemory>, max_idle: usize) -> (Arc<Fake>, Arc<Pool>) {
         let guest = Arc::new(Fake { starts: AtomicUsize::new(0), total });
-        let options = HandlerOptions { max_reuse: 100, max_idle, pre_warm: Some(0), ..HandlerOptions::default() };
+        let options =
+            HandlerOptions { max_reuse: Reuse::times(100), max_idle, pre_warm: Some(0), ..HandlerOptions::default() };
         let configure = Box::new(|_: Option<RequestHead<'_>>| Ok(granted(0)));
         let pool = Pool::new(guest.clone(), &options, configure).unwrap();
         (guest, pool)

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Empty};
 use tower_service::Service;
 use wharf_core::grants::WasiConfig;
 use wharf_core::{Guest, GuestConfig, HostedGuest, HostedSession, Kind, LoadOptions, Result, Stop};
-use wharf_server::{Handler, HandlerOptions, RequestHead, ResponseBody};
+use wharf_server::{Handler, HandlerOptions, RequestHead, ResponseBody, Reuse};
 use wharf_wasmtime::Wasmtime;
 
 /// Answers with the status 200, and 1 more for each variable of its environment.
@@ -42,8 +42,12 @@ struct Counted {
 
 impl Counted {
     fn load() -> Arc<Self> {
+        Self::of(VARIABLES)
+    }
+
+    fn of(text: &str) -> Arc<Self> {
         let backend = Wasmtime::new().unwrap();
-        let guest = Guest::load(&backend, &wat::parse_str(VARIABLES).unwrap(), &LoadOptions::default()).unwrap();
+        let guest = Guest::load(&backend, &wat::parse_str(text).unwrap(), &LoadOptions::default()).unwrap();
         Arc::new(Counted { guest, starts: AtomicUsize::new(0) })
     }
 
@@ -147,7 +151,7 @@ async fn each_request_is_granted_its_own() {
 async fn instances_of_several_configurations_are_used_again() {
     let guest = Counted::load();
     let mut options = HandlerOptions::default();
-    (options.max_reuse, options.pre_warm) = (u32::MAX, Some(0));
+    (options.max_reuse, options.pre_warm) = (Reuse::times(u32::MAX), Some(0));
     let mut service = Authenticated(Handler::new(guest.clone(), options, granted).unwrap());
     let before = guest.starts();
     for _ in 0..5 {
@@ -189,4 +193,66 @@ fn guests_do_not_get_all_threads_of_the_runtime() {
             }
         }
     }
+}
+
+/// Answers with 200 and how many requests it has been handed; what it does before that with some of them is up to `fails`,
+/// which finds that number in `$count`.
+fn counter(fails: &str) -> String {
+    VARIABLES.replacen("(memory", "(global $count (mut i32) (i32.const 0)) (memory", 1).replacen(
+        "(drop (call $sizes (i32.const 0) (i32.const 4)))",
+        &format!(
+            "(global.set $count (i32.add (global.get $count) (i32.const 1)))
+            {fails}
+            (i32.store (i32.const 0) (global.get $count))"
+        ),
+        1,
+    )
+}
+
+/// What each of so many requests is answered with, and how many instances were made for them.
+async fn answers(guest: &str, method: Method, requests: usize) -> (Vec<u16>, usize) {
+    let guest = Counted::of(guest);
+    let mut options = HandlerOptions::default();
+    (options.max_reuse, options.pre_warm) = (Reuse::times(100), Some(0));
+    let handler = Handler::new(guest.clone(), options, |_| Ok(GuestConfig::default())).unwrap();
+    let (before, mut answers) = (guest.starts(), Vec::new());
+    for _ in 0..requests {
+        let request =
+            Request::post("/").method(method.clone()).header("host", "a").body(Empty::<Bytes>::new()).unwrap();
+        let (head, body) = handler.handle(request).await.into_parts();
+        body.collect().await.unwrap();
+        handler.settled().await;
+        answers.push(head.status.as_u16());
+    }
+    (answers, guest.starts() - before)
+}
+
+#[tokio::test]
+async fn a_request_that_a_used_instance_cannot_answer_is_given_to_a_new_one() {
+    for (fails, expected) in [
+        // It traps with its third: that one is answered by a new instance, which goes on as the old one did.
+        ("(if (i32.eq (global.get $count) (i32.const 3)) (then unreachable))", [201, 202, 201, 202, 201, 202]),
+        // The same for one that says nothing.
+        ("(if (i32.eq (global.get $count) (i32.const 3)) (then return))", [201, 202, 201, 202, 201, 202]),
+        // What no instance answers is not asked of a third.
+        ("(if (i32.ne (global.get $count) (i32.const 9)) (then unreachable))", [500; 6]),
+    ] {
+        for method in [Method::GET, Method::POST] {
+            assert_eq!(answers(&counter(fails), method, 6).await.0, expected, "{fails}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_cannot_answer_twice_gets_an_instance_for_each_request() {
+    for fails in [
+        "(if (i32.eq (global.get $count) (i32.const 2)) (then unreachable))",
+        "(if (i32.eq (global.get $count) (i32.const 2)) (then return))",
+    ] {
+        // The one that there was answers the first request, and fails with the second: each has its own from then on.
+        assert_eq!(answers(&counter(fails), Method::GET, 6).await, (vec![201; 6], 5), "{fails}");
+    }
+    // The same for one that leaves a handle open after each answer: none of its instances is used again.
+    let leaky = counter("(drop (call $fields))");
+    assert_eq!(answers(&leaky, Method::GET, 6).await, (vec![201; 6], 5));
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wharf_server::Reuse;
 
 use super::backend::{BackendArgs, HostArgs};
 use super::cache::CacheArgs;
@@ -74,10 +75,10 @@ pub(crate) struct ServingArgs {
     #[arg(long)]
     pub(crate) access_log: bool,
 
-    /// How many requests an instance handles, one after another; if more than 1, a request can see what earlier ones
-    /// left in the guest's memory
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_instance_reuse_count: u32,
+    /// How many requests an instance handles, one after another: a number, or a range such as 1..8, of which one is
+    /// drawn for each instance; if more than 1, a request can see what earlier ones left in the guest's memory
+    #[arg(long, value_name = "N", default_value_t = Reuse::ONCE)]
+    pub(crate) max_instance_reuse_count: Reuse,
 
     /// How many new instances to keep ready [default: a few if one takes long to create, else none]
     #[arg(long, value_name = "N")]

@@ -37,13 +37,62 @@ fn an_instance_answers_as_many_requests_as_it_may() {
             (&[][..], [201, 201, 201, 201, 201]),
             (&["--pre-warm", "3"], [201, 201, 201, 201, 201]),
             (&["--max-instance-reuse-count", "2"], [201, 202, 201, 202, 201]),
-            // One that trapped is not used again, whatever it may.
-            (&["--max-instance-reuse-count", "9", "--pre-warm", "0"], [201, 202, 500, 201, 202]),
+            // One that trapped is not used again, whatever it may: a new one has its request.
+            (&["--max-instance-reuse-count", "9", "--pre-warm", "0"], [201, 202, 201, 202, 201]),
         ] {
             let args = [&["--backend", backend], options, &[&counter]].concat();
             assert_eq!(statuses(&Served::start(&args), 5), expected, "{args:?}");
         }
     }
+}
+
+/// How often an instance is used is drawn from the range for each: once or twice.
+#[test]
+fn how_many_requests_an_instance_answers_may_be_a_range() {
+    let files = Files::new();
+    let counter = files.wat("counter.wasm", COUNTER);
+    for backend in backends() {
+        let args = ["--backend", backend, "--max-instance-reuse-count", "1..3", "--pre-warm", "0", &counter];
+        let statuses = statuses(&Served::start(&args), 64);
+        let second = statuses.iter().filter(|status| **status == 202).count();
+        assert!(statuses.iter().all(|status| [201, 202].contains(status)), "{backend}: {statuses:?}");
+        assert!((1..32).contains(&second), "{backend}: {statuses:?}");
+    }
+    let ended = end(&mut wharf(&["serve", "--max-instance-reuse-count", "3..1", &counter]));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("a range that is not empty, for example 1..8 or 1..=8"), "{ended:?}");
+}
+
+/// Six requests are answered alike, and one line says that each has an instance of its own.
+fn is_served_fresh(guest: &str, backend: &str) {
+    let served = Served::start(&["--backend", backend, "--max-instance-reuse-count", "100", guest]);
+    let first = served.get("/").unwrap();
+    assert!((200..300).contains(&first.0), "{backend}: {first:?}");
+    for _ in 0..5 {
+        assert_eq!(served.get("/").unwrap(), first, "{backend}");
+    }
+    let (_, printed) = served.stop();
+    let said = printed.matches("the guest cannot answer a second request with the same instance").count();
+    assert_eq!(said, 1, "{backend}: {printed}");
+}
+
+#[test]
+fn a_guest_that_cannot_answer_twice_is_served_fresh_with_one_warning() {
+    let files = Files::new();
+    let once = files.wat("once.wasm", &COUNTER.replace("(i32.const 3)) (then", "(i32.const 2)) (then"));
+    for backend in backends() {
+        is_served_fresh(&once, backend);
+    }
+}
+
+/// componentize-js 0.23.0 makes guests that leave open what belongs to a request, and throw when they are handed a second.
+#[test]
+#[ignore = "needs the guest http-js, which is not committed"]
+fn a_guest_of_componentize_js_is_served_fresh_with_one_warning() {
+    let files = Files::new();
+    let script = files.write("script.wasm", wharf_guests::HTTP_JS.wasm().unwrap());
+    // What it tells of is the guest; the other backends take long to compile it.
+    is_served_fresh(&script, backends()[0]);
 }
 
 #[test]
