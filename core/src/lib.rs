@@ -12,6 +12,7 @@ mod error;
 mod growth;
 mod guest;
 mod hosted;
+pub mod image;
 mod imports;
 mod inspect;
 mod limits;

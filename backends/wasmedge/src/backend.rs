@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wharf_core::image::{self, Imaged};
 use wharf_core::meter::{self, Frames, Metered, NATIVE_STACK};
 use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Kind, Prepared, Result, TrustedCode, cpu};
 use wharf_wasmedge_engine::{self as engine, Code, Compiler, Interpreter, Native, SETTINGS};
@@ -75,30 +76,33 @@ impl Backend for WasmEdge {
     }
 
     fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn wharf_core::Module>> {
-        let wasm = prepared.wasm();
+        let wasm = image::strip(prepared)?;
         if let Some(native) = &self.native {
-            match meter::rewrite(wasm, Frames::Native) {
+            match meter::rewrite(&wasm, Frames::Native) {
                 Err(error) if error.kind() == Kind::Limit => tracing::warn!("{error}; WasmEdge interprets the module"),
-                rewritten => {
-                    let code = native.compile(&rewritten?).map_err(failed)?;
-                    let module = Module { module: native.load(&code).map_err(failed)?, code: Some(code) };
-                    return Ok(Arc::new(Metered::new(module, Frames::Native)));
-                }
+                rewritten => return load(native, native.compile(&rewritten?).map_err(failed)?, prepared),
             }
         }
-        let rewritten = meter::rewrite(wasm, Frames::Interpreter)?;
-        let module = Module { module: self.interpreter.load(&rewritten).map_err(failed)?, code: None };
+        let module = self.interpreter.load(&meter::rewrite(&wasm, Frames::Interpreter)?).map_err(failed)?;
+        // SAFETY: as in `load`.
+        let module = unsafe { Imaged::new(Module { module, code: None }, prepared)? };
         Ok(Arc::new(Metered::new(module, Frames::Interpreter)))
     }
 
-    fn load(&self, _: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn wharf_core::Module>> {
+    fn load(&self, prepared: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn wharf_core::Module>> {
         let refused = || Error::new(Kind::Unsupported, "WasmEdge's interpreter cannot load compiled code");
         let native = self.native.as_ref().ok_or_else(refused)?;
         // SAFETY: that is what the type promises.
-        let code = unsafe { Code::new(code.bytes().to_vec()) };
-        let module = Module { module: native.load(&code).map_err(failed)?, code: Some(code) };
-        Ok(Arc::new(Metered::new(module, Frames::Native)))
+        load(native, unsafe { Code::new(code.bytes().to_vec()) }, prepared)
     }
+}
+
+/// Loads what was compiled of a module that was stripped and metered.
+fn load(native: &Native, code: Code, prepared: &Prepared) -> Result<Arc<dyn wharf_core::Module>> {
+    let module = Module { module: native.load(&code).map_err(failed)?, code: Some(code) };
+    // SAFETY: the engine's allocator maps a memory with `mmap`, private and anonymous, for itself alone, and unmaps it
+    // with the addresses that are reserved for it. One that grows gets further pages.
+    Ok(Arc::new(Metered::new(unsafe { Imaged::new(module, prepared)? }, Frames::Native)))
 }
 
 /// A loaded module.

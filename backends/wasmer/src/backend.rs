@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wasmer::Engine;
 use wasmer::sys::{Cranelift, EngineBuilder};
+use wharf_core::image::{self, Imaged};
 use wharf_core::meter::{self, Frames, Metered};
 use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Module, Prepared, Result, TrustedCode};
 
@@ -54,17 +55,20 @@ impl Backend for Wasmer {
 
     fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn Module>> {
         let engine = engine();
-        let module = wasmer::Module::new(&engine, meter::rewrite(prepared.wasm(), FRAMES)?)
+        let module = wasmer::Module::new(&engine, meter::rewrite(&image::strip(prepared)?, FRAMES)?)
             .map_err(|error| Error::engine("wasmer cannot compile the module", error))?;
-        Ok(Arc::new(Metered::new(Compiled { engine, module }, FRAMES)))
+        // SAFETY: the engine's default tunables map a memory with `mmap`, private and anonymous, for itself alone, and
+        // unmap it. One that grows is made accessible further on, or copied to another mapping.
+        Ok(Arc::new(Metered::new(unsafe { Imaged::new(Compiled { engine, module }, prepared)? }, FRAMES)))
     }
 
-    fn load(&self, _: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn Module>> {
+    fn load(&self, prepared: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn Module>> {
         let engine: Engine = EngineBuilder::headless().engine().into();
         // SAFETY: that is what the type promises.
         let module = unsafe { wasmer::Module::deserialize(&engine, code.bytes()) }
             .map_err(|error| Error::engine("wasmer cannot load the compiled module", error))?;
-        Ok(Arc::new(Metered::new(Compiled { engine, module }, FRAMES)))
+        // SAFETY: as in `compile`.
+        Ok(Arc::new(Metered::new(unsafe { Imaged::new(Compiled { engine, module }, prepared)? }, FRAMES)))
     }
 }
 

@@ -1,0 +1,228 @@
+//! Which of a module's segments become an image, and what is left of the module.
+//!
+//! Taken are the active segments of each memory that is exported, if they have at least [`MIN_BYTES`] and lie close
+//! together: in at most [`MAX_RUNS`] runs of pages that are at most [`MAX_SPREAD`] times as large as the data. So a module
+//! cannot have the host keep much more for it than it has itself.
+//!
+//! None is taken if any segment does not fit into its memory: the engine then refuses every instance, as it would have.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use wasm_encoder::{DataSection, Module, RawSection};
+use wasmparser::{BinaryReaderError, Data, DataKind, ExternalKind, FunctionBody, Operator, Parser, Payload};
+
+use super::{Memory, Run, internal};
+use crate::error::{Error, Result};
+use crate::growth::PAGE;
+use crate::prepare::Prepared;
+
+/// The least data for which mapping takes less than copying.
+const MIN_BYTES: u64 = 64 << 10;
+/// Each run of pages is a mapping of its own, of which a process may have some 65,000.
+const MAX_RUNS: usize = 32;
+/// How many times the data's size the pages may take.
+const MAX_SPREAD: u64 = 4;
+
+/// The active segments that become an image.
+#[derive(Default)]
+pub(super) struct Plan<'a> {
+    memories: Vec<Planned<'a>>,
+}
+
+/// A memory, with the segments that are copied to it, in order.
+struct Planned<'a> {
+    index: u32,
+    export: Option<&'a str>,
+    /// Its initial size in bytes.
+    size: u64,
+    segments: Vec<(u64, &'a [u8])>,
+}
+
+impl<'a> Plan<'a> {
+    /// Reads a prepared module.
+    pub(super) fn of(wasm: &'a [u8]) -> Result<Self> {
+        Ok(Self::read(wasm).map_err(malformed)?.unwrap_or_default())
+    }
+
+    /// `None` if a segment does not fit.
+    fn read(wasm: &'a [u8]) -> Result<Option<Self>, BinaryReaderError> {
+        let mut memories: Vec<Planned<'_>> = Vec::new();
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload? {
+                Payload::MemorySection(section) => {
+                    for (index, memory) in (0..).zip(section) {
+                        let size = memory?.initial.saturating_mul(PAGE);
+                        memories.push(Planned { index, export: None, size, segments: Vec::new() });
+                    }
+                }
+                Payload::ExportSection(section) => {
+                    for export in section {
+                        let export = export?;
+                        if export.kind == ExternalKind::Memory
+                            && let Some(memory) = memories.get_mut(export.index as usize)
+                        {
+                            memory.export = Some(export.name);
+                        }
+                    }
+                }
+                Payload::DataSection(section) => {
+                    for data in section {
+                        let data = data?;
+                        let Some((memory, offset)) = active(&data) else { continue };
+                        let Some(memory) = memories.get_mut(memory as usize) else { return Ok(None) };
+                        match offset {
+                            Some(offset) if offset + data.data.len() as u64 <= memory.size => {
+                                memory.segments.push((offset, data.data));
+                            }
+                            _ => return Ok(None),
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        memories.retain(Planned::is_worth_it);
+        Ok(Some(Plan { memories }))
+    }
+
+    /// Whether the segments of a memory are taken.
+    fn takes(&self, memory: u32) -> bool {
+        self.memories.iter().any(|planned| planned.index == memory)
+    }
+
+    /// Where the pages of each memory go, and what is in them.
+    pub(super) fn lay_out(&self) -> (Vec<Memory>, Vec<u8>) {
+        let mut bytes = Vec::new();
+        let memories = self.memories.iter().map(|planned| planned.lay_out(&mut bytes)).collect();
+        (memories, bytes)
+    }
+}
+
+impl Planned<'_> {
+    fn is_worth_it(&self) -> bool {
+        let bytes = self.segments.iter().map(|(_, data)| data.len() as u64).sum::<u64>();
+        let runs = self.runs();
+        let spread = runs.iter().map(|run| run.end - run.start).sum::<u64>();
+        self.export.is_some() && bytes >= MIN_BYTES && runs.len() <= MAX_RUNS && spread <= bytes * MAX_SPREAD
+    }
+
+    /// The pages that have data, in bytes, each run as long as it can be. A page of WebAssembly's is at least one of
+    /// the system's.
+    fn runs(&self) -> Vec<Range<u64>> {
+        let data = self.segments.iter().filter(|(_, data)| !data.is_empty());
+        let pages = data.map(|(offset, data)| {
+            let end = offset + data.len() as u64;
+            offset / PAGE * PAGE..end.next_multiple_of(PAGE)
+        });
+        let mut pages: Vec<Range<u64>> = pages.collect();
+        pages.sort_unstable_by_key(|pages| pages.start);
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for pages in pages {
+            match runs.last_mut() {
+                Some(last) if pages.start <= last.end => last.end = last.end.max(pages.end),
+                _ => runs.push(pages),
+            }
+        }
+        runs
+    }
+
+    /// Appends the contents of its pages to `bytes`.
+    fn lay_out(&self, bytes: &mut Vec<u8>) -> Memory {
+        let runs = self.runs().into_iter().map(|run| {
+            let pages = run.start as usize..run.end as usize;
+            let at = bytes.len();
+            bytes.resize(at + pages.len(), 0);
+            Run { pages, at }
+        });
+        let runs: Vec<Run> = runs.collect();
+        for (offset, data) in &self.segments {
+            let offset = *offset as usize;
+            // An empty one may lie behind all runs.
+            let run = runs.iter().find(|run| run.pages.contains(&offset));
+            if let Some(Run { pages, at }) = run {
+                let at = at + offset - pages.start;
+                bytes[at..at + data.len()].copy_from_slice(data);
+            }
+        }
+        Memory { export: self.export.unwrap_or_default().to_owned(), runs }
+    }
+}
+
+/// What an engine is to compile of a prepared module whose instances an [`Imaged`](super::Imaged) makes.
+///
+/// # Errors
+/// [`Kind::Internal`](crate::Kind::Internal) if the module cannot be read.
+pub fn strip(prepared: &Prepared) -> Result<Cow<'_, [u8]>> {
+    let wasm = prepared.wasm();
+    let plan = Plan::of(wasm)?;
+    if plan.memories.is_empty() {
+        return Ok(Cow::Borrowed(wasm));
+    }
+    without(wasm, &plan).map(Cow::Owned).map_err(malformed)
+}
+
+/// The module without the segments that are taken. If an instruction names segments, each keeps its index: in the place
+/// of an active one, which nothing is left of once an instance is made, stands a passive one of no bytes.
+fn without(wasm: &[u8], plan: &Plan<'_>) -> Result<Vec<u8>, BinaryReaderError> {
+    let indexed = names_segments(wasm)?;
+    let mut module = Module::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::DataCountSection { .. } if !indexed => {}
+            Payload::DataSection(section) => {
+                let mut left = DataSection::new();
+                for data in section {
+                    let data = data?;
+                    match active(&data) {
+                        Some((memory, _)) if !plan.takes(memory) => left.raw(&wasm[data.range]),
+                        None if indexed => left.raw(&wasm[data.range]),
+                        _ if indexed => left.passive([]),
+                        _ => continue,
+                    };
+                }
+                module.section(&left);
+            }
+            other => {
+                if let Some((id, range)) = other.as_section() {
+                    module.section(&RawSection { id, data: &wasm[range] });
+                }
+            }
+        }
+    }
+    Ok(module.finish())
+}
+
+/// Whether any instruction does.
+fn names_segments(wasm: &[u8]) -> Result<bool, BinaryReaderError> {
+    let in_body = |body: FunctionBody<'_>| {
+        for operator in body.get_operators_reader()? {
+            if matches!(operator?, Operator::MemoryInit { .. } | Operator::DataDrop { .. }) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::CodeSectionEntry(body) = payload?
+            && in_body(body)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The memory that a segment is copied to, if it is, and where to. In a prepared module that is always a constant.
+fn active(data: &Data<'_>) -> Option<(u32, Option<u64>)> {
+    let DataKind::Active { memory_index, offset_expr } = &data.kind else { return None };
+    let offset = match offset_expr.get_operators_reader().read() {
+        Ok(Operator::I32Const { value }) => Some(u64::from(value.cast_unsigned())),
+        _ => None,
+    };
+    Some((*memory_index, offset))
+}
+
+fn malformed(error: BinaryReaderError) -> Error {
+    internal("its segments cannot be read".to_owned()).with_source(error)
+}
