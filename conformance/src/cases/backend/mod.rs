@@ -2,6 +2,7 @@
 
 mod call;
 mod code;
+mod data;
 mod feature;
 mod host;
 mod interrupt;
@@ -17,6 +18,7 @@ pub const CASES: &[&[Case]] = &[
     call::CASES,
     host::CASES,
     memory::CASES,
+    data::CASES,
     nested::CASES,
     trap::CASES,
     stop::CASES,
