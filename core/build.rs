@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// All that shapes the module an engine compiles.
-const REWRITES: [&str; 5] = ["src/growth.rs", "src/image/segments.rs", "src/meter", "src/prepare.rs", "src/types.rs"];
+const REWRITES: [&str; 5] = ["src/growth.rs", "src/image", "src/meter", "src/prepare.rs", "src/types.rs"];
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");

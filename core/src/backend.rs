@@ -111,7 +111,8 @@ pub trait Instance: Caller + Send {
     }
 }
 
-struct NoInterrupt;
+/// What interrupts nothing.
+pub(crate) struct NoInterrupt;
 
 impl Interrupt for NoInterrupt {
     fn interrupt(&self) {}

@@ -25,8 +25,8 @@ pub(crate) trait Outer: Send + Sync {
     /// Does what [`Imports::call`] does.
     fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Halt>;
 
-    /// The imports that are called.
-    fn inner(&self) -> &Imports;
+    /// Does what [`Imports::take_stop`] does.
+    fn take_stop(&self) -> Option<Stop>;
 }
 
 /// The imports of one instance: their signatures, in the module's import order, and the code behind them.
@@ -72,6 +72,11 @@ impl Imports {
         &self.types
     }
 
+    /// The same, to be shared.
+    pub(crate) fn shared_types(&self) -> Arc<[Import]> {
+        Arc::clone(&self.types)
+    }
+
     /// Runs host function `index`: the one thing an adapter's trampoline does.
     ///
     /// A panic in the host function does not cross the engine's frames: it ends the guest with
@@ -106,7 +111,7 @@ impl Imports {
     pub fn take_stop(&self) -> Option<Stop> {
         match &self.callee {
             Callee::Calls { stopped, .. } => stopped.lock().unwrap_or_else(PoisonError::into_inner).take(),
-            Callee::Outer(outer) => outer.inner().take_stop(),
+            Callee::Outer(outer) => outer.take_stop(),
         }
     }
 

@@ -1,84 +1,75 @@
-//! Initial memory as an image, for an engine that would copy a module's data into every instance.
+//! Initial state as an image, for an engine that would make all of it anew for every instance.
 //!
-//! An interpreter that was initialised ahead of time brings megabytes of data, most of which an instance only reads, or
-//! does not even read. So [`strip`] takes active segments out of what the engine is given, and [`Imaged`] maps them into
-//! the memory of each new instance, copy-on-write from one sealed file that is in memory only. An instance then takes the
-//! pages that it writes to, and never finds what another has written.
+//! - Memory: an interpreter that was initialised ahead of time brings megabytes of data, most of which an instance only
+//!   reads, or does not even read. So [`strip`] takes active segments out of what the engine is given, and [`Imaged`] maps
+//!   them into the memory of each new instance, copy-on-write from one sealed file that is in memory only. An instance
+//!   then takes the pages that it writes to, and never finds what another has written.
+//! - All else: an engine may take a millisecond for the functions and tables of such a module. So an instance that has
+//!   ended well is put back into the state of a new one and used as such, see `renewed`.
 //!
-//! An adapter compiles what [`strip`] leaves of a module and puts its own [`Module`] into an [`Imaged`].
-//!
-//! Which segments are taken is said in `segments`. That they are not copied in the module's order is not seen: no guest
-//! code runs before an instance is made, and guests share no memory.
+//! An adapter compiles what [`strip`] leaves of a module and [`meter::rewrite`](crate::meter::rewrite) makes of that, and
+//! puts its own [`Module`] into an [`Imaged`].
 
-mod contents;
+mod memories;
+mod renewed;
 mod segments;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use contents::Contents;
+use memories::Memories;
+use renewed::{Kept, Lead, Renewed, Used};
 use segments::Plan;
 pub use segments::strip;
+pub(crate) use state::State;
 
 use crate::backend::{Instance, Module};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::imports::Imports;
 use crate::prepare::Prepared;
 use crate::trusted::TrustedCode;
+use state::Globals;
 
 /// A module whose engine was given what [`strip`] left of it.
 pub struct Imaged<M> {
     module: M,
-    memories: Vec<Memory>,
-    contents: Contents,
+    initial: Arc<Initial>,
 }
 
-/// A memory that is given contents.
-struct Memory {
-    export: String,
-    runs: Vec<Run>,
-}
-
-/// Whole pages of a memory, in bytes, and where their contents begin.
-struct Run {
-    pages: Range<usize>,
-    at: usize,
+/// What a new instance has, and instances that have nothing else.
+struct Initial {
+    memories: Memories,
+    /// Known with the first instance; `None` if an instance cannot be put back.
+    globals: OnceLock<Option<Globals>>,
+    kept: Kept,
 }
 
 impl<M: Module> Imaged<M> {
     /// Gives every instance of `module` the data that [`strip`] takes out of `prepared`.
     ///
     /// # Safety
-    /// The memories that [`memory_named`](crate::Caller::memory_named) finds in a new instance of `module` are private anonymous
-    /// mappings, readable, writable and of nothing else, which the engine lets go of by unmapping the addresses. So
-    /// others may be mapped in the place of their pages.
+    /// The memories that [`memory_named`](crate::Caller::memory_named) finds in an instance of `module` are private
+    /// anonymous mappings, readable, writable and of nothing else, which the engine lets go of by unmapping the addresses.
+    /// So others may be mapped in the place of their pages, and what is in these may be discarded.
     ///
     /// # Errors
-    /// [`Kind::Internal`] if the module cannot be read.
+    /// [`Kind::Internal`](crate::Kind::Internal) if the module cannot be read.
     #[expect(unsafe_code, reason = "how an engine allocates memory cannot be checked, only promised")]
     pub unsafe fn new(module: M, prepared: &Prepared) -> Result<Self> {
         let plan = Plan::of(prepared.wasm())?;
-        let (memories, bytes) = plan.lay_out();
-        Ok(Imaged { module, memories, contents: Contents::of(bytes) })
+        // SAFETY: as the caller promises.
+        let memories = unsafe { Memories::new(&plan) };
+        let globals = if plan.is_complete() { OnceLock::new() } else { OnceLock::from(None) };
+        Ok(Imaged { module, initial: Arc::new(Initial { memories, globals, kept: Kept::default() }) })
     }
 
-    fn fill(&self, instance: &mut dyn Instance) -> Result<()> {
-        for memory in &self.memories {
-            let bytes = instance.memory_named(&memory.export);
-            let bytes = bytes.ok_or_else(|| internal(format!("the memory `{}` is not there", memory.export)))?;
-            for run in &memory.runs {
-                let pages = bytes.get_mut(run.pages.clone());
-                let pages = pages.ok_or_else(|| internal(format!("the memory `{}` is too small", memory.export)))?;
-                #[expect(unsafe_code, reason = "as `new` was promised")]
-                // SAFETY: the pages are those of a new instance's memory.
-                unsafe { self.contents.put(run.at, pages) }.map_err(|error| {
-                    Error::new(Kind::Engine, "the guest's initial memory cannot be mapped").with_source(error)
-                })?;
-            }
-        }
-        Ok(())
+    /// An instance that none was kept for.
+    fn make(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
+        let mut instance = self.module.instantiate(imports)?;
+        self.initial.memories.map(&mut *instance)?;
+        Ok(instance)
     }
 }
 
@@ -88,12 +79,22 @@ impl<M: Module> Module for Imaged<M> {
     }
 
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
-        let mut instance = self.module.instantiate(imports)?;
-        self.fill(&mut *instance)?;
-        Ok(instance)
+        let initial = &self.initial;
+        if let Some(None) = initial.globals.get() {
+            let mut instance = self.make(imports)?;
+            initial.memories.copy(&mut *instance)?;
+            return Ok(instance);
+        }
+        let mut used = match initial.kept.take() {
+            Some(used) => used,
+            None => {
+                let lead = Arc::new(Lead::default());
+                let mut instance = self.make(Arc::new(Imports::around(imports.shared_types(), Arc::clone(&lead))))?;
+                initial.globals.get_or_init(|| Globals::of(&mut *instance));
+                Used { instance, imports: lead }
+            }
+        };
+        initial.memories.copy(&mut *used.instance)?;
+        Ok(Box::new(Renewed::new(used, imports, Arc::clone(initial))))
     }
-}
-
-fn internal(what: String) -> Error {
-    Error::new(Kind::Internal, format!("initialising a guest's memory failed: {what}"))
 }

@@ -1,10 +1,12 @@
-//! Which of a module's segments become an image, and what is left of the module.
+//! A module's active segments: which become part of the image, and what is left of the module.
 //!
-//! Taken are the active segments of each memory that is exported, if they have at least [`MIN_BYTES`] and lie close
-//! together: in at most [`MAX_RUNS`] runs of pages that are at most [`MAX_SPREAD`] times as large as the data. So a module
-//! cannot have the host keep much more for it than it has itself.
+//! Taken are those of every memory that is exported. That they are not copied in the module's order is not seen: no guest
+//! code runs before an instance is made, and guests share no memory. If a segment does not fit into its memory none is
+//! taken: the engine then refuses every instance, as it would have.
 //!
-//! None is taken if any segment does not fit into its memory: the engine then refuses every instance, as it would have.
+//! Those of a memory are mapped if they have at least [`MIN_MAPPED`] bytes and lie close together: in at most [`MAX_RUNS`]
+//! runs of pages, which are at most [`MAX_SPREAD`] times as large. So a module cannot have the host keep much more for it
+//! than it has itself. Others are copied.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,27 +14,31 @@ use std::ops::Range;
 use wasm_encoder::{DataSection, Module, RawSection};
 use wasmparser::{BinaryReaderError, Data, DataKind, ExternalKind, FunctionBody, Operator, Parser, Payload};
 
-use super::{Memory, Run, internal};
-use crate::error::{Error, Result};
-use crate::growth::PAGE;
+use super::memories::{Memory, Run};
+use crate::error::{Error, Kind, Result};
+use crate::growth::{PAGE, Space};
 use crate::prepare::Prepared;
 
 /// The least data for which mapping takes less than copying.
-const MIN_BYTES: u64 = 64 << 10;
+const MIN_MAPPED: u64 = 64 << 10;
 /// Each run of pages is a mapping of its own, of which a process may have some 65,000.
 const MAX_RUNS: usize = 32;
 /// How many times the data's size the pages may take.
 const MAX_SPREAD: u64 = 4;
 
-/// The active segments that become an image.
+/// What tables may take of an instance that is kept, in bytes: nothing is charged for it.
+const MAX_TABLES: u64 = 1 << 20;
+
+/// What becomes part of the image.
 #[derive(Default)]
 pub(super) struct Plan<'a> {
+    /// All memories, unless a segment does not fit.
     memories: Vec<Planned<'a>>,
+    complete: bool,
 }
 
 /// A memory, with the segments that are copied to it, in order.
 struct Planned<'a> {
-    index: u32,
     export: Option<&'a str>,
     /// Its initial size in bytes.
     size: u64,
@@ -48,12 +54,18 @@ impl<'a> Plan<'a> {
     /// `None` if a segment does not fit.
     fn read(wasm: &'a [u8]) -> Result<Option<Self>, BinaryReaderError> {
         let mut memories: Vec<Planned<'_>> = Vec::new();
+        let mut tables: u64 = 0;
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::MemorySection(section) => {
-                    for (index, memory) in (0..).zip(section) {
+                    for memory in section {
                         let size = memory?.initial.saturating_mul(PAGE);
-                        memories.push(Planned { index, export: None, size, segments: Vec::new() });
+                        memories.push(Planned { export: None, size, segments: Vec::new() });
+                    }
+                }
+                Payload::TableSection(section) => {
+                    for table in section {
+                        tables = tables.saturating_add(Space::table(table?.ty.initial, 0).initial());
                     }
                 }
                 Payload::ExportSection(section) => {
@@ -82,29 +94,34 @@ impl<'a> Plan<'a> {
                 _ => {}
             }
         }
-        memories.retain(Planned::is_worth_it);
-        Ok(Some(Plan { memories }))
+        let complete = tables <= MAX_TABLES && memories.iter().all(|memory| memory.export.is_some());
+        Ok(Some(Plan { memories, complete }))
+    }
+
+    /// Whether it has all that is in new memories, and an instance is not too large to be kept.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Whether the segments of a memory are taken.
     fn takes(&self, memory: u32) -> bool {
-        self.memories.iter().any(|planned| planned.index == memory)
+        self.memories.get(memory as usize).is_some_and(|planned| planned.export.is_some())
     }
 
-    /// Where the pages of each memory go, and what is in them.
+    /// What goes into each memory, and the bytes of what is mapped.
     pub(super) fn lay_out(&self) -> (Vec<Memory>, Vec<u8>) {
         let mut bytes = Vec::new();
-        let memories = self.memories.iter().map(|planned| planned.lay_out(&mut bytes)).collect();
+        let memories = self.memories.iter().filter_map(|planned| planned.lay_out(&mut bytes)).collect();
         (memories, bytes)
     }
 }
 
 impl Planned<'_> {
-    fn is_worth_it(&self) -> bool {
+    /// Whether its data is better mapped than copied, into these pages.
+    fn is_mapped(&self, runs: &[Range<u64>]) -> bool {
         let bytes = self.segments.iter().map(|(_, data)| data.len() as u64).sum::<u64>();
-        let runs = self.runs();
         let spread = runs.iter().map(|run| run.end - run.start).sum::<u64>();
-        self.export.is_some() && bytes >= MIN_BYTES && runs.len() <= MAX_RUNS && spread <= bytes * MAX_SPREAD
+        bytes >= MIN_MAPPED && runs.len() <= MAX_RUNS && spread <= bytes * MAX_SPREAD
     }
 
     /// The pages that have data, in bytes, each run as long as it can be. A page of WebAssembly's is at least one of
@@ -127,25 +144,34 @@ impl Planned<'_> {
         runs
     }
 
-    /// Appends the contents of its pages to `bytes`.
-    fn lay_out(&self, bytes: &mut Vec<u8>) -> Memory {
-        let runs = self.runs().into_iter().map(|run| {
+    /// What goes into it; the contents of pages that are mapped are appended to `bytes`.
+    fn lay_out(&self, bytes: &mut Vec<u8>) -> Option<Memory> {
+        let runs = self.runs();
+        let mut memory = Memory {
+            export: self.export?.to_owned(),
+            size: self.size as usize,
+            copied: Vec::new(),
+            mapped: Vec::new(),
+        };
+        let data = self.segments.iter().filter(|(_, data)| !data.is_empty());
+        if !self.is_mapped(&runs) {
+            memory.copied = data.map(|(offset, data)| (*offset as usize, data.to_vec())).collect();
+            return Some(memory);
+        }
+        for run in runs {
             let pages = run.start as usize..run.end as usize;
             let at = bytes.len();
             bytes.resize(at + pages.len(), 0);
-            Run { pages, at }
-        });
-        let runs: Vec<Run> = runs.collect();
-        for (offset, data) in &self.segments {
+            memory.mapped.push(Run { pages, at });
+        }
+        for (offset, data) in data {
             let offset = *offset as usize;
-            // An empty one may lie behind all runs.
-            let run = runs.iter().find(|run| run.pages.contains(&offset));
-            if let Some(Run { pages, at }) = run {
+            if let Some(Run { pages, at }) = memory.mapped.iter().find(|run| run.pages.contains(&offset)) {
                 let at = at + offset - pages.start;
                 bytes[at..at + data.len()].copy_from_slice(data);
             }
         }
-        Memory { export: self.export.unwrap_or_default().to_owned(), runs }
+        Some(memory)
     }
 }
 
@@ -156,7 +182,7 @@ impl Planned<'_> {
 pub fn strip(prepared: &Prepared) -> Result<Cow<'_, [u8]>> {
     let wasm = prepared.wasm();
     let plan = Plan::of(wasm)?;
-    if plan.memories.is_empty() {
+    if plan.memories.iter().all(|memory| memory.segments.is_empty() || memory.export.is_none()) {
         return Ok(Cow::Borrowed(wasm));
     }
     without(wasm, &plan).map(Cow::Owned).map_err(malformed)
@@ -224,5 +250,5 @@ fn active(data: &Data<'_>) -> Option<(u32, Option<u64>)> {
 }
 
 fn malformed(error: BinaryReaderError) -> Error {
-    internal("its segments cannot be read".to_owned()).with_source(error)
+    Error::new(Kind::Internal, "reading the segments of a prepared module failed").with_source(error)
 }

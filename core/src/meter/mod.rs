@@ -20,7 +20,7 @@ pub use rewrite::rewrite;
 use crate::backend::{Instance, Module};
 use crate::error::Result;
 use crate::imports::{Imports, Outer};
-use crate::stop::Halt;
+use crate::stop::{Halt, Stop};
 use crate::trusted::TrustedCode;
 use crate::types::Import;
 use crate::types::{Caller, FuncType, Interrupt, RESERVED, Trap, TrapCode};
@@ -100,8 +100,8 @@ struct Hosts {
 }
 
 impl Outer for Hosts {
-    fn inner(&self) -> &Imports {
-        &self.imports
+    fn take_stop(&self) -> Option<Stop> {
+        self.imports.take_stop()
     }
 
     fn call(&self, index: usize, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Halt> {

@@ -13,6 +13,8 @@
 //! reference to an import (in a table, exported) becomes one to a function that calls it, for one whose compiled code
 //! leaks stack with every indirect call of a host function. Custom sections are dropped, but for the functions' names,
 //! for one that looks in them for native code to run.
+//!
+//! Globals that change are exported, for an [`Imaged`](crate::image::Imaged) to put them back.
 
 use std::collections::HashMap;
 
@@ -30,6 +32,7 @@ use wasmparser::{
 use super::Frames;
 use super::shape::{Shape, is_bulk};
 use crate::error::{Error, Kind, Result};
+use crate::image::State;
 use crate::types::{ADMITTED, RESERVED};
 
 /// The exported global that holds what is left of the stack, an `i32`.
@@ -54,8 +57,15 @@ const CREDIT: i32 = 500;
 /// # Errors
 /// [`Kind::Limit`] if it has a function that is too large to be compiled safely, with [`Frames::Native`] only.
 pub fn rewrite(wasm: &[u8], frames: Frames) -> Result<Vec<u8>> {
-    let mut rewriter =
-        Rewriter { frames, types: Vec::new(), functions: Vec::new(), imports: 0, globals: 0, blocks: HashMap::new() };
+    let mut rewriter = Rewriter {
+        frames,
+        types: Vec::new(),
+        functions: Vec::new(),
+        imports: 0,
+        globals: 0,
+        blocks: HashMap::new(),
+        state: State::default(),
+    };
     match rewriter.read(wasm) {
         Ok(sections) => Ok(rewriter.finish(sections)),
         Err(reencode::Error::ParseError(error)) => Err(failed().with_source(error)),
@@ -105,6 +115,8 @@ struct Rewriter {
     globals: u32,
     /// The types made for blocks with several results, by these results.
     blocks: HashMap<Vec<ValType>, u32>,
+    /// What the module changes.
+    state: State,
 }
 
 impl Reencode for Rewriter {
@@ -151,7 +163,7 @@ impl Rewriter {
             if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
                 let index = function.index;
                 let shape;
-                (shape, allocations) = Shape::of(function, &body, allocations)?;
+                (shape, allocations) = Shape::of(function, &body, allocations, &mut self.state)?;
                 if self.frames == Frames::Native && self.native_frame(&shape) > MAX_FRAME {
                     return Err(reencode::Error::UserError(TooLarge(index)));
                 }
@@ -190,6 +202,7 @@ impl Rewriter {
                 Payload::MemorySection(section) => self.parse_memory_section(&mut out.memories, section)?,
                 Payload::GlobalSection(section) => {
                     self.globals = section.count();
+                    self.state.globals(section.clone())?;
                     self.parse_global_section(&mut out.globals, section)?;
                 }
                 Payload::ExportSection(section) => self.parse_export_section(&mut out.exports, section)?,
@@ -225,12 +238,15 @@ impl Rewriter {
         let check = out.types.len();
         out.types.ty().function([], []);
         out.imports.import(RESERVED, &self.imports.to_string(), EntityType::Function(check));
-        let counters = [(FUEL, self.fuel()), (STACK, self.stack())];
-        for (name, index) in counters.into_iter().take(if self.frames == Frames::Engine { 1 } else { 2 }) {
+        let counters =
+            &[(FUEL, self.fuel()), (STACK, self.stack())][..if self.frames == Frames::Engine { 1 } else { 2 }];
+        for (name, index) in counters.iter().copied() {
             let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
             out.globals.global(ty, &ConstExpr::i32_const(0));
             out.exports.export(name, ExportKind::Global, index);
         }
+        let added: Vec<u32> = counters.iter().map(|(_, index)| *index).collect();
+        self.state.export(&added, &mut out.globals, &mut out.exports);
         for import in 0..self.imports {
             let mut body = Function::new([]);
             for param in 0..self.function_type(import).params().len() {

@@ -4,6 +4,8 @@ use wasmparser::{
     BinaryReaderError, FuncToValidate, FuncValidatorAllocations, FunctionBody, Operator, ValidatorResources,
 };
 
+use crate::image::State;
+
 /// A function of no more instructions than this that calls nothing and has no loop is left as it is.
 const TRIVIAL: u32 = 16;
 
@@ -57,10 +59,12 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// Reads a body, and notes in `state` what it changes.
     pub(super) fn of(
         function: FuncToValidate<ValidatorResources>,
         body: &FunctionBody<'_>,
         allocations: FuncValidatorAllocations,
+        state: &mut State,
     ) -> Result<(Self, FuncValidatorAllocations), BinaryReaderError> {
         let mut validator = function.into_validator(allocations);
         validator.read_locals(&mut body.get_binary_reader())?;
@@ -71,6 +75,7 @@ impl Shape {
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
             validator.op(offset, &operator)?;
+            state.note(&operator);
             shape.values = shape.values.saturating_add(values(&operator, operators.original_position() - offset));
             shape.height = shape.height.max(validator.operand_stack_height());
             let inside = open.last().copied().flatten();

@@ -5,8 +5,8 @@ use wharf_core::{Kind, TrapCode};
 use crate::bare::{Live, no_host};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::needs::MULTI_MEMORY;
-use crate::context::Context;
 use crate::check_eq;
+use crate::context::Context;
 
 const ABOUT: &str = "backend interface: Module::instantiate, data segments";
 

@@ -4,6 +4,7 @@ mod call;
 mod code;
 mod data;
 mod feature;
+mod fresh;
 mod host;
 mod interrupt;
 mod memory;
@@ -19,6 +20,7 @@ pub const CASES: &[&[Case]] = &[
     host::CASES,
     memory::CASES,
     data::CASES,
+    fresh::CASES,
     nested::CASES,
     trap::CASES,
     stop::CASES,
