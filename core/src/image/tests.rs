@@ -1,13 +1,18 @@
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use wasmparser::{DataKind, Parser, Payload, Validator};
 
 use super::memories::Memory;
 use super::*;
+use crate::imports::Calls;
 use crate::limits::LoadOptions;
-use crate::types::{ADMITTED, Caller, Trap};
+use crate::meter::{Frames, rewrite};
+use crate::stop::Stop;
+use crate::types::{ADMITTED, Caller, Trap, TrapCode};
 
 fn prepared(wat: &str) -> Prepared {
     Prepared::new(&wat::parse_str(wat).unwrap(), &LoadOptions::default()).unwrap()
@@ -155,29 +160,49 @@ impl Drop for Pages {
     }
 }
 
-/// An instance with a memory, of which `Pages` but the first bytes are used.
-struct Live(Pages, usize);
+/// An instance with a memory, of which `Pages` but the first bytes are used, and with globals.
+struct Live {
+    pages: Pages,
+    skipped: usize,
+    globals: BTreeMap<String, u64>,
+    imports: Option<Arc<Imports>>,
+}
+
+impl Live {
+    fn new(len: usize, skipped: usize) -> Self {
+        Live { pages: Pages::new(len + skipped), skipped, globals: BTreeMap::new(), imports: None }
+    }
+}
 
 impl Caller for Live {
     fn memory(&mut self) -> Option<&mut [u8]> {
-        None
+        self.memory_named("m")
     }
 
     fn memory_named(&mut self, export: &str) -> Option<&mut [u8]> {
-        let skipped = self.1;
-        (export == "m").then(|| &mut self.0.bytes()[skipped..])
+        let skipped = self.skipped;
+        (export == "m").then(|| &mut self.pages.bytes()[skipped..])
     }
 
-    fn call(&mut self, export: &str, _: &mut [u64]) -> std::result::Result<(), Trap> {
-        Err(Trap::no_function(export))
+    /// Traps, grows, or calls the one import.
+    fn call(&mut self, export: &str, slots: &mut [u64]) -> std::result::Result<(), Trap> {
+        match export {
+            "grow" => self.pages = Pages::new(self.pages.1 + 64 * KIB),
+            "host" => {
+                let imports = self.imports.clone().unwrap();
+                imports.call(0, self, slots).map_err(|halt| Trap::new(TrapCode::Host, halt.to_string()))?;
+            }
+            _ => return Err(Trap::new(TrapCode::Unreachable, "unreachable")),
+        }
+        Ok(())
     }
 
-    fn global(&mut self, _: &str) -> Option<u64> {
-        None
+    fn global(&mut self, export: &str) -> Option<u64> {
+        self.globals.get(export).copied()
     }
 
-    fn set_global(&mut self, _: &str, _: u64) -> bool {
-        false
+    fn set_global(&mut self, export: &str, value: u64) -> bool {
+        self.globals.insert(export.to_owned(), value).is_some()
     }
 }
 
@@ -194,7 +219,7 @@ fn contents_are_the_same_however_they_get_there_and_each_has_its_own() {
     for file in files {
         let (planned, bytes) = laid_out(&prepared);
         let memories = Memories::with(planned, &bytes, file);
-        let mut lives = [0, 0, 1].map(|skipped| Live(Pages::new(expected.len() + skipped), skipped));
+        let mut lives = [0, 0, 1].map(|skipped| Live::new(expected.len(), skipped));
         for live in &mut lives {
             memories.map(live).unwrap();
             memories.copy(live).unwrap();
@@ -209,9 +234,9 @@ fn contents_are_the_same_however_they_get_there_and_each_has_its_own() {
             memories.copy(&mut lives[0]).unwrap();
             assert!(has(&mut lives[0], &expected));
         }
-        let mut grown = Live(Pages::new(expected.len() + 64 * KIB), 0);
+        let mut grown = Live::new(expected.len() + 64 * KIB, 0);
         assert!(!memories.discard(&mut grown));
-        let mut small = Live(Pages::new(64 * KIB), 0);
+        let mut small = Live::new(64 * KIB, 0);
         assert!(memories.map(&mut small).and_then(|()| memories.copy(&mut small)).is_err());
     }
 }
@@ -223,4 +248,129 @@ fn nobody_writes_to_the_file_or_hands_it_on() {
     assert_eq!(rustix::io::Errno::from_io_error(&file.write_all(b"x").unwrap_err()), Some(rustix::io::Errno::PERM));
     assert!(file.set_len(0).is_err() && file.set_len(1 << 20).is_err());
     assert!(rustix::io::fcntl_getfd(&file).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+}
+
+/// An engine that counts the instances it makes, with what globals.
+struct Engine {
+    made: Arc<AtomicUsize>,
+    globals: &'static [(&'static str, u64)],
+}
+
+impl Module for Engine {
+    fn serialize(&self) -> Result<Option<TrustedCode<'_>>> {
+        Ok(None)
+    }
+
+    fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
+        self.made.fetch_add(1, Ordering::Relaxed);
+        let globals = self.globals.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        Ok(Box::new(Live { globals, imports: Some(imports), ..Live::new(512 * KIB, 0) }))
+    }
+}
+
+/// Globals as [`State`] exports them.
+const GLOBALS: &[(&str, u64)] = &[("$wharf.globals", 2), ("$wharf.global.0", 7), ("$wharf.global.1", 0)];
+
+/// What host functions answer.
+struct Answers(u64);
+
+impl Calls for Answers {
+    fn call(&self, _: usize, _: &mut dyn Caller, slots: &mut [u64]) -> std::result::Result<(), Stop> {
+        slots[0] = self.0;
+        Ok(())
+    }
+}
+
+/// How often an instance is made if each is changed by `change` and then dropped; each has to be like a new one.
+#[expect(unsafe_code, reason = "the engine does what is asked of it")]
+fn made(globals: &'static [(&'static str, u64)], change: fn(&mut dyn Instance)) -> usize {
+    let (prepared, expected) = overlapping();
+    let made = Arc::<AtomicUsize>::default();
+    // SAFETY: see `Pages`.
+    let module = unsafe { Imaged::new(Engine { made: Arc::clone(&made), globals }, &prepared) }.unwrap();
+    for round in 0..5 {
+        let mut live = module.instantiate(Arc::new(Imports::new(Arc::from([]), Answers(round)))).unwrap();
+        assert!(live.memory().unwrap() == expected, "round {round}");
+        for (name, value) in globals {
+            assert_eq!(live.global(name), Some(*value), "round {round}");
+        }
+        let mut slots = [99];
+        live.call("host", &mut slots).unwrap();
+        assert_eq!(slots, [round]);
+        live.memory().unwrap().fill(0xdd);
+        change(&mut *live);
+    }
+    made.load(Ordering::Relaxed)
+}
+
+#[test]
+fn an_instance_is_used_again_if_it_can_be_put_back() {
+    let once = if cfg!(target_os = "linux") { 1 } else { 5 };
+    assert_eq!(made(GLOBALS, |live| assert!(live.set_global("$wharf.global.1", 3))), once);
+    assert_eq!(made(&[("$wharf.globals", 0)], |_| {}), once);
+    assert_eq!(made(GLOBALS, |live| assert!(live.call("trap", &mut []).is_err())), 5);
+    assert_eq!(made(GLOBALS, |live| live.call("grow", &mut []).unwrap()), 5);
+    assert_eq!(made(GLOBALS, |live| drop(live.interrupt())), 5, "the handle may be used later");
+    assert_eq!(made(&[("$wharf.global.0", 7)], |_| {}), 5, "other things change, too");
+    assert_eq!(made(&[("$wharf.globals", 2), ("$wharf.global.0", 7)], |_| {}), 5, "one cannot be read");
+}
+
+#[test]
+#[expect(unsafe_code, reason = "the engine does what is asked of it")]
+fn what_a_host_holds_for_an_instance_goes_with_it() {
+    let (prepared, _) = overlapping();
+    // SAFETY: see `Pages`.
+    let module = unsafe { Imaged::new(Engine { made: Arc::default(), globals: GLOBALS }, &prepared) }.unwrap();
+    let imports = Arc::new(Imports::new(Arc::from([]), Answers(0)));
+    let live = module.instantiate(Arc::clone(&imports)).unwrap();
+    assert!(Arc::strong_count(&imports) > 1);
+    drop(live);
+    assert_eq!(Arc::strong_count(&imports), 1);
+    let lives: Vec<_> = (0..40).map(|_| module.instantiate(Arc::clone(&imports)).unwrap()).collect();
+    drop((lives, module));
+    assert_eq!(Arc::strong_count(&imports), 1);
+}
+
+/// The globals that a module is made to export: how many it says there are, and the names.
+fn exported(fields: &str) -> Option<usize> {
+    let rewritten = rewrite(prepared(&format!("(module {fields})")).wasm(), Frames::Native).unwrap();
+    Validator::new_with_features(ADMITTED).validate_all(&rewritten).unwrap();
+    let mut names = Vec::new();
+    for payload in Parser::new(0).parse_all(&rewritten) {
+        if let Payload::ExportSection(section) = payload.unwrap() {
+            names.extend(section.into_iter().map(|export| export.unwrap().name.to_owned()));
+        }
+    }
+    let globals = names.iter().filter(|name| name.starts_with("$wharf.global.")).count();
+    let says = names.iter().any(|name| name == "$wharf.globals");
+    assert!(says || globals == 0, "{names:?}");
+    says.then_some(globals)
+}
+
+#[test]
+fn what_changes_is_exported_unless_it_cannot_be_put_back() {
+    // The meter's own two, and those of the module.
+    assert_eq!(exported(""), Some(2));
+    let all = "(global (mut i32) (i32.const 1)) (global i32 (i32.const 1)) (global (mut i64) (i64.const 1))
+        (global (mut f32) (f32.const 1)) (global (mut f64) (f64.const 1)) (global funcref (ref.null func))";
+    assert_eq!(exported(all), Some(6));
+    assert_eq!(exported(&"(global (mut i32) (i32.const 1))".repeat(4094)), Some(4096));
+    assert_eq!(exported(&"(global (mut i32) (i32.const 1))".repeat(4095)), None);
+    assert_eq!(exported("(global (mut v128) (v128.const i32x4 0 0 0 0))"), None);
+    assert_eq!(exported("(global (mut externref) (ref.null extern))"), None);
+    let table = "(table $t 2 funcref) (memory 1) (elem $e func 0) (data $d \"d\") (func) (func";
+    let three = "(i32.const 0) (i32.const 0) (i32.const 0)";
+    for lasting in [
+        "(table.set (i32.const 0) (ref.null func))".to_owned(),
+        "(drop (table.grow (ref.null func) (i32.const 1)))".to_owned(),
+        "(table.fill (i32.const 0) (ref.null func) (i32.const 1))".to_owned(),
+        format!("(table.copy {three})"),
+        format!("(table.init $e {three})"),
+        "(data.drop $d)".to_owned(),
+    ] {
+        assert_eq!(exported(&format!("{table} {lasting})")), None, "{lasting}");
+    }
+    let others =
+        format!("(elem.drop $e) (memory.init $d {three}) (memory.fill {three}) (drop (memory.grow (i32.const 1)))");
+    assert_eq!(exported(&format!("{table} {others} (drop (table.get (i32.const 0))))")), Some(2));
 }
