@@ -143,12 +143,14 @@ impl Pages {
     #[expect(unsafe_code, reason = "as an engine does")]
     fn new(len: usize) -> Self {
         let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the system chooses the addresses.
         let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, access, MapFlags::PRIVATE) };
         Pages(start.unwrap().cast(), len)
     }
 
     #[expect(unsafe_code, reason = "as an engine does")]
     fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: these are the pages, and nobody else has them.
         unsafe { std::slice::from_raw_parts_mut(self.0, self.1) }
     }
 }
@@ -156,6 +158,7 @@ impl Pages {
 impl Drop for Pages {
     #[expect(unsafe_code, reason = "as an engine does")]
     fn drop(&mut self) {
+        // SAFETY: nobody uses the pages from here on.
         unsafe { munmap(self.0.cast(), self.1) }.unwrap();
     }
 }
@@ -215,10 +218,11 @@ fn has(live: &mut Live, expected: &[u8]) -> bool {
 #[test]
 fn contents_are_the_same_however_they_get_there_and_each_has_its_own() {
     let (prepared, expected) = overlapping();
-    let files: [fn(&[u8]) -> io::Result<File>; 2] = [memories::sealed, |_| Err(io::ErrorKind::Unsupported.into())];
-    for file in files {
-        let (planned, bytes) = laid_out(&prepared);
-        let memories = Memories::with(planned, &bytes, file);
+    let no_file = |_: &[u8]| -> io::Result<File> { Err(io::ErrorKind::Unsupported.into()) };
+    for memories in [
+        Memories::with(laid_out(&prepared).0, &laid_out(&prepared).1, memories::sealed),
+        Memories::with(laid_out(&prepared).0, &laid_out(&prepared).1, no_file),
+    ] {
         let mut lives = [0, 0, 1].map(|skipped| Live::new(expected.len(), skipped));
         for live in &mut lives {
             memories.map(live).unwrap();

@@ -86,8 +86,14 @@ fn memory(context: &Context) -> CaseResult {
         check_eq!(memory.iter().filter(|byte| **byte != 0).count(), 9, "bytes that are not zero");
         Ok(())
     };
-    each(context, wat, look, |live| Ok(drop(live.call("fill", &[], 0)?)))?;
-    each(context, wat, look, |live| Ok(live.memory()?.fill(1)))
+    each(context, wat, look, |live| {
+        drop(live.call("fill", &[], 0)?);
+        Ok(())
+    })?;
+    each(context, wat, look, |live| {
+        live.memory()?.fill(1);
+        Ok(())
+    })
 }
 
 fn grown(context: &Context) -> CaseResult {
@@ -102,7 +108,8 @@ fn grown(context: &Context) -> CaseResult {
     };
     each(context, wat, look, |live| {
         check_eq!(live.call1("grow", &[])?, 1, "the pages before it grows");
-        Ok(live.memory()?.fill(0xee))
+        live.memory()?.fill(0xee);
+        Ok(())
     })?;
     let compiled = context.compile(wat)?;
     compiled.instantiate(no_host())?.call1("grow", &[])?;
@@ -131,15 +138,29 @@ fn tables(context: &Context) -> CaseResult {
 fn grown_table(context: &Context) -> CaseResult {
     let wat = r#"(module (table 1 9 funcref)
         (func (export "grow") (result i32) (table.grow (ref.null func) (i32.const 2))))"#;
-    each(context, wat, |live| Ok(check_eq!(live.call1("grow", &[])?, 1, "the table's size")), |_| Ok(()))
+    each(
+        context,
+        wat,
+        |live| {
+            check_eq!(live.call1("grow", &[])?, 1, "the table's size");
+            Ok(())
+        },
+        |_| Ok(()),
+    )
 }
 
 fn dropped(context: &Context) -> CaseResult {
     let wat = r#"(module (memory (export "memory") 1) (data $d "data")
         (func (export "init") (memory.init $d (i32.const 0) (i32.const 0) (i32.const 4)))
         (func (export "drop") (data.drop $d)))"#;
-    let look = |live: &mut Live| Ok(drop(live.call("init", &[], 0)?));
-    each(context, wat, look, |live| Ok(drop(live.call("drop", &[], 0)?)))
+    let look = |live: &mut Live| {
+        drop(live.call("init", &[], 0)?);
+        Ok(())
+    };
+    each(context, wat, look, |live| {
+        drop(live.call("drop", &[], 0)?);
+        Ok(())
+    })
 }
 
 /// What cannot be read from outside.
@@ -148,10 +169,14 @@ fn references(context: &Context) -> CaseResult {
         (elem declare func $change)
         (func (export "look") (result i32 i32) (ref.is_null (global.get $f)) (i32x4.extract_lane 2 (global.get $v)))
         (func $change (export "change") (global.set $f (ref.func $change)) (global.set $v (v128.const i32x4 0 0 0 0))))"#;
-    let look = |live: &mut Live| Ok(check_eq!(live.call("look", &[], 2)?, [1, 3], "no reference, and the third lane"));
+    let look = |live: &mut Live| {
+        check_eq!(live.call("look", &[], 2)?, [1, 3], "no reference, and the third lane");
+        Ok(())
+    };
     each(context, wat, look, |live| {
         live.call("change", &[], 0)?;
-        Ok(check_eq!(live.call("look", &[], 2)?, [0, 0], "the same, changed"))
+        check_eq!(live.call("look", &[], 2)?, [0, 0], "the same, changed");
+        Ok(())
     })
 }
 
@@ -159,8 +184,14 @@ fn trapped(context: &Context) -> CaseResult {
     let wat = r#"(module (memory (export "memory") 1) (global $g (mut i32) (i32.const 1))
         (func (export "look") (result i32 i32) (global.get $g) (i32.load (i32.const 8)))
         (func (export "trap") (global.set $g (i32.const 2)) (i32.store (i32.const 8) (i32.const 3)) (unreachable)))"#;
-    let look = |live: &mut Live| Ok(check_eq!(live.call("look", &[], 2)?, [1, 0], "the global and the memory"));
-    each(context, wat, look, |live| Ok(drop(live.traps("trap", &[], TrapCode::Unreachable)?)))
+    let look = |live: &mut Live| {
+        check_eq!(live.call("look", &[], 2)?, [1, 0], "the global and the memory");
+        Ok(())
+    };
+    each(context, wat, look, |live| {
+        drop(live.traps("trap", &[], TrapCode::Unreachable)?);
+        Ok(())
+    })
 }
 
 /// Each instance calls the functions that it was made with, and ends for their reasons.
