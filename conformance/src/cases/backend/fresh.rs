@@ -117,22 +117,34 @@ fn grown(context: &Context) -> CaseResult {
     Ok(())
 }
 
+/// By each instruction that there is for it.
 fn tables(context: &Context) -> CaseResult {
-    let wat = r#"(module (type $t (func (result i32))) (table $t 3 funcref) (elem (i32.const 0) $one $two)
-        (elem $passive funcref (ref.func $three))
-        (func $one (result i32) (i32.const 1)) (func $two (result i32) (i32.const 2)) (func $three (result i32) (i32.const 3))
-        (func (export "call") (param i32) (result i32) (call_indirect (type $t) (local.get 0)))
-        (func (export "change") (table.set (i32.const 0) (ref.func $two))
-          (table.init $passive (i32.const 1) (i32.const 0) (i32.const 1)) (elem.drop $passive)))"#;
-    let look = |live: &mut Live| {
-        check_eq!((live.call1("call", &[0])?, live.call1("call", &[1])?), (1, 2), "what the table's functions answer");
-        Ok(())
-    };
-    each(context, wat, look, |live| {
-        live.call("change", &[], 0)?;
-        check_eq!((live.call1("call", &[0])?, live.call1("call", &[1])?), (2, 3), "the same, changed");
-        Ok(())
-    })
+    for change in [
+        "(table.set (i32.const 0) (ref.func $three))",
+        "(table.fill (i32.const 0) (ref.func $three) (i32.const 1))",
+        "(table.init $passive (i32.const 0) (i32.const 0) (i32.const 1)) (elem.drop $passive)",
+        "(table.copy (i32.const 0) (i32.const 2) (i32.const 1))",
+    ] {
+        let wat = format!(
+            r#"(module (type $t (func (result i32))) (table 3 funcref) (elem (i32.const 0) $one $two $three)
+                (elem $passive funcref (ref.func $three))
+                (func $one (result i32) (i32.const 1)) (func $two (result i32) (i32.const 2))
+                (func $three (result i32) (i32.const 3)) (func (export "change") {change})
+                (func (export "call") (param i32) (result i32) (call_indirect (type $t) (local.get 0))))"#
+        );
+        let calls =
+            |live: &mut Live| -> CaseResult<[u64; 2]> { Ok([live.call1("call", &[0])?, live.call1("call", &[1])?]) };
+        let look = |live: &mut Live| -> CaseResult {
+            check_eq!(calls(live)?, [1, 2], "what the table's functions answer");
+            Ok(())
+        };
+        each(context, &wat, look, |live| {
+            live.call("change", &[], 0)?;
+            check_eq!(calls(live)?, [3, 2], "what they answer after {change}");
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 fn grown_table(context: &Context) -> CaseResult {
