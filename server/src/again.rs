@@ -92,6 +92,7 @@ impl http_body::Body for Lent {
 
 #[cfg(test)]
 mod tests {
+    use http_body::Body as _;
     use http_body_util::Full;
 
     use super::*;
