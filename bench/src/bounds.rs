@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::Guests;
+use crate::guests::Guests;
 use crate::report::Report;
 use crate::serving::{Served, Server};
 
@@ -94,18 +94,19 @@ pub(crate) const SHORT: &[u8] = b"POST / HTTP/1.1\r\nhost: localhost\r\nconnecti
 pub(crate) const OWN: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 /// Adds to `report` what guests can take of this backend.
-pub(crate) fn measure(wharf: &Path, backend: &str, guests: &Guests, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) fn measure(wharf: &Path, backend: &str, guests: &Guests, report: &mut Report) {
     let name = format!("wharf {backend}");
     for (shape, forever, at_last) in SHAPES {
-        let mut left = 0.0;
+        let mut left = None;
         report.measure(&format!("{shape}: growth, of --max-memory"), &name, || {
             let (peak, rest) = growth(wharf, backend, guests, &guest(forever, at_last))?;
-            left = rest;
+            left = Some(rest);
             Ok(peak)
-        })?;
-        report.measure(&format!("{shape}: growth a second later, of --max-memory"), &name, || Ok(left))?;
+        });
+        report.measure(&format!("{shape}: growth a second later, of --max-memory"), &name, || {
+            left.context("its growth is not known")
+        });
     }
-    Ok(())
 }
 
 pub(crate) fn serve(
@@ -117,7 +118,7 @@ pub(crate) fn serve(
 ) -> anyhow::Result<Served> {
     let path = guests.directory.path().join("bounds.wasm");
     std::fs::write(&path, wat::parse_str(text)?)?;
-    Served::start(&Server::wharf(wharf, backend, &path, None).with(options))
+    Served::listening(&Server::wharf(wharf, backend, &path, guests.directory.path()).with(options))
 }
 
 /// Sends this, and waits until the server has closed the connection; gives the status.

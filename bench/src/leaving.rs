@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::Guests;
 use crate::bounds::{OWN, PATIENCE, SHORT, ask, guest, serve};
+use crate::guests::Guests;
 use crate::report::Report;
 use crate::serving::Served;
 
@@ -20,25 +20,24 @@ const TIMES: usize = 20;
 const MANY: usize = 128;
 
 /// Adds to `report` what clients that leave take with them on this backend.
-pub(crate) fn measure(wharf: &Path, backend: &str, guests: &Guests, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) fn measure(wharf: &Path, backend: &str, guests: &Guests, report: &mut Report) {
     let name = format!("wharf {backend}");
     for (what, forever) in [("wait", "(call $block (call $wait (i64.const 1000000000000)))"), ("compute", "")] {
         let text = guest(forever, "");
         report.measure(&format!("a place is free after a client left, guests that {what}, ms"), &name, || {
             place(wharf, backend, guests, &text)
-        })?;
+        });
         report.measure(&format!("the next answer after {MANY} clients left, guests that {what}, ms"), &name, || {
             many(wharf, backend, guests, &text)
-        })?;
+        });
     }
     for (what, steps, answer) in ASKING {
         report.measure(
             &format!("the origin's connection ends after a client left, guests that {what}, ms"),
             &name,
             || outbound(wharf, backend, guests, steps, answer),
-        )?;
+        );
     }
-    Ok(())
 }
 
 /// The longest time from a client's leaving until its place is free for the next, in milliseconds.

@@ -1,4 +1,4 @@
-//! What is measured besides requests.
+//! What is measured of wharf alone.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,9 +12,6 @@ use anyhow::{Context, bail};
 use crate::Guests;
 use crate::serving::{Served, Server};
 
-/// How often what takes milliseconds is measured; the median counts.
-const TIMES: usize = 9;
-
 /// How many host calls are timed.
 const CALLS: u32 = 5_000_000;
 
@@ -23,30 +20,6 @@ const ECHOED: usize = 256 << 20;
 
 /// How many idle instances share the memory that is measured.
 const INSTANCES: usize = 100;
-
-/// From the start of the process to the end of its first answer, with compiled code in the cache, in milliseconds.
-pub(crate) fn cold_start(wharf: &Path, backend: &str, guests: &Guests) -> anyhow::Result<f64> {
-    cold_start_of(&Server::wharf(wharf, backend, &guests.component, None))
-}
-
-/// The same for any server.
-pub(crate) fn cold_start_of(server: &Server) -> anyhow::Result<f64> {
-    let mut times = Vec::new();
-    // The first one fills the cache.
-    for _ in 0..=TIMES {
-        let start = Instant::now();
-        let served = Served::start(server)?;
-        let mut stream = TcpStream::connect(served.address)?;
-        stream.write_all(served.request.as_bytes())?;
-        if stream.read(&mut [0; 1])? == 0 {
-            bail!("{} did not answer", server.name);
-        }
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    times.remove(0);
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
-}
 
 /// A call of the smallest host function, `clock_time_get`, which writes to the guest's memory, in nanoseconds.
 pub(crate) fn host_call(wharf: &Path, backend: &str, guests: &Guests) -> anyhow::Result<f64> {
@@ -79,8 +52,8 @@ pub(crate) fn host_call(wharf: &Path, backend: &str, guests: &Guests) -> anyhow:
 
 /// A large body through the guest, in both directions at once, in MiB a second of one direction.
 pub(crate) fn streaming(wharf: &Path, backend: &str, guests: &Guests) -> anyhow::Result<f64> {
-    let server = Server::wharf(wharf, backend, &guests.component, None);
-    let served = Served::start(&server.with(&["--timeout", "10m", "--max-request-body", "1GiB"]))?;
+    let server = Server::wharf(wharf, backend, &guests.hello(), guests.directory.path());
+    let served = Served::listening(&server.with(&["--timeout", "10m", "--max-request-body", "1GiB"]))?;
     let mut stream = TcpStream::connect(served.address)?;
     stream.set_read_timeout(Some(Duration::from_secs(600)))?;
     let start = Instant::now();
@@ -116,8 +89,8 @@ pub(crate) fn streaming(wharf: &Path, backend: &str, guests: &Guests) -> anyhow:
 /// What one more instance that waits takes, in KiB of private memory.
 pub(crate) fn idle_memory(wharf: &Path, backend: &str, guests: &Guests) -> anyhow::Result<f64> {
     let with = |count: usize| -> anyhow::Result<f64> {
-        let server = Server::wharf(wharf, backend, &guests.component, None);
-        let served = Served::start(&server.with(&["--pre-warm", &count.to_string()]))?;
+        let server = Server::wharf(wharf, backend, &guests.hello(), guests.directory.path());
+        let served = Served::listening(&server.with(&["--pre-warm", &count.to_string()]))?;
         // They are made while it serves: wait until there are no more.
         let mut last = 0.0;
         loop {

@@ -1,4 +1,4 @@
-//! The table, the JSON, and the plot.
+//! The tables and the JSON.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,26 +7,39 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::load::Load;
+use crate::compare::{Comparison, Found, Measure, Quantity};
+use crate::machine::Circumstances;
+use crate::pairs::Pairs;
+use crate::plot;
+use crate::targets::{self, Finding};
 
 /// All results of a run.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// How many processors served and asked.
-    processors: usize,
-    throughput: Vec<Throughput>,
+    circumstances: Circumstances,
+    pub(crate) rows: Vec<Row>,
     others: Vec<Other>,
+    failures: Vec<Failure>,
+    targets: Vec<Finding>,
     #[serde(skip)]
     only: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Throughput {
-    server: String,
+/// One quantity of a comparison.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    pub(crate) measure: Measure,
+    pub(crate) guest: String,
+    pub(crate) quantity: Quantity,
+    pub(crate) a: String,
+    pub(crate) b: String,
+    /// Requests a second, where they were sent at a fixed rate.
+    pub(crate) rate: Option<f64>,
     #[serde(flatten)]
-    load: Load,
+    pub(crate) pairs: Pairs,
 }
 
+/// A number that is compared with nothing.
 #[derive(Debug, Serialize)]
 struct Other {
     what: String,
@@ -34,11 +47,18 @@ struct Other {
     value: f64,
 }
 
+/// What could not be measured, and why.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+}
+
 impl Report {
     /// A report of what `only` names, or of everything.
-    pub(crate) fn new(only: &[String]) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Report { processors, only: only.to_owned(), ..Report::default() }
+    pub(crate) fn new(circumstances: Circumstances, only: &[String]) -> Self {
+        let (rows, others, failures, targets) = <(Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
+        Report { circumstances, rows, others, failures, targets, only: only.to_owned() }
     }
 
     /// Whether this measurement was asked for.
@@ -46,120 +66,219 @@ impl Report {
         self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
     }
 
-    pub(crate) fn throughput(&mut self, server: &str, load: Load) {
-        self.throughput.push(Throughput { server: server.to_owned(), load });
-    }
-
-    /// Measures, if it was asked for.
-    pub(crate) fn measure(
-        &mut self,
-        what: &str,
-        server: &str,
-        measure: impl FnOnce() -> anyhow::Result<f64>,
-    ) -> anyhow::Result<()> {
+    /// Measures, if it was asked for; a failure is a result, too.
+    pub(crate) fn measure(&mut self, what: &str, server: &str, measure: impl FnOnce() -> anyhow::Result<f64>) {
         if self.wants(&format!("{what} {server}")) {
             eprintln!("{what}: {server}");
-            let value = measure().with_context(|| format!("{what}: {server}"))?;
-            self.others.push(Other { what: what.to_owned(), server: server.to_owned(), value });
+            match measure() {
+                Ok(value) => self.others.push(Other { what: what.to_owned(), server: server.to_owned(), value }),
+                Err(error) => self.fail(format!("{what}: {server}"), &error),
+            }
         }
-        Ok(())
     }
 
-    /// Prints the table and writes `bench.json` and `bench.svg`.
-    pub(crate) fn write(&self, directory: &Path) -> anyhow::Result<()> {
-        println!("{}", self.table());
+    /// Adds what a comparison found, or why it did not.
+    pub(crate) fn compared(&mut self, comparison: &Comparison, found: anyhow::Result<Found>) {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return self.fail(comparison.name(), &error),
+        };
+        let (a, b) = comparison.names();
+        for (quantity, pairs) in comparison.measure.quantities().into_iter().zip(found.quantities) {
+            self.rows.push(Row {
+                measure: comparison.measure,
+                guest: comparison.guest.clone(),
+                quantity,
+                a: a.to_owned(),
+                b: b.to_owned(),
+                rate: found.rate,
+                pairs,
+            });
+        }
+    }
+
+    fn fail(&mut self, name: String, error: &anyhow::Error) {
+        let reason = format!("{error:#}").replace('\n', " ");
+        eprintln!("failed: {name}: {reason}");
+        self.failures.push(Failure { name, reason });
+    }
+
+    /// How many measurements failed.
+    pub(crate) fn failed(&self) -> usize {
+        self.failures.len()
+    }
+
+    /// Prints the tables, and writes `bench.md`, `bench.json` and `bench.svg`, and the tables once more to `record`.
+    pub(crate) fn write(&mut self, directory: &Path, record: Option<&Path>) -> anyhow::Result<()> {
+        self.targets = targets::findings(&self.rows, &self.failures);
+        let tables = self.tables();
+        println!("{tables}");
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        for (name, text) in [("bench.json", serde_json::to_string_pretty(self)?), ("bench.svg", self.plot())] {
-            let path = directory.join(name);
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        let plot = plot::svg(&self.rows);
+        let mut files = vec![
+            (directory.join("bench.md"), &tables),
+            (directory.join("bench.json"), &json),
+            (directory.join("bench.svg"), &plot),
+        ];
+        files.extend(record.map(|record| (record.to_owned(), &tables)));
+        for (path, text) in files {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             eprintln!("wrote {}", path.display());
         }
         Ok(())
     }
 
-    /// The first server's rate, which the others are compared with.
-    fn whole(&self) -> f64 {
-        self.throughput.first().map_or(1.0, |first| first.load.rate)
-    }
-
-    fn table(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        if !self.throughput.is_empty() {
-            let first = &self.throughput[0].server;
-            let _ =
-                writeln!(text, "Servers and load share {} processors: only ratios mean anything.\n", self.processors);
-            let _ = writeln!(text, "| server | requests/s | of {first} | p50, us | p99, us |\n|---|--:|--:|--:|--:|");
+    // Writing to a string cannot fail.
+    fn tables(&self) -> String {
+        let here = &self.circumstances;
+        let mut text = String::from("# Results of `wharf-bench`\n\nWritten by the command itself, in one run:\n\n");
+        let _ = writeln!(text, "    {}\n\n| | |\n|---|---|", here.command);
+        let _ = writeln!(text, "| date | {} |", here.date);
+        let _ = writeln!(text, "| processors, which servers and load share | {}, {} |", here.processors, here.model);
+        let _ = writeln!(text, "| memory | {:.1} GiB |\n| kernel | {} |", here.memory, here.kernel);
+        let _ = writeln!(text, "| load of the machine in the minute before | {:.2} |", here.load_before);
+        for (name, version) in &here.versions {
+            let _ = writeln!(text, "| {name} | {version} |");
         }
-        for Throughput { server, load } in &self.throughput {
-            let part = load.rate / self.whole();
-            let _ = writeln!(text, "| {server} | {:.0} | {part:.2} | {:.0} | {:.0} |", load.rate, load.p50, load.p99);
+        text.push_str(
+            "\nThe two sides of a row were measured in turn. Numbers are medians; the ratio is the median of those of the \
+             pairs, with the least and the most. Only ratios mean anything on another machine.\n",
+        );
+        for measure in Measure::ALL {
+            self.table(measure, &mut text);
         }
         if !self.others.is_empty() {
-            let _ = writeln!(text, "\n| measured | server | value |\n|---|---|--:|");
+            text.push_str("\n## wharf alone\n\n| measured | server | value |\n|---|---|--:|\n");
         }
         for Other { what, server, value } in &self.others {
             let _ = writeln!(text, "| {what} | {server} | {value:.1} |");
         }
+        if !self.failures.is_empty() {
+            text.push_str("\n## Failed\n\n| measurement | reason |\n|---|---|\n");
+        }
+        for Failure { name, reason } in &self.failures {
+            let _ = writeln!(text, "| {name} | {} |", reason.replace('|', "\\|"));
+        }
+        text.push_str("\n## Targets\n\n| what | target | measured | |\n|---|---|---|---|\n");
+        for Finding { what, target, measured, verdict } in &self.targets {
+            let _ = writeln!(text, "| {what} | {target} | {} | {} |", measured.replace('|', "\\|"), verdict.name());
+        }
         text
     }
 
-    /// A bar for each server.
-    fn plot(&self) -> String {
-        const ROW: usize = 26;
-        let height = self.throughput.len() * ROW + 50;
-        let best = self.throughput.iter().map(|row| row.load.rate).fold(1.0, f64::max);
-        let mut text = format!(
-            "<svg xmlns='http://www.w3.org/2000/svg' width='860' height='{height}' font-family='sans-serif' \
-             font-size='13'>\n<rect width='860' height='{height}' fill='white'/>\n\
-             <text x='10' y='24' font-size='16'>requests per second, hello</text>\n"
-        );
-        for (at, Throughput { server, load }) in self.throughput.iter().enumerate() {
-            let (top, width) = (40 + at * ROW, load.rate / best * 430.0);
-            let colour = if server.starts_with("wharf") { "#2b6cb0" } else { "#a0aec0" };
-            let part = load.rate / self.whole();
-            // Writing to a string cannot fail.
+    fn table(&self, measure: Measure, text: &mut String) {
+        let mut rows = self.rows.iter().filter(|row| row.measure == measure).peekable();
+        if rows.peek().is_none() {
+            return;
+        }
+        let _ = writeln!(text, "\n## {}\n\n{}\n", capitalised(measure.name()), measure.about());
+        text.push_str("| guest | measured | A | B | A | B | A / B | least | most |\n");
+        text.push_str("|---|---|---|---|--:|--:|--:|--:|--:|\n");
+        for Row { guest, quantity, a, b, rate, pairs, .. } in rows {
+            let ratio = pairs.ratio;
+            let at = rate.map_or_else(String::new, |rate| format!(" at {rate:.0} requests a second"));
+            let unit = if quantity.unit.is_empty() { String::new() } else { format!(", {}", quantity.unit) };
             let _ = writeln!(
                 text,
-                "<text x='10' y='{}'>{server}</text><rect x='250' y='{top}' width='{width:.1}' height='18' \
-                 fill='{colour}'/><text x='{:.1}' y='{}'>{:.0} ({part:.2})</text>",
-                top + 14,
-                256.0 + width,
-                top + 14,
-                load.rate
+                "| {guest} | {}{unit}{at} | {a} | {b} | {} | {} | **{:.2}** | {:.2} | {:.2} |",
+                quantity.name,
+                number(pairs.a),
+                number(pairs.b),
+                ratio.median,
+                ratio.least,
+                ratio.most
             );
         }
-        text.push_str("</svg>\n");
-        text
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let (first, rest) = text.split_at(1);
+    first.to_uppercase() + rest
+}
+
+/// With three digits or more.
+fn number(value: f64) -> String {
+    match value.abs() {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::Sides;
+
+    fn report(only: &[&str]) -> Report {
+        let circumstances = Circumstances {
+            date: "2026-01-02T03:04:05Z".into(),
+            command: "wharf-bench --pairs 2".into(),
+            processors: 2,
+            model: "a processor".into(),
+            memory: 24.0,
+            kernel: "6.1".into(),
+            load_before: 0.25,
+            versions: vec![("wharf".into(), "wharf 0.1.0".into())],
+        };
+        Report::new(circumstances, &only.iter().map(|&part| part.to_owned()).collect::<Vec<_>>())
+    }
+
+    fn comparison(measure: Measure) -> Comparison {
+        let side = |name: &str| (name.to_owned(), Vec::new());
+        Comparison {
+            measure,
+            guest: "hello".into(),
+            sides: Sides::Commands([side("wharf wasmtime"), side("wasmtime")]),
+        }
+    }
 
     #[test]
     fn a_report_has_every_row_in_every_form() {
-        let mut report = Report::new(&[]);
-        for (name, rate) in [("native hyper", 1000.0), ("wharf serve", 250.0)] {
-            report.throughput(name, Load { rate, p50: 1.0, p99: 2.0 });
-        }
-        report.measure("host call, ns", "wharf", || Ok(12.0)).unwrap();
+        let mut report = report(&[]);
+        let quantities = vec![Pairs::new(vec![(900.0, 200.0), (800.0, 200.0)])];
+        report.compared(&comparison(Measure::Throughput), Ok(Found { quantities, rate: None }));
+        report.compared(&comparison(Measure::ColdStart), Err(anyhow::anyhow!("it | ended").context("no start")));
+        report.measure("host call, ns", "wharf", || Ok(12.0));
         let directory = tempfile::tempdir().unwrap();
-        report.write(directory.path()).unwrap();
-        let json = fs::read_to_string(directory.path().join("bench.json")).unwrap();
-        let svg = fs::read_to_string(directory.path().join("bench.svg")).unwrap();
-        for text in [report.table(), json] {
-            assert!(text.contains("wharf serve") && text.contains("host call, ns"), "{text}");
+        let record = directory.path().join("RESULTS.md");
+        report.write(&directory.path().join("new"), Some(&record)).unwrap();
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        let tables = read(&record);
+        for line in [
+            "    wharf-bench --pairs 2\n",
+            "| processors, which servers and load share | 2, a processor |",
+            "| wharf | wharf 0.1.0 |",
+            "## Throughput\n",
+            "| hello | requests a second | wharf wasmtime | wasmtime | 850 | 200 | **4.25** | 4.00 | 4.50 |",
+            "| host call, ns | wharf | 12.0 |",
+            "| cold start hello: wharf wasmtime / wasmtime | no start: it \\| ended |",
+            "| at least 4x | 4.25x (4.00 to 4.50), beside wasmtime | met |",
+        ] {
+            assert!(tables.contains(line), "{line} in {tables}");
         }
-        assert!(report.table().contains("| wharf serve | 250 | 0.25 |"), "{}", report.table());
-        assert!(svg.contains("250 (0.25)") && svg.ends_with("</svg>\n"), "{svg}");
+        assert!(!tables.contains("## Resident"), "{tables}");
+        assert_eq!(read(&directory.path().join("new/bench.md")), tables);
+        let json: serde_json::Value = serde_json::from_str(&read(&directory.path().join("new/bench.json"))).unwrap();
+        assert_eq!(json["rows"][0]["ratio"]["median"], 4.25);
+        assert_eq!(json["rows"][0]["measured"][1][0], 800.0);
+        assert_eq!(json["failures"][0]["reason"], "no start: it | ended");
+        assert_eq!(json["targets"][0]["verdict"], "met");
+        assert!(read(&directory.path().join("new/bench.svg")).contains("wharf wasmtime / wasmtime"));
+        assert_eq!(report.failed(), 1);
     }
 
     #[test]
     fn what_was_not_asked_for_is_not_measured() {
-        let mut report = Report::new(&["host".to_owned()]);
+        let mut report = report(&["host"]);
         assert!(report.wants("host call, ns wharf") && !report.wants("idle"));
-        report.measure("idle instance, KiB", "wharf", || anyhow::bail!("it was measured")).unwrap();
+        report.measure("idle instance, KiB", "wharf", || panic!("it was measured"));
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        assert_eq!([1234.5, 99.94, 9.876, 0.123].map(number), ["1234", "99.9", "9.88", "0.12"]);
     }
 }

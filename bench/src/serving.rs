@@ -1,83 +1,147 @@
-//! What is measured: servers, each a process.
+//! Servers, each a process of its own.
 
-use std::env;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use tempfile::TempDir;
 
-/// How long a server may take to start; compiling is done by then.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::answer::{self, Answer};
+
+/// How long a server may take until it answers: some compile their guest at each start.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How often a server is asked whether it answers by now.
+const OFTEN: Duration = Duration::from_micros(250);
+
+/// How much of what a server says about itself is kept, to tell why it ended.
+const SAID: usize = 2048;
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const POST: &str = "POST /hello HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nwharf";
 
 /// How to start a server, and what to ask it.
+#[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) name: String,
-    program: PathBuf,
-    args: Vec<String>,
+    /// The program and its arguments, in which `{addr}`, `{host}`, `{port}`, `{guest}`, `{cache}` and `{dir}` (its
+    /// directory) stand for what they are once it starts.
+    command: Vec<String>,
+    env: Vec<(String, String)>,
+    /// Files that it finds in its directory, with the same in their texts.
+    files: Vec<(&'static str, String)>,
+    guest: PathBuf,
+    cache: PathBuf,
     /// The request that it answers with 200.
     pub(crate) request: &'static str,
 }
 
-const GET: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
-const POST: &str = "POST /hello HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nwharf";
-/// Stands for the address in the arguments of a server.
-const ADDRESS: &str = "ADDRESS";
-
 impl Server {
-    fn new(name: String, program: &Path, args: &[&str], guest: &Path) -> Self {
-        let guest = guest.to_string_lossy();
-        let args = args.iter().map(|arg| if *arg == "GUEST" { guest.to_string() } else { (*arg).to_owned() }).collect();
-        Server { name, program: program.to_owned(), args, request: GET }
+    /// A server that this command starts.
+    pub(crate) fn new(name: &str, command: &[&str], guest: &Path, cache: &Path) -> Self {
+        Server {
+            name: name.to_owned(),
+            command: command.iter().map(|&part| part.to_owned()).collect(),
+            env: Vec::new(),
+            files: Vec::new(),
+            guest: guest.to_owned(),
+            cache: cache.to_owned(),
+            request: GET,
+        }
     }
 
-    fn asked(mut self, request: &'static str) -> Self {
-        self.request = request;
-        self
+    /// `wharf serve`.
+    pub(crate) fn wharf(wharf: &Path, backend: &str, guest: &Path, cache: &Path) -> Self {
+        let name = format!("wharf {backend}");
+        let wharf = wharf.to_string_lossy();
+        let args = ["serve", "--backend", backend, "--cache-dir", "{cache}", "--addr", "{addr}", "{guest}"];
+        Server::new(&name, &[&[&*wharf], &args[..]].concat(), guest, cache)
     }
 
-    /// Adds options before the guest.
-    pub(crate) fn with(mut self, options: &[&str]) -> Self {
-        let at = self.args.len() - 1;
-        self.args.splice(at..at, options.iter().map(|option| (*option).to_owned()));
-        self
+    /// `wharf run` of a guest that listens by itself.
+    pub(crate) fn sockets(wharf: &Path, backend: &str, guest: &Path, cache: &Path) -> Self {
+        let name = format!("wharf {backend}");
+        let wharf = wharf.to_string_lossy();
+        let args = ["run", "--backend", backend, "--cache-dir", "{cache}", "--allow-listen", "{addr}"];
+        Server::new(&name, &[&[&*wharf], &args[..], &["{guest}", "{addr}"]].concat(), guest, cache).posted()
     }
 
+    /// This command as a native server.
     pub(crate) fn native(own: &Path) -> Self {
-        Server::new("native hyper".to_owned(), own, &["--native", ADDRESS], Path::new(""))
+        Server::new("native hyper", &[&own.to_string_lossy(), "--native", "{addr}"], Path::new(""), Path::new(""))
     }
 
-    /// `reuse` is how many requests an instance answers.
-    pub(crate) fn wharf(wharf: &Path, backend: &str, guest: &Path, reuse: Option<u32>) -> Self {
-        let args = ["serve", "--backend", backend, "--addr", ADDRESS, "GUEST"];
-        match reuse {
-            None => Server::new(format!("wharf serve, {backend}, fresh"), wharf, &args, guest),
-            Some(count) => Server::new(format!("wharf serve, {backend}, reused"), wharf, &args, guest)
-                .with(&["--max-instance-reuse-count", &count.to_string()]),
+    /// With options before the guest.
+    pub(crate) fn with(mut self, options: &[&str]) -> Self {
+        let at = self.command.iter().position(|part| part == "{guest}").unwrap_or(self.command.len());
+        self.command.splice(at..at, options.iter().map(|&option| option.to_owned()));
+        self
+    }
+
+    /// The same under another name.
+    pub(crate) fn called(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Asked with a POST: the guests that listen by themselves answer nothing else with 200.
+    pub(crate) fn posted(mut self) -> Self {
+        self.request = POST;
+        self
+    }
+
+    pub(crate) fn with_env(mut self, env: &[(String, String)]) -> Self {
+        self.env.extend_from_slice(env);
+        self
+    }
+
+    pub(crate) fn with_file(mut self, name: &'static str, text: &str) -> Self {
+        self.files.push((name, text.to_owned()));
+        self
+    }
+
+    /// With another place to keep compiled code in.
+    pub(crate) fn with_cache(mut self, cache: &Path) -> Self {
+        self.cache = cache.to_owned();
+        self
+    }
+
+    /// Whether it keeps compiled code where it is told to.
+    pub(crate) fn caches(&self) -> bool {
+        self.command.iter().chain(self.files.iter().map(|(_, text)| text)).any(|text| text.contains("{cache}"))
+    }
+
+    pub(crate) fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    fn spawn(&self, address: SocketAddr, directory: &Path) -> anyhow::Result<Child> {
+        let filled = |text: &str| {
+            text.replace("{addr}", &address.to_string())
+                .replace("{host}", &address.ip().to_string())
+                .replace("{port}", &address.port().to_string())
+                .replace("{guest}", &self.guest.to_string_lossy())
+                .replace("{cache}", &self.cache.to_string_lossy())
+                .replace("{dir}", &directory.to_string_lossy())
+        };
+        for (name, text) in &self.files {
+            let path = directory.join(name);
+            fs::create_dir_all(path.parent().unwrap_or(directory))?;
+            fs::write(&path, filled(text)).with_context(|| format!("cannot write {}", path.display()))?;
         }
-    }
-
-    pub(crate) fn wasmtime(wasmtime: &Path, guest: &Path, reuse: Option<u32>) -> Self {
-        let args = ["serve", "-Scli", "--addr", ADDRESS, "GUEST"];
-        match reuse {
-            None => Server::new("wasmtime serve, defaults".to_owned(), wasmtime, &args, guest),
-            Some(count) => Server::new("wasmtime serve, reused".to_owned(), wasmtime, &args, guest)
-                .with(&["--max-instance-reuse-count", &count.to_string()]),
-        }
-    }
-
-    /// A guest that listens by itself.
-    pub(crate) fn sockets(wharf: &Path, backend: &str, guest: &Path) -> Self {
-        let args = ["run", "--backend", backend, "--allow-listen", ADDRESS, "GUEST", ADDRESS];
-        Server::new(format!("wharf run, {backend}, own socket"), wharf, &args, guest).asked(POST)
-    }
-
-    /// The same guest on the engine's own command, which interprets it unless it was compiled before.
-    pub(crate) fn wasmedge(wasmedge: &Path, guest: &Path) -> Self {
-        let args = ["GUEST", ADDRESS];
-        Server::new("wasmedge, own socket".to_owned(), wasmedge, &args, guest).asked(POST)
+        let (program, args) = self.command.split_first().context("the command is empty")?;
+        let mut command = Command::new(program);
+        command.args(args.iter().map(|arg| filled(arg))).current_dir(directory);
+        command.envs(self.env.iter().map(|(name, value)| (name, filled(value))));
+        // What guests print is part of the work, and goes nowhere.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().with_context(|| format!("`{program}` cannot be started"))
     }
 }
 
@@ -86,56 +150,103 @@ pub(crate) struct Served {
     child: Child,
     pub(crate) address: SocketAddr,
     pub(crate) request: &'static str,
+    name: String,
+    said: Arc<Mutex<Vec<u8>>>,
+    /// Goes once the process has ended.
+    _directory: TempDir,
 }
 
 impl Served {
     /// Starts it and waits until it accepts connections.
-    pub(crate) fn start(server: &Server) -> anyhow::Result<Self> {
-        let failed = || format!("{} cannot be started", server.name);
-        // Free a moment ago: whoever takes it in between makes this run fail, and nothing worse.
+    pub(crate) fn listening(server: &Server) -> anyhow::Result<Self> {
+        Self::start(server, |served| match TcpStream::connect(served.address) {
+            Ok(_) => Ok(None),
+            Err(error) => Ok(Some(error.to_string())),
+        })
+    }
+
+    /// Starts it and waits until it has answered a request with 200.
+    pub(crate) fn answering(server: &Server) -> anyhow::Result<Self> {
+        Self::start(server, |served| {
+            let Ok(mut stream) = TcpStream::connect(served.address) else {
+                return Ok(Some("it does not listen".to_owned()));
+            };
+            stream.set_read_timeout(Some(PATIENCE))?;
+            match ask(&mut stream, served.request)? {
+                Answer { status: 200, body: 1.. } => Ok(None),
+                Answer { status: 200, .. } => bail!("it answers with an empty body"),
+                // Some listen before they have loaded their guest.
+                Answer { status: status @ (404 | 503), .. } => {
+                    thread::sleep(20 * OFTEN);
+                    Ok(Some(format!("it still answers with status {status}")))
+                }
+                Answer { status, .. } => bail!("it answers with status {status}"),
+            }
+        })
+    }
+
+    /// Starts it and waits until `yet` gives no reason to wait.
+    fn start(server: &Server, yet: impl Fn(&Self) -> anyhow::Result<Option<String>>) -> anyhow::Result<Self> {
+        let failed = || format!("{} does not serve", server.name);
+        // Free a moment ago: whoever takes it in between makes this start fail, and nothing worse.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
-        let mut command = Command::new(&server.program);
-        command.args(server.args.iter().map(|arg| arg.replace(ADDRESS, &address.to_string())));
-        // What guests print is part of the work, and goes nowhere.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().with_context(failed)?;
-        let mut served = Served { child, address, request: server.request };
-        served.wait_until_it_listens().with_context(failed)?;
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let mut child = server.spawn(address, directory.path()).with_context(failed)?;
+        let said = Arc::default();
+        if let Some(stderr) = child.stderr.take() {
+            listen(stderr, Arc::clone(&said));
+        }
+        let name = server.name.clone();
+        let mut served = Served { child, address, request: server.request, name, said, _directory: directory };
+        served.wait(yet).map_err(|error| error.context(served.last_words())).with_context(failed)?;
         Ok(served)
     }
 
-    fn wait_until_it_listens(&mut self) -> anyhow::Result<()> {
+    fn wait(&mut self, yet: impl Fn(&Self) -> anyhow::Result<Option<String>>) -> anyhow::Result<()> {
         let start = Instant::now();
-        while TcpStream::connect(self.address).is_err() {
+        loop {
+            let reason = yet(self);
             if let Some(status) = self.child.try_wait()? {
                 bail!("it ended, with {status}");
             }
+            let Some(reason) = reason? else { return Ok(()) };
             if start.elapsed() > PATIENCE {
-                bail!("it does not listen on {}", self.address);
+                bail!("{reason}, after {PATIENCE:?}");
             }
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(OFTEN);
         }
-        Ok(())
+    }
+
+    /// The end of what it said on its standard error.
+    fn last_words(&mut self) -> String {
+        // What it said last may still be on its way.
+        thread::sleep(Duration::from_millis(50));
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&said);
+        match text.lines().rfind(|line| !line.trim().is_empty()) {
+            Some(line) => format!("it said last: {}", line.trim()),
+            None => "it said nothing".to_owned(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its private memory now, in bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<f64> {
-        let path = format!("/proc/{}/smaps_rollup", self.child.id());
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let text = self.proc("smaps_rollup")?;
         let private = text.lines().filter(|line| line.starts_with("Private_"));
         let kib: f64 = private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).sum();
         Ok(kib * 1024.0)
     }
-}
 
-/// What its process holds in memory.
-impl Served {
-    /// Now, in bytes.
+    /// What it holds in memory now, in bytes.
     pub(crate) fn resident(&self) -> anyhow::Result<f64> {
         self.status("VmRSS:")
     }
 
-    /// The most since [`forget_peak`](Self::forget_peak), in bytes.
+    /// The most that it held since its start or [`forget_peak`](Self::forget_peak), in bytes.
     pub(crate) fn resident_peak(&self) -> anyhow::Result<f64> {
         self.status("VmHWM:")
     }
@@ -143,15 +254,28 @@ impl Served {
     /// Counts the peak from now on.
     pub(crate) fn forget_peak(&self) -> anyhow::Result<()> {
         let path = format!("/proc/{}/clear_refs", self.child.id());
-        std::fs::write(&path, "5").with_context(|| format!("cannot write {path}"))
+        fs::write(&path, "5").with_context(|| format!("cannot write {path}"))
+    }
+
+    /// The processor time that all its threads took, in seconds: `utime` and `stime` of proc_pid_stat(5).
+    pub(crate) fn processor_time(&self) -> anyhow::Result<f64> {
+        let text = self.proc("stat")?;
+        // The second field is the program's name, in parentheses, which may contain anything.
+        let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2));
+        let ticks = fields.and_then(|fields| fields.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>());
+        Ok(ticks.context("/proc/PID/stat has no times")? as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
     fn status(&self, name: &str) -> anyhow::Result<f64> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let text = self.proc("status")?;
         let value =
             text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok());
-        Ok(value.with_context(|| format!("{path} has no {name}"))? * 1024.0)
+        Ok(value.with_context(|| format!("/proc/PID/status has no {name}"))? * 1024.0)
+    }
+
+    fn proc(&self, file: &str) -> anyhow::Result<String> {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        fs::read_to_string(&path).with_context(|| format!("{} has ended: cannot read {path}", self.name))
     }
 }
 
@@ -163,6 +287,36 @@ impl Drop for Served {
     }
 }
 
+/// Keeps the end of what comes, until nothing comes any more.
+fn listen(mut stderr: ChildStderr, said: Arc<Mutex<Vec<u8>>>) {
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            said.extend_from_slice(&buffer[..count]);
+            let over = said.len().saturating_sub(SAID);
+            said.drain(..over);
+        }
+    });
+}
+
+/// Sends a request, and reads its whole answer.
+pub(crate) fn ask(stream: &mut TcpStream, request: &str) -> anyhow::Result<Answer> {
+    stream.write_all(request.as_bytes()).context("the request cannot be sent")?;
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        if let Some(answer) = answer::whole(&bytes)? {
+            return Ok(answer);
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => bail!("the connection ended within the answer {:?}", String::from_utf8_lossy(&bytes)),
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("the answer does not come"),
+        }
+    }
+}
+
 /// The backends that are compiled into this `wharf`.
 pub(crate) fn backends(wharf: &Path) -> anyhow::Result<Vec<String>> {
     let output = Command::new(wharf).args(["backends", "--format", "json"]).output()?;
@@ -171,10 +325,4 @@ pub(crate) fn backends(wharf: &Path) -> anyhow::Result<Vec<String>> {
     let names = listed.as_array().context("`wharf backends` printed no list")?;
     let there = names.iter().filter(|backend| backend.get("compiled_in").is_some_and(|there| *there == true));
     Ok(there.filter_map(|backend| Some(backend.get("name")?.as_str()?.to_owned())).collect())
-}
-
-/// Finds a command as the shell does.
-pub(crate) fn on_path(command: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join(command)).find(|file| file.is_file())
 }
