@@ -29,6 +29,9 @@ const STILL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// How often a command is run for one measurement of how long it takes.
 const RUNS: u32 = 5;
 
+/// In the place of a guest, where none is served.
+pub(crate) const NO_GUEST: &str = "no guest";
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -113,7 +116,7 @@ pub(crate) enum Sides {
 #[derive(Debug, Clone)]
 pub(crate) struct Comparison {
     pub(crate) measure: Measure,
-    /// The name of the guest that both serve.
+    /// The name of the guest that both serve, or [`NO_GUEST`].
     pub(crate) guest: String,
     pub(crate) sides: Sides,
 }

@@ -70,6 +70,8 @@ fn main() -> anyhow::Result<ExitCode> {
     for (at, comparison) in comparisons.iter().enumerate() {
         eprintln!("{} of {}: {}", at + 1, comparisons.len(), comparison.name());
         report.compared(comparison, comparison.run((&args).into()));
+        // What there is by now is kept, should the rest not come.
+        report.write(&args.output, args.record.as_deref())?;
     }
     for backend in &backends {
         alone(&wharf, backend, &guests, &mut report);
@@ -80,6 +82,8 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     }
     report.write(&args.output, args.record.as_deref())?;
+    report.print();
+    eprintln!("the tables, JSON and a plot are in {}", args.output.display());
     if report.failed() > 0 {
         eprintln!("{} measurements failed", report.failed());
         return Ok(ExitCode::FAILURE);

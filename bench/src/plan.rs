@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::compare::{Comparison, Measure, Sides};
+use crate::compare::{Comparison, Measure, NO_GUEST, Sides};
 use crate::guests::{Guest, Guests, Kind};
 use crate::peers::{Peer, Variant};
 use crate::serving::Server;
@@ -40,7 +40,7 @@ impl Subjects<'_> {
         for peer in self.peers {
             if let Some(version) = peer.version() {
                 let sides = Sides::Commands([wharf.clone(), (peer.name.clone(), version)]);
-                all.push(Comparison { measure: Measure::Version, guest: "none".to_owned(), sides });
+                all.push(Comparison { measure: Measure::Version, guest: NO_GUEST.to_owned(), sides });
             }
         }
         // A stable sort: within a measure, the order stays.
@@ -155,7 +155,7 @@ mod tests {
             "resident memory hello: wharf wasmer / wasmtime",
             "cold start js: wharf wasmer / wasmtime",
             "first start js: wharf wasmer / mine",
-            "version none: wharf / wasmtime",
+            "version no guest: wharf / wasmtime",
         ] {
             assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name} in {names:#?}");
         }

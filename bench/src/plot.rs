@@ -11,7 +11,7 @@ const WIDTH: f64 = 420.0;
 const TOP: f64 = 64.0;
 
 /// The lines of the scale.
-const TICKS: [f64; 11] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0];
+const TICKS: [f64; 13] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 
 /// The first quantity of each comparison, as an SVG picture.
 pub(crate) fn svg(rows: &[Row]) -> String {

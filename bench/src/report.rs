@@ -83,6 +83,9 @@ impl Report {
             Ok(found) => found,
             Err(error) => return self.fail(comparison.name(), &error),
         };
+        if let Some(Pairs { ratio, .. }) = found.quantities.first() {
+            eprintln!("    {:.2} ({:.2} to {:.2})", ratio.median, ratio.least, ratio.most);
+        }
         let (a, b) = comparison.names();
         for (quantity, pairs) in comparison.measure.quantities().into_iter().zip(found.quantities) {
             self.rows.push(Row {
@@ -108,23 +111,22 @@ impl Report {
         self.failures.len()
     }
 
-    /// Prints the tables, and writes `bench.md`, `bench.json` and `bench.svg`, and the tables once more to `record`.
+    /// Prints the tables.
+    pub(crate) fn print(&self) {
+        println!("{}", self.tables());
+    }
+
+    /// Writes `bench.md`, `bench.json` and `bench.svg` to a directory, and the tables once more to `record`.
     pub(crate) fn write(&mut self, directory: &Path, record: Option<&Path>) -> anyhow::Result<()> {
         self.targets = targets::findings(&self.rows, &self.failures);
-        let tables = self.tables();
-        println!("{tables}");
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let json = serde_json::to_string_pretty(self)? + "\n";
-        let plot = plot::svg(&self.rows);
-        let mut files = vec![
-            (directory.join("bench.md"), &tables),
-            (directory.join("bench.json"), &json),
-            (directory.join("bench.svg"), &plot),
-        ];
-        files.extend(record.map(|record| (record.to_owned(), &tables)));
+        let (tables, json) = (self.tables(), serde_json::to_string_pretty(self)? + "\n");
+        let file = |name: &str| directory.join(name);
+        let mut files = vec![(file("bench.json"), json), (file("bench.svg"), plot::svg(&self.rows))];
+        files.extend(record.map(|record| (record.to_owned(), tables.clone())));
+        files.push((file("bench.md"), tables));
         for (path, text) in files {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-            eprintln!("wrote {}", path.display());
         }
         Ok(())
     }
@@ -173,7 +175,7 @@ impl Report {
             return;
         }
         let _ = writeln!(text, "\n## {}\n\n{}\n", capitalised(measure.name()), measure.about());
-        text.push_str("| guest | measured | A | B | A | B | A / B | least | most |\n");
+        text.push_str("| guest | measured | A | B | of A | of B | A / B | least | most |\n");
         text.push_str("|---|---|---|---|--:|--:|--:|--:|--:|\n");
         for Row { guest, quantity, a, b, rate, pairs, .. } in rows {
             let ratio = pairs.ratio;

@@ -17,8 +17,9 @@ use crate::answer::{self, Answer};
 /// How long a server may take until it answers: some compile their guest at each start.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// How often a server is asked whether it answers by now.
-const OFTEN: Duration = Duration::from_micros(250);
+/// How long it takes at least until a server is asked again whether it answers by now, and as a part of the time that it
+/// took so far: asking takes from what it has to start with.
+const AGAIN: (Duration, f64) = (Duration::from_micros(250), 0.005);
 
 /// How much of what a server says about itself is kept, to tell why it ended.
 const SAID: usize = 2048;
@@ -177,7 +178,6 @@ impl Served {
                 Answer { status: 200, .. } => bail!("it answers with an empty body"),
                 // Some listen before they have loaded their guest.
                 Answer { status: status @ (404 | 503), .. } => {
-                    thread::sleep(20 * OFTEN);
                     Ok(Some(format!("it still answers with status {status}")))
                 }
                 Answer { status, .. } => bail!("it answers with status {status}"),
@@ -213,7 +213,7 @@ impl Served {
             if start.elapsed() > PATIENCE {
                 bail!("{reason}, after {PATIENCE:?}");
             }
-            thread::sleep(OFTEN);
+            thread::sleep(AGAIN.0.max(start.elapsed().mul_f64(AGAIN.1)));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::compare::Measure;
+use crate::compare::{Measure, NO_GUEST};
 use crate::report::{Failure, Row};
 
 /// The least or the most that is aimed at.
@@ -69,7 +69,7 @@ const TARGETS: [Target; 16] = [
     target(ColdStart, "js", ALL, PEER, AtMost(1.0)),
     target(FirstStart, "js", ALL, PEER, AtMost(1.0)),
     target(Resident, "hello", ALL, PEER, AtMost(1.5)),
-    Target { value: Value::First, ..target(Version, "none", &["wharf"], PEER, AtMost(5.0)) },
+    Target { value: Value::First, ..target(Version, NO_GUEST, &["wharf"], PEER, AtMost(5.0)) },
 ];
 
 /// Whether a run found what is aimed at.
@@ -138,7 +138,7 @@ fn find(target: &Target, server: &str, rows: &[Row], failures: &[Failure]) -> Fi
         Value::First => format!(" {}", quantity.unit),
     };
     let beside = target.beside.join(" or ");
-    let guest = if target.guest == "none" { String::new() } else { format!(", {}", target.guest) };
+    let guest = if target.guest == NO_GUEST { String::new() } else { format!(", {}", target.guest) };
     let what = match target.value {
         Value::Ratio => format!("{}{guest}: {server} / {beside}, {}", target.measure.name(), quantity.name),
         Value::First => format!("{}{guest}: {server}, {}", target.measure.name(), quantity.name),
@@ -208,7 +208,7 @@ mod tests {
     fn what_takes_less_is_met() {
         let rows = [
             row(ColdStart, "js", "wharf wasmer", "wasmtime", (90.0, 100.0)),
-            row(Version, "none", "wharf", "wasmtime", (4.0, 1.0)),
+            row(Version, NO_GUEST, "wharf", "wasmtime", (4.0, 1.0)),
         ];
         let findings = findings(&rows, &[]);
         assert_eq!(found(&findings, "cold start, js: wharf wasmer").verdict, Verdict::Met);
