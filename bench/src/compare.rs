@@ -82,7 +82,7 @@ impl Measure {
             }
             Self::ColdStart => {
                 "From the start of the process to the end of its first answer, with the guest's code in its cache; and \
-                 the processor time of all its threads until then, in steps of 10 ms."
+                 the processor time of all its threads and ended child processes until then, in steps of 10 ms."
             }
             Self::FirstStart => "The same with an empty cache: the guest is compiled.",
             Self::Version => "How long `--version` takes.",

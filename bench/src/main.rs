@@ -104,14 +104,10 @@ fn peers(args: &Args) -> anyhow::Result<Vec<Peer>> {
 
 /// What is measured of wharf alone.
 fn alone(wharf: &Path, backend: &str, guests: &Guests, report: &mut Report) {
-    let measured: [(&str, fn(&Path, &str, &Guests) -> anyhow::Result<f64>); 3] = [
-        ("host call, ns", measure::host_call),
-        ("echo of 256 MiB, MiB/s", measure::streaming),
-        ("idle instance, KiB", measure::idle_memory),
-    ];
-    for (what, measure) in measured {
-        report.measure(what, &format!("wharf {backend}"), || measure(wharf, backend, guests));
-    }
+    let server = format!("wharf {backend}");
+    report.measure("host call, ns", &server, || measure::host_call(wharf, backend, guests));
+    report.measure("echo of 256 MiB, MiB/s", &server, || measure::streaming(wharf, backend, guests));
+    report.measure("idle instance, KiB", &server, || measure::idle_memory(wharf, backend, guests));
 }
 
 /// Has this process, and the servers it starts, open as many connections as it may.

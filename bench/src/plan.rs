@@ -50,7 +50,6 @@ impl Subjects<'_> {
 
     fn component(&self, guest: &Guest, all: &mut Vec<Comparison>) {
         let mut add = |measure, a: &Server, b: &Server| all.push(servers(measure, guest, a.clone(), b.clone()));
-        let known = |name: &&str| guest.name == **name;
         let hello = guest.name == "hello";
         let native = Server::native(self.own);
         let fresh = |backend: &String| Server::wharf(self.wharf, backend, &guest.path, self.cache);
@@ -76,7 +75,7 @@ impl Subjects<'_> {
                 if hello {
                     add(Measure::Resident, &server, peer);
                 }
-                if STARTED.iter().any(|name| known(&name)) {
+                if STARTED.contains(&guest.name.as_str()) {
                     if peer.caches() {
                         add(Measure::ColdStart, &server, peer);
                     }

@@ -11,7 +11,7 @@ use crate::compare::{Comparison, Found, Measure, Quantity};
 use crate::machine::Circumstances;
 use crate::pairs::Pairs;
 use crate::plot;
-use crate::targets::{self, Finding};
+use crate::targets::{self, Finding, Verdict};
 
 /// All results of a run.
 #[derive(Debug, Serialize)]
@@ -162,8 +162,13 @@ impl Report {
         for Failure { name, reason } in &self.failures {
             let _ = writeln!(text, "| {name} | {} |", reason.replace('|', "\\|"));
         }
-        text.push_str("\n## Targets\n\n| what | target | measured | |\n|---|---|---|---|\n");
-        for Finding { what, target, measured, verdict } in &self.targets {
+        // A part of the run says nothing of the others.
+        let told = |finding: &&Finding| self.only.is_empty() || finding.verdict != Verdict::NotMeasured;
+        let targets: Vec<&Finding> = self.targets.iter().filter(told).collect();
+        if !targets.is_empty() {
+            text.push_str("\n## Targets\n\n| what | target | measured | |\n|---|---|---|---|\n");
+        }
+        for Finding { what, target, measured, verdict } in targets {
             let _ = writeln!(text, "| {what} | {target} | {} | {} |", measured.replace('|', "\\|"), verdict.name());
         }
         text

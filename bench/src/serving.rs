@@ -257,11 +257,12 @@ impl Served {
         fs::write(&path, "5").with_context(|| format!("cannot write {path}"))
     }
 
-    /// The processor time that all its threads took, in seconds: `utime` and `stime` of proc_pid_stat(5).
+    /// The processor time that all its threads took, and the processes it started that have ended, in seconds: `utime`,
+    /// `stime`, `cutime` and `cstime` of proc_pid_stat(5).
     pub(crate) fn processor_time(&self) -> anyhow::Result<f64> {
         let text = self.proc("stat")?;
         // The second field is the program's name, in parentheses, which may contain anything.
-        let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2));
+        let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(4));
         let ticks = fields.and_then(|fields| fields.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>());
         Ok(ticks.context("/proc/PID/stat has no times")? as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
