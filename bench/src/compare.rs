@@ -318,3 +318,50 @@ fn running(command: &[String]) -> Probe<'_> {
         Ok(vec![start.elapsed().as_secs_f64() * 1e3 / f64::from(RUNS)])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn commands(a: &str, b: &str) -> Comparison {
+        let side = |name: &str, script: &str| (name.to_owned(), ["sh", "-c", script].map(str::to_owned).to_vec());
+        let sides = Sides::Commands([side("a", a), side("b", b)]);
+        Comparison { measure: Measure::Version, guest: NO_GUEST.to_owned(), sides }
+    }
+
+    fn settings() -> Settings {
+        (&Args::try_parse_from(["wharf-bench", "--pairs", "4"]).unwrap()).into()
+    }
+
+    #[test]
+    fn the_sides_take_turns_in_being_the_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let say = |side: &str| format!("printf {side} >> {}", log.display());
+        let found = commands(&say("a"), &say("b")).run(settings()).unwrap();
+        let ran = fs::read_to_string(&log).unwrap();
+        let turns: Vec<&str> = (0..8).map(|turn| &ran[turn * RUNS as usize..][..1]).collect();
+        assert_eq!(turns.join(""), "abbaabba", "{ran}");
+        assert_eq!((ran.len(), found.quantities.len()), (8 * RUNS as usize, 1));
+        assert_eq!(found.quantities[0].measured.len(), 4);
+    }
+
+    #[test]
+    fn a_command_that_fails_is_named() {
+        let error = commands("true", "exit 3").run(settings()).unwrap_err().to_string();
+        assert!(error.contains("sh -c exit 3") && error.contains("exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn a_cache_is_as_large_as_all_files_below_it() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(size_of(&directory.path().join("nowhere")).unwrap(), 0);
+        fs::create_dir_all(directory.path().join("a/b")).unwrap();
+        for (file, size) in [("one", 3), ("a/two", 20), ("a/b/three", 100)] {
+            fs::write(directory.path().join(file), vec![0; size]).unwrap();
+        }
+        assert_eq!(size_of(directory.path()).unwrap(), 123);
+    }
+}

@@ -1,6 +1,7 @@
 //! The load, on one thread: connections that ask as soon as they have been answered, or at fixed times.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,8 @@ enum Pace {
 /// # Errors
 /// If any answer is not a complete one with status 200 and a body, or none comes.
 pub(crate) fn closed(served: &Served, connections: usize, time: Duration) -> anyhow::Result<Load> {
-    run(served, connections, time, |start| Pace::Closed(start + time))
+    run(served.address, served.request, connections, time, |start| Pace::Closed(start + time))
+        .with_context(|| format!("{} under load", served.name()))
 }
 
 /// Asks `rate` times a second for as long as `time`, whether earlier requests have been answered or not. A request
@@ -56,32 +58,35 @@ pub(crate) fn closed(served: &Served, connections: usize, time: Duration) -> any
 /// # Errors
 /// As of [`closed`].
 pub(crate) fn open(served: &Served, connections: usize, time: Duration, rate: f64) -> anyhow::Result<Load> {
-    run(served, connections, time, |start| {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        // A thread sleeps more exactly than the timers of the runtime.
-        thread::spawn(move || {
-            let count = (time.as_secs_f64() * rate).ceil().max(1.0) as u64;
-            for number in 0..count {
-                let due = start + Duration::from_secs_f64(number as f64 / rate);
-                thread::sleep(due.saturating_duration_since(Instant::now()));
-                if sender.send(due).is_err() {
-                    return; // The load has failed.
-                }
+    run(served.address, served.request, connections, time, |start| due(start, time, rate))
+        .with_context(|| format!("{} at {rate:.0} requests a second", served.name()))
+}
+
+/// Tells connections when the next request is due, from a thread: it sleeps more exactly than the timers of the runtime.
+fn due(start: Instant, time: Duration, rate: f64) -> Pace {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    thread::spawn(move || {
+        let count = (time.as_secs_f64() * rate).ceil().max(1.0) as u64;
+        for number in 0..count {
+            let due = start + Duration::from_secs_f64(number as f64 / rate);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if sender.send(due).is_err() {
+                return; // The load has failed.
             }
-        });
-        Pace::Open(Mutex::new(receiver))
-    })
+        }
+    });
+    Pace::Open(Mutex::new(receiver))
 }
 
 fn run(
-    served: &Served,
+    address: SocketAddr,
+    request: &'static str,
     connections: usize,
     time: Duration,
     pace: impl FnOnce(Instant) -> Pace,
 ) -> anyhow::Result<Load> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (address, request) = (served.address, served.request);
-    let load = LocalSet::new().block_on(&runtime, async {
+    LocalSet::new().block_on(&runtime, async {
         let mut streams = Vec::new();
         for _ in 0..connections {
             let stream = TcpStream::connect(address).await.context("cannot connect")?;
@@ -89,9 +94,9 @@ fn run(
             streams.push(stream);
         }
         let start = Instant::now();
-        let pace = std::rc::Rc::new(pace(start));
-        let asking: Vec<_> =
-            streams.into_iter().map(|stream| tokio::task::spawn_local(ask(stream, request, pace.clone()))).collect();
+        let pace = Rc::new(pace(start));
+        let asking = streams.into_iter().map(|stream| tokio::task::spawn_local(ask(stream, request, pace.clone())));
+        let asking: Vec<_> = asking.collect();
         let all = async {
             let mut times = Histogram::new(3)?;
             for task in asking {
@@ -104,11 +109,10 @@ fn run(
             bail!("nothing was answered in {time:?}");
         }
         Ok(Load { rate: times.len() as f64 / start.elapsed().as_secs_f64(), times })
-    });
-    load.with_context(|| format!("{} under load", served.name()))
+    })
 }
 
-async fn ask(mut stream: TcpStream, request: &str, pace: std::rc::Rc<Pace>) -> anyhow::Result<Histogram<u64>> {
+async fn ask(mut stream: TcpStream, request: &str, pace: Rc<Pace>) -> anyhow::Result<Histogram<u64>> {
     let mut times = Histogram::new(3)?;
     let mut bytes = Vec::with_capacity(4096);
     loop {
@@ -165,4 +169,71 @@ pub(crate) fn all_open(streams: &[std::net::TcpStream]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers each request like this, after a while.
+    fn server(answer: &'static str, after: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                thread::spawn(move || {
+                    while let Ok(1..) = stream.read(&mut [0; 1024]) {
+                        thread::sleep(after);
+                        if stream.write_all(answer.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na";
+    const TIME: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn at_a_fixed_rate_a_request_takes_from_when_it_was_due() {
+        let address = server(OK, Duration::from_millis(20));
+        // 40 requests, of which one connection has 50 a second answered at most: the last is due 195 ms after the first,
+        // and answered no earlier than after 800 ms; the one in the middle is due after 100 ms, and answered after 400 ms.
+        let load = run(address, "GET", 1, TIME, |start| due(start, TIME, 200.0)).unwrap();
+        assert_eq!(load.times.len(), 40);
+        assert!(
+            load.micros(100.0) >= 600e3 && load.micros(50.0) >= 295e3,
+            "{} {}",
+            load.micros(100.0),
+            load.micros(50.0)
+        );
+    }
+
+    #[test]
+    fn without_a_rate_each_connection_asks_when_it_was_answered() {
+        let address = server(OK, Duration::from_millis(20));
+        let load = run(address, "GET", 3, TIME, |start| Pace::Closed(start + TIME)).unwrap();
+        assert!((3..=30).contains(&load.times.len()), "{}", load.times.len());
+        assert!(load.rate <= 150.0 && load.micros(50.0) >= 20e3, "{load:?}");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_success_ends_the_load() {
+        for (answer, reason) in [
+            ("HTTP/1.1 503 Busy\r\ncontent-length: 1\r\n\r\na", "status 503"),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "empty body"),
+            ("SMTP ready\r\n\r\n", "not HTTP/1.1"),
+        ] {
+            let address = server(answer, Duration::ZERO);
+            let error = run(address, "GET", 2, TIME, |start| Pace::Closed(start + TIME)).unwrap_err();
+            assert!(format!("{error:#}").contains(reason), "{error:#}");
+        }
+    }
 }

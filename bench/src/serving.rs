@@ -260,11 +260,8 @@ impl Served {
     /// The processor time that all its threads took, and the processes it started that have ended, in seconds: `utime`,
     /// `stime`, `cutime` and `cstime` of proc_pid_stat(5).
     pub(crate) fn processor_time(&self) -> anyhow::Result<f64> {
-        let text = self.proc("stat")?;
-        // The second field is the program's name, in parentheses, which may contain anything.
-        let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(4));
-        let ticks = fields.and_then(|fields| fields.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>());
-        Ok(ticks.context("/proc/PID/stat has no times")? as f64 / rustix::param::clock_ticks_per_second() as f64)
+        let ticks = ticks(&self.proc("stat")?).context("/proc/PID/stat has no times")?;
+        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
     fn status(&self, name: &str) -> anyhow::Result<f64> {
@@ -318,6 +315,13 @@ pub(crate) fn ask(stream: &mut TcpStream, request: &str) -> anyhow::Result<Answe
     }
 }
 
+/// The four times in a `/proc/PID/stat`.
+fn ticks(stat: &str) -> Option<u64> {
+    // The second field is the program's name, in parentheses, which may contain anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().skip(11).take(4).map(|field| field.parse::<u64>().ok()).sum()
+}
+
 /// The backends that are compiled into this `wharf`.
 pub(crate) fn backends(wharf: &Path) -> anyhow::Result<Vec<String>> {
     let output = Command::new(wharf).args(["backends", "--format", "json"]).output()?;
@@ -326,4 +330,17 @@ pub(crate) fn backends(wharf: &Path) -> anyhow::Result<Vec<String>> {
     let names = listed.as_array().context("`wharf backends` printed no list")?;
     let there = names.iter().filter(|backend| backend.get("compiled_in").is_some_and(|there| *there == true));
     Ok(there.filter_map(|backend| Some(backend.get("name")?.as_str()?.to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_time_is_that_of_threads_and_ended_children() {
+        let stat = "7 (a) 1 b) S 1 7 7 0 -1 4194560 100 0 0 0 1000 200 30 4 20 0 1 0 5 6 7";
+        assert_eq!(ticks(stat), Some(1234));
+        assert_eq!(ticks("7 (a) S 1 7 7 0 -1 4194560 100 0 0 0 x 2 3 4"), None);
+        assert_eq!(ticks(""), None);
+    }
 }
