@@ -21,7 +21,7 @@ enum Known {
     Wasmedge,
 }
 
-/// Options that `wasmtime serve` was fastest with of those tried: more of what instances leave is kept for the next.
+/// More of what instances leave is kept for the next ones: memory, tables, stacks, and places for them.
 const TUNED: [&str; 5] = [
     "-Opooling-allocator=y",
     "-Opooling-memory-keep-resident=1048576",
