@@ -66,7 +66,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     pub(crate) output: PathBuf,
 
-    /// Also write the tables to this file
+    /// Also write the tables to this file, and the plot beside it
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
 

@@ -13,6 +13,9 @@ use crate::pairs::Pairs;
 use crate::plot;
 use crate::targets::{self, Finding, Verdict};
 
+/// The file that the plot is written to.
+const PLOT: &str = "bench.svg";
+
 /// All results of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -116,15 +119,22 @@ impl Report {
         println!("{}", self.tables());
     }
 
-    /// Writes `bench.md`, `bench.json` and `bench.svg` to a directory, and the tables once more to `record`.
+    /// Writes `bench.md`, `bench.json` and `bench.svg` to a directory, and the tables once more to `record`, with the plot
+    /// beside it.
     pub(crate) fn write(&mut self, directory: &Path, record: Option<&Path>) -> anyhow::Result<()> {
         self.targets = targets::findings(&self.rows, &self.failures);
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let (tables, json) = (self.tables(), serde_json::to_string_pretty(self)? + "\n");
+        let (tables, plot) = (self.tables(), plot::svg(&self.rows));
         let file = |name: &str| directory.join(name);
-        let mut files = vec![(file("bench.json"), json), (file("bench.svg"), plot::svg(&self.rows))];
-        files.extend(record.map(|record| (record.to_owned(), tables.clone())));
-        files.push((file("bench.md"), tables));
+        let mut files = vec![
+            (file("bench.json"), serde_json::to_string_pretty(self)? + "\n"),
+            (file("bench.md"), with_plot(&tables, &file(PLOT))),
+            (file(PLOT), plot.clone()),
+        ];
+        if let Some(record) = record {
+            let beside = record.with_extension("svg");
+            files.extend([(record.to_owned(), with_plot(&tables, &beside)), (beside, plot)]);
+        }
         for (path, text) in files {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -200,6 +210,13 @@ impl Report {
     }
 }
 
+/// The tables with this plot, which is beside them, before the first.
+fn with_plot(tables: &str, plot: &Path) -> String {
+    let name = plot.file_name().unwrap_or_default().to_string_lossy();
+    let (head, rest) = tables.split_once("\n## ").unwrap_or((tables, ""));
+    format!("{head}\n![Each ratio with its spread]({name})\n\n## {rest}")
+}
+
 fn capitalised(text: &str) -> String {
     let (first, rest) = text.split_at(1);
     first.to_uppercase() + rest
@@ -267,7 +284,9 @@ mod tests {
             assert!(tables.contains(line), "{line} in {tables}");
         }
         assert!(!tables.contains("## Resident"), "{tables}");
-        assert_eq!(read(&directory.path().join("new/bench.md")), tables);
+        assert!(tables.contains("](RESULTS.svg)\n\n## Throughput"), "{tables}");
+        assert_eq!(read(&directory.path().join("new/bench.md")), tables.replace("RESULTS.svg", "bench.svg"));
+        assert_eq!(read(&record.with_extension("svg")), read(&directory.path().join("new/bench.svg")));
         let json: serde_json::Value = serde_json::from_str(&read(&directory.path().join("new/bench.json"))).unwrap();
         assert_eq!(json["rows"][0]["ratio"]["median"], 4.25);
         assert_eq!(json["rows"][0]["measured"][1][0], 800.0);
