@@ -81,6 +81,9 @@ fn main() -> anyhow::Result<ExitCode> {
             leaving::measure(&wharf, backend, &guests, &mut report);
         }
     }
+    if report.is_empty() {
+        bail!("nothing that could be measured is called {}", args.only.join(" or "));
+    }
     report.write(&args.output, args.record.as_deref())?;
     report.print();
     eprintln!("the tables, JSON and a plot are in {}", args.output.display());

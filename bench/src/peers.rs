@@ -61,7 +61,8 @@ pub(crate) struct Variant {
 
 impl Peer {
     /// # Errors
-    /// If the command cannot be split, its program is not there, or it lacks a place for the address or the guest.
+    /// If the command cannot be split, its program is not there, or it lacks a place for the address or the guest; if it is
+    /// said of a known peer that it reuses instances.
     pub(crate) fn new(peer: &Named, reuses: bool) -> anyhow::Result<Self> {
         Self::parse(peer, reuses).with_context(|| format!("the peer {}", peer.name))
     }
@@ -80,6 +81,9 @@ impl Peer {
             "wasmedge" => Some(Known::Wasmedge),
             _ => None,
         };
+        if known.is_some() && reuses {
+            bail!("how it serves is known, with instances that are used again and without: name it with --peer");
+        }
         let has = |place: &str| command.iter().any(|part| part.contains(place));
         if known.is_none() && !(has("{guest}") && (has("{addr}") || has("{port}"))) {
             bail!(
@@ -194,6 +198,8 @@ mod tests {
             let error = format!("{:#}", peer(text).unwrap_err());
             assert!(error.contains(reason) && error.starts_with("the peer "), "{text}: {error}");
         }
+        let error = format!("{:#}", Peer::new(&"wasmtime=sh".parse().unwrap(), true).unwrap_err());
+        assert!(error.contains("name it with --peer"), "{error}");
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Report {
         self.failures.push(Failure { name, reason });
     }
 
+    /// Whether nothing was measured, nor failed to be.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.others.is_empty() && self.failures.is_empty()
+    }
+
     /// How many measurements failed.
     pub(crate) fn failed(&self) -> usize {
         self.failures.len()

@@ -128,6 +128,7 @@ fn what_cannot_be_compared_is_refused() {
     for (args, reason) in [
         (["--peer", "mine=sh {guest}"], "neither {addr} nor {port}"),
         (["--peer", "wasmtime=/nowhere"], "there is no program `/nowhere`"),
+        (["--only", "thruput"], "nothing that could be measured is called thruput"),
         (["--guest", "ruby"], "there is no guest `ruby`"),
         (["--guest", "it=nowhere.wasm"], "nowhere.wasm"),
     ] {
