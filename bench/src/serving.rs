@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tempfile::TempDir;
 
 use crate::answer::{self, Answer};
@@ -198,7 +198,7 @@ impl Served {
         }
         let name = server.name.clone();
         let mut served = Served { child, address, request: server.request, name, said, _directory: directory };
-        served.wait(yet).map_err(|error| error.context(served.last_words())).with_context(failed)?;
+        served.wait(yet).map_err(|error| anyhow!("{error:#}; {}", served.last_words())).with_context(failed)?;
         Ok(served)
     }
 
@@ -218,15 +218,11 @@ impl Served {
     }
 
     /// The end of what it said on its standard error.
-    fn last_words(&mut self) -> String {
+    fn last_words(&self) -> String {
         // What it said last may still be on its way.
         thread::sleep(Duration::from_millis(50));
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&said);
-        match text.lines().rfind(|line| !line.trim().is_empty()) {
-            Some(line) => format!("it said last: {}", line.trim()),
-            None => "it said nothing".to_owned(),
-        }
+        reason(&String::from_utf8_lossy(&said))
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -315,6 +311,15 @@ pub(crate) fn ask(stream: &mut TcpStream, request: &str) -> anyhow::Result<Answe
     }
 }
 
+/// The line of these that most likely tells why a program ended: the last one about an error, or else the last one.
+fn reason(said: &str) -> String {
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty()).rev();
+    match lines().find(|line| line.to_ascii_lowercase().contains("error")).or_else(|| lines().next()) {
+        Some(line) => format!("it said: {line}"),
+        None => "it said nothing".to_owned(),
+    }
+}
+
 /// The four times in a `/proc/PID/stat`.
 fn ticks(stat: &str) -> Option<u64> {
     // The second field is the program's name, in parentheses, which may contain anything.
@@ -342,5 +347,12 @@ mod tests {
         assert_eq!(ticks(stat), Some(1234));
         assert_eq!(ticks("7 (a) S 1 7 7 0 -1 4194560 100 0 0 0 x 2 3 4"), None);
         assert_eq!(ticks(""), None);
+    }
+
+    #[test]
+    fn the_reason_is_a_line_about_an_error_or_the_last() {
+        assert_eq!(reason("TypeError: x\n    at y\n\nNode.js v20\n"), "it said: TypeError: x");
+        assert_eq!(reason("serving\nno licence\n\n"), "it said: no licence");
+        assert_eq!(reason("\n"), "it said nothing");
     }
 }
