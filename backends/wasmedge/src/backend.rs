@@ -56,8 +56,10 @@ impl WasmEdge {
             capabilities.push(Capability::CompiledCode);
             code_key = format!("aot-{SETTINGS}-{}-{}", env!("CARGO_PKG_VERSION"), cpu());
         }
-        let info = BackendInfo { name: "wasmedge", engine_version: engine::version(), code_key, capabilities };
-        Ok(WasmEdge { native, interpreter: Interpreter::new().map_err(unusable)?, info })
+        let interpreter = Interpreter::new().map_err(unusable)?;
+        let engine_version = engine::version().map_err(unusable)?;
+        let info = BackendInfo { name: "wasmedge", engine_version, code_key, capabilities };
+        Ok(WasmEdge { native, interpreter, info })
     }
 }
 

@@ -1,10 +1,12 @@
-//! WasmEdge's compiler in a process of its own: what happens if it fails, and what is kept of what it made.
+//! WasmEdge's compiler in a process of its own: what happens if it fails, and what is kept of what it made. Its library, which
+//! other backends do without.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{Files, end, wharf};
+use crate::support::served::Served;
+use crate::support::{Files, backends, end, wharf};
 use wharf::core::grants::WasiConfig;
 use wharf::core::{Backend, CodeCache, Error, Guest, GuestConfig, Kind, LoadOptions, chain};
 use wharf::wasmedge::{Compiler, Helper, WasmEdge};
@@ -138,4 +140,20 @@ fn a_cache_is_not_filled_with_nothing() {
     let ended = end(wharf(&fill).arg(&cache).arg(&guest));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("no compiled code for this module"), "{ended:?}");
+}
+
+/// The library brings LLVM with it. On other systems the command is linked with both.
+#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[test]
+fn the_library_is_loaded_for_its_own_backend_only() {
+    let guest = Files::new();
+    let guest = guest.write("core.wasm", wharf_guests::HELLO_HTTP.wasm().unwrap());
+    for backend in backends() {
+        let served = Served::start(&["--backend", backend, &guest]);
+        assert_eq!(served.get("/").unwrap().0, 200, "{backend}");
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", served.child.id())).unwrap();
+        for library in ["/libwasmedge.so", "/libLLVM"] {
+            assert_eq!(maps.contains(library), backend == "wasmedge", "{backend} {library}");
+        }
+    }
 }

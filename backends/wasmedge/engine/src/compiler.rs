@@ -94,8 +94,8 @@ fn is_complete(wasm: &[u8], compiled: &[u8]) -> bool {
 }
 
 /// What is passed to a helper, besides the module.
-pub(crate) fn version() -> OsString {
-    format!("{}/{}", engine_version(), env!("CARGO_PKG_VERSION")).into()
+pub(crate) fn version() -> Result<OsString, Error> {
+    Ok(format!("{}/{}", engine_version()?, env!("CARGO_PKG_VERSION")).into())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use wasmedge_sys::{ImportModule, ffi};
 use crate::compiler::Compiler;
 use crate::error::Error;
 use crate::guest::{AsGuest, Guest, Host};
+use crate::library;
 use crate::raw::{self, Owned};
 use crate::signals::{self, as_guest};
 use crate::stack::Stack;
@@ -20,7 +21,7 @@ impl Interpreter {
     /// Sets it up for WebAssembly 2.0 with several memories.
     ///
     /// # Errors
-    /// [`Error::Allocation`].
+    /// [`Error::NoLibrary`] and [`Error::OtherLibrary`]; [`Error::Allocation`].
     pub fn new() -> Result<Self, Error> {
         Ok(Interpreter(Arc::new(Engine { config: configure(false)?, native: false })))
     }
@@ -49,7 +50,7 @@ impl Native {
     /// process runs code that WasmEdge compiled and this crate knows nothing of.
     ///
     /// # Errors
-    /// [`Error::Allocation`], and [`Error::System`] if the signals cannot be shared.
+    /// [`Error::NoLibrary`] and [`Error::OtherLibrary`]; [`Error::Allocation`], and [`Error::System`] if the signals cannot be shared.
     pub fn new(compiler: Compiler) -> Result<Self, Error> {
         let engine = Arc::new(Engine { config: configure(true)?, native: true });
         let native = Native { engine, compiler: Arc::new(compiler) };
@@ -76,8 +77,12 @@ impl Native {
 }
 
 /// The version of WasmEdge.
-pub fn version() -> String {
-    wasmedge_sys::utils::version_string()
+///
+/// # Errors
+/// [`Error::NoLibrary`] and [`Error::OtherLibrary`].
+pub fn version() -> Result<String, Error> {
+    library::open()?;
+    Ok(wasmedge_sys::utils::version_string())
 }
 
 /// A module with the native code that WasmEdge's compiler made of it, in a custom section at its end.
@@ -150,6 +155,7 @@ impl Engine {
 
 /// The settings for loading, compiling and running.
 pub(crate) fn configure(native: bool) -> Result<Owned<ffi::WasmEdge_ConfigureContext>, Error> {
+    library::open()?;
     raw::capture_log();
     // SAFETY: creating an object and setting its values.
     unsafe {

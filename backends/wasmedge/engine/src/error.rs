@@ -1,5 +1,6 @@
 //! What goes wrong with the engine.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -11,6 +12,30 @@ use crate::raw::Failure;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// WasmEdge's library, which is opened when it is used for the first time, is not where it is looked for, or something
+    /// that it needs is not there.
+    #[error(
+        "the library `{name}` cannot be opened: install WasmEdge 0.17, or start the program with the library's directory in \
+         `LD_LIBRARY_PATH` (looked in {}, and among the system's installed libraries)",
+        Directories(searched)
+    )]
+    NoLibrary {
+        /// Its file name.
+        name: String,
+        /// The directories in which it was looked for.
+        searched: Vec<PathBuf>,
+        /// What the system says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The library that was found is of another version.
+    #[error("the library `{name}` is not WasmEdge 0.17's: {why}")]
+    OtherLibrary {
+        /// Its file name.
+        name: String,
+        /// How that was noticed.
+        why: String,
+    },
     /// The engine ran out of memory, or says so.
     #[error("WasmEdge could not allocate an object")]
     Allocation,
@@ -63,6 +88,20 @@ pub enum Error {
         /// The version that it was asked for.
         here: String,
     },
+}
+
+/// Displays a list of directories.
+struct Directories<'a>(&'a [PathBuf]);
+
+impl fmt::Display for Directories<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        for directory in self.0 {
+            write!(f, "{between}`{}`", directory.display())?;
+            between = ", ";
+        }
+        Ok(())
+    }
 }
 
 impl Error {

@@ -8,6 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use wasmedge_sys::{ImportModule, ffi};
 
 use crate::error::Error;
+use crate::library;
 use crate::raw::{self, Failure, Owned, code};
 use crate::signals::as_guest;
 use crate::stack::Stack;
@@ -217,12 +218,13 @@ pub type Signature<'a> = (&'a str, Vec<Number>, Vec<Number>);
 /// Makes the module instance `module` whose functions, in order, are those of `host`.
 ///
 /// # Errors
-/// [`Error::Allocation`].
+/// [`Error::NoLibrary`] and [`Error::OtherLibrary`]; [`Error::Allocation`].
 pub fn imports<'a, H: Host>(
     module: &str,
     functions: impl IntoIterator<Item = Signature<'a>>,
     host: H,
 ) -> Result<ImportModule<H>, Error> {
+    library::open()?;
     let object = ImportModule::create(module, Box::new(host)).map_err(|_| Error::Allocation)?;
     let data: *const H = object.get_host_data();
     for (index, (name, params, results)) in functions.into_iter().enumerate() {

@@ -10,6 +10,9 @@
 //!   and time are bounded.
 //! - **Compiled guests have a stack of their own**, as large as the host says.
 //! - **Host functions** are one trait with an index, over slots of 64 bits; a panic in one ends the guest only.
+//! - **The library is opened when it is used**, on Linux: a process that has WasmEdge among its engines and runs another
+//!   does not load it, nor LLVM, and one without the library has an error. Functions of the C interface that are called
+//!   past this crate, through `wasmedge-sdk` for example, open it too.
 //! - **The log** goes to `tracing`; results are errors with the engine's words.
 //!
 //! ```no_run
@@ -38,6 +41,7 @@
 //! - `engine`: the settings, modules and instances;
 //! - `compiler`, `process`: the compiler, here and in a process of its own;
 //! - `guest`: calls both ways;
+//! - `library`: the library, opened when it is used;
 //! - `signals`, `stack`: faults and stacks of compiled guests;
 //! - `raw`, `error`: the C interface's objects, codes and log, and what goes wrong.
 
@@ -45,6 +49,17 @@ mod compiler;
 mod engine;
 mod error;
 mod guest;
+#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod library;
+#[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+mod library {
+    //! WasmEdge's library, which the process is linked with.
+
+    /// Does nothing: a process without the library would not have started.
+    pub(crate) fn open() -> Result<(), crate::error::Error> {
+        Ok(())
+    }
+}
 mod process;
 mod raw;
 mod signals;

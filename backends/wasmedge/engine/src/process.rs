@@ -60,7 +60,7 @@ impl Helper {
         fs::write(&module, wasm).map_err(Error::system("the module for the compiler cannot be written"))?;
         let stderr = File::create(&said).map_err(Error::system("cannot create a file for the compiler's messages"))?;
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg(compiler::version()).arg(self.memory.to_string()).args([&module, code]);
+        command.args(&self.arguments).arg(compiler::version()?).arg(self.memory.to_string()).args([&module, code]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
         let child = command.spawn().map_err(|source| Error::NoCompiler { program: self.program.clone(), source })?;
         match Running(child).wait(self.time)? {
@@ -119,8 +119,9 @@ pub fn run_helper(arguments: impl IntoIterator<Item = OsString>) -> Result<(), E
     let mut arguments = arguments.into_iter();
     let mut next = || arguments.next().unwrap_or_default();
     let (version, memory, module, code) = (next(), next(), PathBuf::from(next()), PathBuf::from(next()));
-    if version != compiler::version() {
-        let [there, here] = [compiler::version(), version].map(|version| version.to_string_lossy().into_owned());
+    let ours = compiler::version()?;
+    if version != ours {
+        let [there, here] = [ours, version].map(|version| version.to_string_lossy().into_owned());
         return Err(Error::Version { there, here });
     }
     let memory = memory.to_str().and_then(|memory| memory.parse().ok()).unwrap_or(MEMORY);

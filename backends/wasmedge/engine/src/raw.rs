@@ -9,6 +9,7 @@ use std::sync::Once;
 use wasmedge_sys::ffi;
 
 use crate::error::Error;
+use crate::library;
 
 /// An object of the engine that is freed with this value, by the function that belongs to it.
 pub(crate) struct Owned<T>(NonNull<T>, unsafe extern "C" fn(*mut T));
@@ -39,7 +40,7 @@ unsafe impl<T> Send for Owned<T> {}
 
 /// What the engine answers when something fails: a code, whose category is in the upper 8 bits.
 ///
-/// `Display` is the engine's own text.
+/// `Display` is the engine's own text, if the engine is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure(
     /// The code, one of [`code`] or another of the engine's.
@@ -48,11 +49,13 @@ pub struct Failure(
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: for any code this returns null or a static string that ends with a zero.
-        let text = unsafe {
-            let text = ffi::WasmEdge_ResultGetMessage(ffi::WasmEdge_Result { Code: self.0 });
-            NonNull::new(text.cast_mut()).map(|text| CStr::from_ptr(text.as_ptr()))
-        };
+        let text = library::open().ok().and_then(|()| {
+            // SAFETY: for any code this returns null or a static string that ends with a zero.
+            unsafe {
+                let text = ffi::WasmEdge_ResultGetMessage(ffi::WasmEdge_Result { Code: self.0 });
+                NonNull::new(text.cast_mut()).map(|text| CStr::from_ptr(text.as_ptr()))
+            }
+        });
         match text {
             Some(text) => f.write_str(&text.to_string_lossy()),
             None => write!(f, "code {:#x}", self.0),
