@@ -5,8 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// All that shapes the module an engine compiles.
-const REWRITES: [&str; 5] = ["src/growth.rs", "src/image", "src/meter", "src/prepare.rs", "src/types.rs"];
+/// All that shapes the module an engine compiles, and how it is kept.
+const REWRITES: [&str; 6] =
+    ["src/compiled.rs", "src/growth.rs", "src/image", "src/meter", "src/prepare.rs", "src/types.rs"];
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");

@@ -15,7 +15,7 @@ mod with {
 
     /// Flattens a component and makes the module ready to be compiled.
     pub(crate) fn prepare(backend: &dyn Backend, component: &[u8], options: &LoadOptions) -> Result<Prepared> {
-        let prepared = flat::prepare(component, options)?;
+        let prepared = flat::prepare(backend, component, options)?;
         let memories = prepared.memories();
         if memories > 1 && !backend.info().can(Capability::MultiMemory) {
             return Err(refused(&FlattenError::NeedsMultiMemory { memories }));

@@ -104,9 +104,9 @@ fn code_is_kept() {
         assert!(runtime().info().can(Capability::CompiledCode), "{backend}");
         runtime().prepare(&component()).unwrap().keep().unwrap();
         let kept = || std::fs::read_dir(directory.path()).unwrap().count();
-        assert_eq!(kept(), 2, "{backend}: the flattened module, and its code");
+        assert_eq!(kept(), 1, "{backend}: the flattened module and its code");
         runtime().load(&component()).unwrap();
-        assert_eq!(kept(), 2, "{backend}");
+        assert_eq!(kept(), 1, "{backend}");
         let error = Runtime::builder().backend(backend).build().unwrap().prepare(&component()).unwrap().keep();
         assert_eq!(error.unwrap_err().kind(), Kind::Config, "{backend}: there is no cache");
     }

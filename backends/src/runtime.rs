@@ -71,7 +71,7 @@ impl Runtime {
             ComponentHost::Core if component::is_component(wasm) => {
                 Ready::Core(component::prepare(&*self.backend, wasm, &self.options)?)
             }
-            ComponentHost::Core => Ready::Core(Prepared::new(wasm, &self.options)?),
+            ComponentHost::Core => Ready::Core(Prepared::of_module(&*self.backend, wasm, &self.options)?),
             ComponentHost::Wasmtime => Ready::Wasmtime(wasm.to_vec()),
         };
         Ok(PreparedProgram { runtime: self.clone(), kind })

@@ -76,10 +76,11 @@ impl Guest {
     /// # Errors
     /// What [`Prepared::new`] and [`Inspection::check`] report, and [`Kind::Engine`] if the engine refuses it.
     pub fn load(backend: &dyn Backend, wasm: &[u8], options: &LoadOptions) -> Result<Self> {
-        Self::from_prepared(backend, &Prepared::new(wasm, options)?, options)
+        Self::from_prepared(backend, &Prepared::of_module(backend, wasm, options)?, options)
     }
 
-    /// The same for a module that is prepared already.
+    /// The same for a module that is prepared already. Its code is kept if it was prepared
+    /// [with a cache](Prepared::with_cache).
     ///
     /// # Errors
     /// As [`load`](Self::load).

@@ -10,14 +10,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
-use wasm_encoder::{ExportKind, ExportSection, ImportSection, MemorySection, RawSection, TableSection, TableType};
+use wasm_encoder::{
+    CodeSection, ExportKind, ExportSection, ImportSection, MemorySection, RawSection, TableSection, TableType,
+};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
-use wharf_plan::START_EXPORT;
+use wharf_plan::{PLAN_SECTION, START_EXPORT};
 
 use crate::abi::composed::{Composed, Declared};
 use crate::abi::is_reserved;
+use crate::compiled::Kept;
 use crate::error::{Error, Kind, Result};
 use crate::growth::{self, PAGE, Space};
 use crate::limits::LoadOptions;
@@ -26,7 +30,7 @@ use crate::types::{ADMITTED, Export, ExportType, FuncType, Import, RESERVED, Val
 /// A module ready to be compiled by any backend, and what core read in it.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    wasm: Vec<u8>,
+    wasm: Bytes,
     imports: Arc<[Import]>,
     exports: Arc<[Export]>,
     has_start: bool,
@@ -39,6 +43,8 @@ pub struct Prepared {
     composed: Option<Arc<Composed>>,
     /// The types of its imports, if it has any that are not wharf's, and says.
     declared: Option<Arc<Declared>>,
+    /// As what it is kept, if it was prepared with a cache.
+    pub(crate) kept: Option<Arc<Kept>>,
 }
 
 /// What a start function is.
@@ -62,6 +68,27 @@ impl Prepared {
         let guarded = growth::guard(&wasm).map_err(|e| internal(&e.to_string()))?;
         let (wasm, guarded) = guarded.map_or((wasm, false), |wasm| (wasm, true));
         debug_assert!(Validator::new_with_features(ADMITTED).validate_all(&wasm).is_ok());
+        Self::assemble(original, read, has_start, spaces, wasm.into(), guarded)
+    }
+
+    /// What [`new`](Self::new) made of a module with these `options`, from what is kept of it: its [`outline`], the rewritten
+    /// module, and whether that is guarded. The module was validated then.
+    ///
+    /// # Errors
+    /// If `outline` is none.
+    pub(crate) fn from_kept(outline: &[u8], wasm: Bytes, guarded: bool, options: &LoadOptions) -> Result<Self> {
+        let Rewritten { has_start, spaces, .. } = rewrite(outline, options)?;
+        Self::assemble(outline, Read::of(outline)?, has_start, spaces, wasm, guarded)
+    }
+
+    fn assemble(
+        original: &[u8],
+        read: Read,
+        has_start: bool,
+        spaces: Vec<Space>,
+        wasm: Bytes,
+        guarded: bool,
+    ) -> Result<Self> {
         let mut exports = read.exports;
         // A component that was flattened brings its start function as this export already.
         let own_start = exports.iter().position(|export| export.name == START_EXPORT && export.ty == START);
@@ -73,8 +100,13 @@ impl Prepared {
         let foreign = read.imports.iter().any(|import| !is_reserved(&import.module));
         let declared = if foreign { Declared::read(original)?.map(Arc::new) } else { None };
         let imports = read.imports.into_iter().chain(guarded.then(growth::import)).collect();
-        let (exports, spaces) = (exports.into(), spaces.into());
-        Ok(Prepared { wasm, imports, exports, has_start, memories: read.memories, spaces, guarded, composed, declared })
+        let (exports, spaces, memories, kept) = (exports.into(), spaces.into(), read.memories, None);
+        Ok(Prepared { wasm, imports, exports, has_start, memories, spaces, guarded, composed, declared, kept })
+    }
+
+    /// Whether the last import of the rewritten module is the question of [`growth`].
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     /// How many memories it has. More than one needs an engine with
@@ -123,6 +155,36 @@ impl Prepared {
     pub fn has_start(&self) -> bool {
         self.has_start
     }
+}
+
+/// No locals, and `end`.
+const EMPTY_BODY: [u8; 2] = [0, 0x0b];
+
+/// What [`Prepared::from_kept`] reads of a valid module: its sections without data, elements and custom ones other than the
+/// plan, and with functions that have nothing in them.
+pub(crate) fn outline(wasm: &[u8]) -> Result<Vec<u8>> {
+    let mut module = wasm_encoder::Module::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(malformed)?;
+        match &payload {
+            Payload::CodeSectionStart { count, .. } => {
+                let mut code = CodeSection::new();
+                for _ in 0..*count {
+                    code.raw(&EMPTY_BODY);
+                }
+                module.section(&code);
+            }
+            Payload::DataCountSection { .. } | Payload::DataSection(_) | Payload::ElementSection(_) => {}
+            Payload::CustomSection(section) if section.name() != PLAN_SECTION => {}
+            other => {
+                if let Some((id, range)) = other.as_section() {
+                    let data = wasm.get(range).ok_or_else(|| internal("a section lies outside the module"))?;
+                    module.section(&RawSection { id, data });
+                }
+            }
+        }
+    }
+    Ok(module.finish())
 }
 
 fn check_header(wasm: &[u8], options: &LoadOptions) -> Result<()> {

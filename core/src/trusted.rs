@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
+
 /// Code that an engine compiled, which an engine may execute as it stands.
 ///
 /// Compiled code is native code: whoever writes it can do whatever this process can. So it has a type of its own, which
@@ -51,7 +53,15 @@ use std::fmt;
 /// }
 /// ```
 #[derive(Clone)]
-pub struct TrustedCode<'a>(Cow<'a, [u8]>);
+pub struct TrustedCode<'a>(Held<'a>);
+
+/// Whose the bytes are.
+#[derive(Clone)]
+enum Held<'a> {
+    Given(Cow<'a, [u8]>),
+    /// Part of what the cache has read.
+    Kept(Bytes),
+}
 
 impl<'a> TrustedCode<'a> {
     /// Vouches for code.
@@ -62,18 +72,30 @@ impl<'a> TrustedCode<'a> {
     /// module.
     #[expect(unsafe_code, reason = "that bytes are code which may be executed cannot be checked, only promised")]
     pub unsafe fn new(code: impl Into<Cow<'a, [u8]>>) -> Self {
-        TrustedCode(code.into())
+        TrustedCode(Held::Given(code.into()))
+    }
+
+    /// The same for a part of an entry of the cache.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new).
+    #[expect(unsafe_code, reason = "as above")]
+    pub(crate) unsafe fn kept(code: Bytes) -> Self {
+        TrustedCode(Held::Kept(code))
     }
 
     /// The code, as the engine wrote it.
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Held::Given(code) => code,
+            Held::Kept(code) => code,
+        }
     }
 }
 
 /// How much it is, and none of it.
 impl fmt::Debug for TrustedCode<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrustedCode({} bytes)", self.0.len())
+        write!(f, "TrustedCode({} bytes)", self.bytes().len())
     }
 }

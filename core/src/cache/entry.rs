@@ -29,9 +29,11 @@ const LAYOUT: &[u8] = b"2";
 /// The most bytes an entry may have, whoever wrote it and whatever the bound: it is read into memory.
 pub(super) const MAX_ENTRY: u64 = 2 << 30;
 
-/// What follows in every digest, so that what anybody may keep is never taken for what an engine executes.
+/// What follows in every digest, so that what anybody may keep is never taken for what an engine executes, or for what core
+/// has validated.
 const DATA: &[u8] = b"data";
 const CODE: &[u8] = b"code";
+const GUEST: &[u8] = b"guest";
 
 const ENTRY: &str = ".bin";
 
@@ -52,6 +54,11 @@ impl CacheKey {
     /// Files begin with the kind, which is a plain word.
     pub fn new(kind: &str, parts: &[&[u8]]) -> Self {
         Self::of(DATA, kind, parts)
+    }
+
+    /// Names what core made of a guest and `engine` of that, as [`new`](Self::new) has it. Core alone makes such keys.
+    pub(crate) fn of_guest(engine: &str, parts: &[&[u8]]) -> Self {
+        Self::of(GUEST, engine, parts)
     }
 
     fn of(sort: &[u8], kind: &str, parts: &[&[u8]]) -> Self {

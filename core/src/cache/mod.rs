@@ -1,6 +1,6 @@
 //! Keeps what takes long to make between loads: compiled code, and other things made from a guest's bytes.
 //!
-//! An entry is named by the digest of all that shaped it; for compiled code that is the prepared module, the backend,
+//! An entry is named by the digest of all that shaped it; for compiled code that is the guest, its limits, the backend,
 //! its engine's version and its code key, and the sources here that rewrite modules. It begins with the digest of these
 //! and its content, so that an entry that is cut short, damaged or belongs to another key is made again instead of
 //! being used.
@@ -46,7 +46,7 @@ impl Default for CacheOptions {
     }
 }
 
-/// A directory of what was made of guests: compiled modules, and flattened components.
+/// A directory of what was made of guests: prepared modules, and their code.
 #[derive(Debug)]
 pub struct CodeCache {
     directory: Directory,
@@ -147,9 +147,9 @@ impl CodeCache {
     /// [`get`](Self::get).
     #[expect(unsafe_code, reason = "the promise is that of whoever had the code kept")]
     pub fn code(&self, key: &CodeKey) -> Option<TrustedCode<'static>> {
-        // SAFETY: an entry of this sort is written by `compile` and `fill`, of what the engine that the key names
-        // made of what it names, and by `put_code`, whose caller promises the same; its digest says that it is unchanged, and
-        // its owner and mode, with those of the directory and all above it, that nobody else has written it.
+        // SAFETY: an entry of this sort is written by `put_code`, whose caller promises that the engine that the key names
+        // made it of what the key names; its digest says that it is unchanged, and its owner and mode, with those of the
+        // directory and all above it, that nobody else has written it.
         self.get(&key.0).map(|code| unsafe { TrustedCode::new(code) })
     }
 
@@ -162,11 +162,6 @@ impl CodeCache {
     /// The engine of `key` made the code of what `key` names.
     #[expect(unsafe_code, reason = "which engine made the code, and of what, cannot be checked, only promised")]
     pub unsafe fn put_code(&self, key: &CodeKey, code: &TrustedCode<'_>) -> Result<()> {
-        self.put_trusted(key, code)
-    }
-
-    /// The same for core's own, which keeps promises of this kind.
-    pub(crate) fn put_trusted(&self, key: &CodeKey, code: &TrustedCode<'_>) -> Result<()> {
         self.put(&key.0, code.bytes())
     }
 
