@@ -64,7 +64,7 @@ impl Prepared {
         let parts = [&[REWRITES.as_bytes(), engine.as_bytes(), &limits], source].concat();
         let key = CacheKey::of_guest(backend.info().name, &parts);
         if let Some(entry) = cache.get(&key) {
-            match decode(&entry.into(), options) {
+            match decode(&entry, options) {
                 Ok((mut prepared, outline, code)) => {
                     prepared.kept = Some(Arc::new(Kept { key, engine, outline, found: true, code }));
                     return Ok(prepared);

@@ -21,6 +21,8 @@ mod tests;
 use std::path::Path;
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 pub use self::entry::{CacheKey, CodeKey};
 
 use self::directory::{Directory, Trust};
@@ -112,7 +114,10 @@ impl CodeCache {
 
     /// What is kept under `key`. What is damaged, was kept under another key, belongs to another user or may be written
     /// by others is not used, and a warning says so.
-    pub fn get(&self, key: &CacheKey) -> Option<Vec<u8>> {
+    ///
+    /// The content is mapped from the file: it is there whatever happens to the entry, but a program of the same user that
+    /// shortens the very file ends this process when the content is looked at.
+    pub fn get(&self, key: &CacheKey) -> Option<Bytes> {
         let path = || self.directory.path.join(&key.file);
         let content = entry::read(&self.directory, key);
         match &content {
@@ -150,7 +155,7 @@ impl CodeCache {
         // SAFETY: an entry of this sort is written by `put_code`, whose caller promises that the engine that the key names
         // made it of what the key names; its digest says that it is unchanged, and its owner and mode, with those of the
         // directory and all above it, that nobody else has written it.
-        self.get(&key.0).map(|code| unsafe { TrustedCode::new(code) })
+        self.get(&key.0).map(|code| unsafe { TrustedCode::kept(code) })
     }
 
     /// Keeps code under `key`, as [`put`](Self::put) does.

@@ -8,6 +8,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
 use super::entry::{DIGEST, HEAD};
 use super::*;
 
@@ -188,7 +190,7 @@ fn a_time_to_come_is_as_wrong_as_it_is_far() {
     File::open(path(&cache, &ahead)).unwrap().set_modified(SystemTime::now() + 1000 * HOUR).unwrap();
     age(&path(&cache, &recent), HOUR);
     cache.put(&new, b"").unwrap();
-    assert_eq!((cache.get(&ahead), cache.get(&recent)), (None, Some(Vec::new())));
+    assert_eq!((cache.get(&ahead), cache.get(&recent)), (None, Some(Bytes::new())));
 }
 
 #[test]
@@ -209,7 +211,7 @@ fn what_is_larger_than_all_may_be_is_not_kept() {
 #[test]
 fn what_a_write_left_that_did_not_end_counts_and_goes_after_an_hour() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = bounded(directory.path(), 200);
+    let cache = bounded(directory.path(), 150 + HEAD as u64 + 10);
     let [one, two] = ["1", "2"].map(thing);
     let left = directory.path().join("unfinished-0123456789abcdef");
     cache.put(&one, b"").unwrap();
