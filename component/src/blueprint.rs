@@ -2,7 +2,7 @@
 //!
 //! What [`translate`](crate::translate) reads from wasmtime-environ, in types of our own.
 
-use crate::plan::{Encoding, Function, HandleTable, Transcoding, TrapReason, Type};
+use crate::plan::{AdapterVariant, Encoding, Function, HandleTable, Transcoding, TrapReason, Type};
 
 /// A component with its structure resolved.
 #[derive(Debug, Default)]
@@ -84,11 +84,31 @@ pub(crate) struct Host {
 
 #[derive(Debug)]
 pub(crate) enum HostKind {
-    Call { interface: String, function: String, ty: u32, options: usize },
-    ResourceDrop { table: u32 },
-    ResourceNew { table: u32 },
-    ResourceRep { table: u32 },
-    Transcode { transcoding: Transcoding, from: usize, to: usize },
+    Call {
+        interface: String,
+        function: String,
+        ty: u32,
+        options: usize,
+    },
+    /// A function of preview 1, in the place of an adapter's.
+    Adapted {
+        variant: AdapterVariant,
+        function: String,
+    },
+    ResourceDrop {
+        table: u32,
+    },
+    ResourceNew {
+        table: u32,
+    },
+    ResourceRep {
+        table: u32,
+    },
+    Transcode {
+        transcoding: Transcoding,
+        from: usize,
+        to: usize,
+    },
     ResourceTransferOwn,
     ResourceTransferBorrow,
     EnterSyncCall,

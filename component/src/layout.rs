@@ -49,7 +49,7 @@ impl Layout {
             data.push(data_count);
             element_count += count(module.elements.len())?;
             data_count += count(module.data.len())?;
-            for global in &instance.globals {
+            for global in instance.globals.iter().filter(|_| !shims.drops_instance(number)) {
                 if let Some(used) = used.get_mut(*global) {
                     *used = true;
                 }

@@ -23,7 +23,8 @@
 //!
 //! # The way through this crate
 //! `check`, `census` and `declared` refuse; `translate` reads the structure into a `blueprint`; `module` takes the core
-//! modules apart; `link` resolves their imports; `shims` takes out what only passed calls on; `naming` writes the plan;
+//! modules apart; `link` resolves their imports; `shims` takes out what only passed calls on, `adapter` what the host does
+//! itself; `naming` writes the plan;
 //! `merge` and `segments` write the module.
 //!
 //! # Hostile components
@@ -31,11 +32,13 @@
 
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod blueprint;
 mod census;
 mod check;
 mod declared;
 mod error;
+mod fingerprint;
 mod interfaces;
 mod layout;
 mod link;
@@ -87,16 +90,21 @@ pub fn flatten(wasm: &[u8], options: &FlattenOptions) -> Result<Flattened, Flatt
 
 fn run(wasm: &[u8], options: &FlattenOptions) -> error::Result<Flattened> {
     check::check(wasm, options)?;
-    let blueprint = translate::translate(wasm)?;
+    let mut blueprint = translate::translate(wasm)?;
     let modules = blueprint.modules.iter().map(|wasm| module::Module::read(wasm)).collect::<error::Result<Vec<_>>>()?;
     let linked = link::Linked::new(&blueprint, &modules, options)?;
     let memories = naming::count(linked.memories.len())?;
     if memories > 1 && !options.multi_memory {
         return Err(FlattenError::NeedsMultiMemory { memories }.into());
     }
-    let shims = shims::Shims::find(&linked)?;
+    let mut shims = shims::Shims::find(&linked, &blueprint.hosts)?;
+    let found = if options.keep_adapter { None } else { adapter::Found::find(&blueprint, &linked, &shims)? };
+    if let Some(found) = &found {
+        found.leave_out(&mut blueprint.hosts, &linked, &mut shims)?;
+    }
     check::check_size(&linked, &shims)?;
-    let naming = naming::Naming::new(&blueprint, &linked, &shims)?;
+    let adapter = found.map(|found| found.adapter);
+    let naming = naming::Naming::new(&blueprint, &linked, &shims, adapter)?;
     let (wasm, plan) = merge::merge(&blueprint, &linked, &shims, naming, options.keep_names)?;
     check::check_result(&wasm, memories)?;
     Ok(Flattened { wasm, plan })

@@ -59,7 +59,6 @@ pub(crate) struct Instance {
 
 /// All core instances, and everything they define.
 pub(crate) struct Linked<'a> {
-    hosts: &'a [Host],
     pub(crate) modules: &'a [Module<'a>],
     pub(crate) instances: Vec<Instance>,
     pub(crate) tables: Vec<Origin>,
@@ -69,9 +68,8 @@ pub(crate) struct Linked<'a> {
 
 impl<'a> Linked<'a> {
     /// Links the instances of `blueprint`, whose modules are `modules`.
-    pub(crate) fn new(blueprint: &'a Blueprint, modules: &'a [Module<'a>], options: &FlattenOptions) -> Result<Self> {
+    pub(crate) fn new(blueprint: &Blueprint, modules: &'a [Module<'a>], options: &FlattenOptions) -> Result<Self> {
         let mut linked = Linked {
-            hosts: &blueprint.hosts,
             modules,
             instances: Vec::new(),
             tables: Vec::new(),
@@ -208,11 +206,11 @@ impl<'a> Linked<'a> {
         }
     }
 
-    /// Whether a function has this signature.
-    pub(crate) fn has_type(&self, function: Func, ty: &FuncType) -> Result<bool> {
+    /// Whether a function has this signature; `hosts` are those of the blueprint.
+    pub(crate) fn has_type(&self, hosts: &[Host], function: Func, ty: &FuncType) -> Result<bool> {
         match function {
             Func::Host(host) => {
-                let host = self.hosts.get(host).ok_or_else(|| internal("a host function is out of range"))?;
+                let host = hosts.get(host).ok_or_else(|| internal("a host function is out of range"))?;
                 Ok(same(&host.params, ty.params()) && same(&host.results, ty.results()))
             }
             Func::Defined { instance, body } => {

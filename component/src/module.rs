@@ -1,7 +1,8 @@
 //! A core module, taken apart.
 
 use wasmparser::{
-    ConstExpr, Data, Element, FuncType, FunctionBody, Global, MemoryType, Parser, Payload, Table, TypeRef,
+    ConstExpr, Data, Element, Export, FuncType, FunctionBody, Global, Import, MemoryType, Parser, Payload, Table,
+    TypeRef,
 };
 
 use crate::error::{Result, internal};
@@ -12,7 +13,8 @@ pub(crate) struct Module<'a> {
     /// The whole module, in bytes.
     pub(crate) size: u64,
     pub(crate) types: Vec<FuncType>,
-    pub(crate) imports: Vec<TypeRef>,
+    pub(crate) imports: Vec<Import<'a>>,
+    pub(crate) exports: Vec<Export<'a>>,
     pub(crate) imported_functions: u32,
     /// The type of each function, imported ones included.
     pub(crate) functions: Vec<u32>,
@@ -40,18 +42,19 @@ impl<'a> Module<'a> {
                 }
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
-                        let ty = import?.ty;
-                        if let TypeRef::Func(ty) = ty {
+                        let import = import?;
+                        if let TypeRef::Func(ty) = import.ty {
                             module.functions.push(ty);
                             module.imported_functions += 1;
                         }
-                        module.imports.push(ty);
+                        module.imports.push(import);
                     }
                 }
                 Payload::FunctionSection(section) => extend(&mut module.functions, section)?,
                 Payload::TableSection(section) => extend(&mut module.tables, section)?,
                 Payload::MemorySection(section) => extend(&mut module.memories, section)?,
                 Payload::GlobalSection(section) => extend(&mut module.globals, section)?,
+                Payload::ExportSection(section) => extend(&mut module.exports, section)?,
                 Payload::StartSection { func, .. } => module.start = Some(func),
                 Payload::ElementSection(section) => extend(&mut module.elements, section)?,
                 Payload::DataSection(section) => extend(&mut module.data, section)?,

@@ -6,8 +6,8 @@ use crate::blueprint::{Blueprint, HostKind, Options, ResourceDef};
 use crate::error::{Result, internal};
 use crate::link::{Func, Linked};
 use crate::plan::{
-    CanonicalOptions, Encoding, Export, INTRINSICS_MODULE, Import, ImportKind, Instance, Intrinsic, PLAN_VERSION, Plan,
-    Resource,
+    Adapter, CanonicalOptions, Encoding, Export, INTRINSICS_MODULE, Import, ImportKind, Instance, Intrinsic,
+    PLAN_VERSION, Plan, Resource,
 };
 use crate::shims::Shims;
 
@@ -37,7 +37,12 @@ pub(crate) struct Naming {
 }
 
 impl Naming {
-    pub(crate) fn new(blueprint: &Blueprint, linked: &Linked<'_>, shims: &Shims) -> Result<Self> {
+    pub(crate) fn new(
+        blueprint: &Blueprint,
+        linked: &Linked<'_>,
+        shims: &Shims,
+        adapter: Option<Adapter>,
+    ) -> Result<Self> {
         let mut namer = Namer { blueprint, linked, shims, exports: Vec::new(), taken: HashSet::new() };
         let memories = namer.memories()?;
         let reallocs = namer.reallocs()?;
@@ -62,6 +67,7 @@ impl Naming {
             traps: blueprint.traps.clone(),
             functions: blueprint.functions.clone(),
             component_imports: blueprint.component_imports.clone(),
+            adapter,
         };
         Ok(Naming { hosts, exports: namer.exports, plan })
     }
@@ -80,7 +86,8 @@ fn default_instance(blueprint: &Blueprint) -> u32 {
 struct Crossing {
     default_instance: u32,
     memories: Vec<String>,
-    reallocs: Vec<String>,
+    /// `None` for one that is taken out: what is called with it is called by nothing.
+    reallocs: Vec<Option<String>>,
 }
 
 impl Crossing {
@@ -90,13 +97,13 @@ impl Crossing {
     }
 
     fn options(&self, options: &Options, post_return: Option<String>) -> Result<CanonicalOptions> {
-        let name = |list: &[String], index: Option<usize>| {
-            index.map(|index| list.get(index).cloned().ok_or_else(|| internal("an option is out of range"))).transpose()
-        };
+        let out_of_range = || internal("an option is out of range");
+        let memory = options.memory.map(|index| self.memories.get(index).cloned().ok_or_else(out_of_range));
+        let realloc = options.realloc.map(|index| self.reallocs.get(index).cloned().flatten().ok_or_else(out_of_range));
         Ok(CanonicalOptions {
             instance: options.instance,
-            memory: name(&self.memories, options.memory)?,
-            realloc: name(&self.reallocs, options.realloc)?,
+            memory: memory.transpose()?,
+            realloc: realloc.transpose()?,
             encoding: options.encoding,
             post_return,
         })
@@ -149,11 +156,15 @@ impl Namer<'_> {
         Ok(self.numbered(MEMORY, list))
     }
 
-    fn reallocs(&mut self) -> Result<Vec<String>> {
+    fn reallocs(&mut self) -> Result<Vec<Option<String>>> {
         let list = self.blueprint.reallocs.iter();
-        let list = list.map(|def| Ok(Exported::Function(self.shims.resolve(self.linked.function_def(*def)?))));
-        let list = list.collect::<Result<_>>()?;
-        Ok(self.numbered(REALLOC, list))
+        let list = list.map(|def| {
+            let function = self.shims.resolve(self.linked.function_def(*def)?);
+            Ok((!self.shims.drops_function(function)).then_some(Exported::Function(function)))
+        });
+        let list = list.collect::<Result<Vec<_>>>()?;
+        let mut names = self.numbered(REALLOC, list.iter().copied().flatten().collect()).into_iter();
+        Ok(list.into_iter().map(|kept| kept.and_then(|_| names.next())).collect())
     }
 
     fn instances(&mut self) -> Vec<Instance> {
@@ -230,8 +241,14 @@ impl Namer<'_> {
             Exported::Function(function) => Some(*function),
             _ => None,
         });
-        let linked = self.linked.instances.iter().flat_map(|instance| instance.functions.iter().copied());
-        for function in linked.chain(exported) {
+        let mut functions: Vec<Func> = exported.collect();
+        for (number, instance) in self.linked.instances.iter().enumerate() {
+            if !self.shims.drops_instance(number) && !self.shims.fills_tables_only(self.linked, number)? {
+                let imported = self.linked.module(number)?.imported_functions as usize;
+                functions.extend(instance.functions.iter().take(imported));
+            }
+        }
+        for function in functions {
             if let Func::Host(host) = self.shims.resolve(function) {
                 used.insert(host);
             }
@@ -281,6 +298,9 @@ impl Namer<'_> {
                 let name = format!("{function}{}", suffix(&options, crossing.default_instance));
                 let (module, interface, function) = (interface.clone(), interface.clone(), function.clone());
                 Import { module, name, kind: ImportKind::Call { interface, function, ty: *ty, options } }
+            }
+            HostKind::Adapted { variant, function } => {
+                Import { module: variant.module().to_owned(), name: function.clone(), kind: ImportKind::Adapted }
             }
             HostKind::ResourceDrop { table } => {
                 let handles = self.blueprint.handle_tables.get(*table as usize);

@@ -15,10 +15,14 @@ pub struct FlattenOptions {
     pub multi_memory: bool,
     /// Whether functions keep their names, for backtraces. Costs the names' size.
     pub keep_names: bool,
+    /// Whether a published adapter for preview 1 stays in, though it was recognised: its functions then run as code of the
+    /// guest's, which takes longer, instead of the host's that do the same.
+    pub keep_adapter: bool,
 }
 
 impl Default for FlattenOptions {
-    /// 256 MiB, 16 levels, 1000 instances, 512 MiB; several memories; no names.
+    /// 256 MiB, 16 levels, 1000 instances, 512 MiB; several memories; no names; no adapter that
+    /// was recognised.
     fn default() -> Self {
         FlattenOptions {
             max_component_bytes: 256 << 20,
@@ -27,6 +31,7 @@ impl Default for FlattenOptions {
             max_module_bytes: 512 << 20,
             multi_memory: true,
             keep_names: false,
+            keep_adapter: false,
         }
     }
 }

@@ -35,7 +35,7 @@ impl Segments {
         for number in 0..linked.instances.len() {
             writer.elements(number)?;
             writer.data(number)?;
-            if let Some(start) = linked.module(number)?.start {
+            if let Some(start) = linked.module(number)?.start.filter(|_| !shims.drops_instance(number)) {
                 let function = at(&linked.instance(number)?.functions, start)?;
                 let function = layout.function(shims.resolve(function))?;
                 writer.segments.start.get_or_insert_with(|| Function::new([])).instructions().call(function);
@@ -58,14 +58,13 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn elements(&mut self, number: usize) -> Result<()> {
         for (element, index) in self.linked.module(number)?.elements.iter().zip(0..) {
-            let items = self.items(number, &element.items)?;
             let (table, offset_expr) = match &element.kind {
                 ElementKind::Passive => {
-                    self.segments.elements.passive(items);
+                    self.segments.elements.passive(self.items(number, &element.items)?);
                     continue;
                 }
                 ElementKind::Declared => {
-                    self.segments.elements.declared(items);
+                    self.segments.elements.declared(self.items(number, &element.items)?);
                     continue;
                 }
                 ElementKind::Active { table_index, offset_expr } => (table_index.unwrap_or(0), offset_expr),
@@ -76,6 +75,7 @@ impl Writer<'_> {
                 self.segments.elements.passive(Elements::Functions([].as_slice().into()));
                 continue;
             };
+            let items = self.items(number, &element.items)?;
             let offset = self.linked.fold_offset(number, offset_expr)?;
             let segment = self.layout.element(number, index)?;
             let length = length(&items)?;

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use wasmparser::{ElementItems, ElementKind, FunctionBody, Operator};
 
+use crate::blueprint::Host;
 use crate::error::{Result, internal};
 use crate::link::{Const, Func, Linked, at};
 use crate::module::Module;
@@ -24,6 +25,8 @@ const MAX_SHIMS: u64 = 4096;
 pub(crate) struct Shims {
     targets: HashMap<Func, Func>,
     tables: HashSet<usize>,
+    /// A core instance of which nothing is left.
+    instance: Option<usize>,
 }
 
 /// A function that calls through a table and does nothing else.
@@ -36,7 +39,7 @@ struct Thunk {
 
 impl Shims {
     /// Finds the tables that serve shims only.
-    pub(crate) fn find(linked: &Linked<'_>) -> Result<Self> {
+    pub(crate) fn find(linked: &Linked<'_>, hosts: &[Host]) -> Result<Self> {
         let thunks = linked.modules.iter().map(find_thunks).collect::<Result<Vec<_>>>()?;
         let mut candidates = HashSet::new();
         for (number, instance) in linked.instances.iter().enumerate() {
@@ -67,7 +70,7 @@ impl Shims {
         let mut sorted: Vec<usize> = candidates.into_iter().collect();
         sorted.sort_unstable();
         for table in sorted {
-            if let Some(targets) = targets(linked, table, &thunks, contents.get(&table))? {
+            if let Some(targets) = targets(linked, hosts, table, &thunks, contents.get(&table))? {
                 shims.targets.extend(targets);
                 shims.tables.insert(table);
             }
@@ -93,9 +96,32 @@ impl Shims {
         None
     }
 
-    /// Whether the function is a shim, so that it is not emitted.
+    /// Has calls of `function` go to `target`, which nothing has calls go to.
+    pub(crate) fn replace(&mut self, function: Func, target: Func) {
+        self.targets.insert(function, target);
+    }
+
+    /// Takes a core instance out, of which nothing is used that is not replaced.
+    pub(crate) fn drop_instance(&mut self, instance: usize) {
+        self.instance = Some(instance);
+    }
+
+    /// Whether a core instance is taken out.
+    pub(crate) fn drops_instance(&self, instance: usize) -> bool {
+        self.instance == Some(instance)
+    }
+
+    /// Whether a core instance only fills tables that are taken out.
+    pub(crate) fn fills_tables_only(&self, linked: &Linked<'_>, instance: usize) -> Result<bool> {
+        let module = linked.module(instance)?;
+        let tables = &linked.instance(instance)?.tables;
+        Ok(module.bodies.is_empty() && module.start.is_none() && tables.iter().all(|table| self.drops_table(*table)))
+    }
+
+    /// Whether the function is a shim, or of an instance that is taken out, so that it is not emitted.
     pub(crate) fn drops_function(&self, function: Func) -> bool {
-        self.targets.contains_key(&function)
+        let gone = matches!(function, Func::Defined { instance, .. } if self.drops_instance(instance));
+        gone || self.targets.contains_key(&function)
     }
 
     /// Whether the table, by position in [`Linked::tables`], is not emitted.
@@ -229,6 +255,7 @@ fn items(linked: &Linked<'_>, instance: usize, items: &ElementItems<'_>) -> Resu
 /// The target of each thunk of a table; `None` if one would trap, so that the table has to stay.
 fn targets(
     linked: &Linked<'_>,
+    hosts: &[Host],
     table: usize,
     thunks: &[Thunks],
     contents: Option<&Vec<Option<Func>>>,
@@ -245,7 +272,7 @@ fn targets(
                 return Ok(None);
             };
             let ty = module.function_type(module.imported_functions + body)?;
-            if !linked.has_type(*target, ty)? {
+            if !linked.has_type(hosts, *target, ty)? {
                 return Ok(None);
             }
             found.push((Func::Defined { instance: number, body: *body }, *target));

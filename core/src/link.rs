@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use http::Extensions;
 use wharf_grants::WasiConfig;
-use wharf_plan::{INTRINSICS_MODULE, Intrinsic};
+use wharf_plan::{AdapterVariant, INTRINSICS_MODULE, Intrinsic};
 
 use crate::abi::composed::{self, Declared};
 use crate::abi::wasi02::options::{self, Options};
@@ -71,6 +71,8 @@ impl Abi {
 pub(crate) enum Binding {
     Experimental(&'static Function<experimental::Http>),
     Preview1(&'static Function<preview1::Wasi>),
+    /// Of preview 1, as an adapter has it.
+    Adapted(&'static Function<wasi02::Host>),
     Wasi02(&'static wasi02::Function, Arc<Options>),
     Composed(Arc<Intrinsic>),
     /// Of an embedder's interface, with the function's name there.
@@ -235,6 +237,11 @@ pub(crate) fn bind(
             let ty = composed::ty(&intrinsic);
             (Binding::Composed(Arc::new(intrinsic)), ty)
         }
+        module if let Some(variant) = AdapterVariant::of_module(module) => {
+            let mut functions = wasi02::adapted::functions(variant).iter();
+            let found = functions.find(|f| f.name == import.name).ok_or(Status::Unknown { nearest: None })?;
+            (Binding::Adapted(found), found.ty())
+        }
         module if WASIX_MODULES.contains(&module) => return Err(Status::Refused { reason: WASIX }),
         module => {
             let (interface, version) = options::split_version(module);
@@ -274,7 +281,7 @@ impl Binding {
             // It asks for the memory when it is called.
             Binding::OfferedCore(_) => Status::Offered { needs_memory: false },
             Binding::Experimental(_) => Status::Satisfied(Abi::Experimental),
-            Binding::Preview1(_) => Status::Satisfied(Abi::Preview1),
+            Binding::Preview1(_) | Binding::Adapted(_) => Status::Satisfied(Abi::Preview1),
             Binding::Wasi02(..) => Status::Satisfied(Abi::Wasi02),
             Binding::Composed(_) => Status::Satisfied(Abi::Composed),
         }
@@ -340,6 +347,7 @@ impl Calls for Arc<Linked> {
         match &self.bindings[index] {
             Binding::Experimental(function) => (function.call)(&read(&self.http), caller, slots),
             Binding::Preview1(function) => (function.call)(&read(&self.wasi), caller, slots),
+            Binding::Adapted(function) => (function.call)(&self.host, caller, slots),
             Binding::Wasi02(function, options) => function.call(&self.host, options, caller, slots),
             Binding::Composed(intrinsic) => composed::call(intrinsic, &self.host, caller, slots),
             Binding::Offered(named, options) => {

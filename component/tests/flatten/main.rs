@@ -2,6 +2,7 @@
 
 mod run;
 
+mod adapter;
 mod composed;
 mod linking;
 mod refusals;

@@ -9,11 +9,13 @@
 //! Every index is a position in the list of the [`Plan`] that its documentation names. Names of exports are names in
 //! the core module.
 
+mod adapter;
 mod intrinsic;
 mod reading;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::adapter::{Adapter, AdapterVariant};
 pub use self::intrinsic::{Intrinsic, Transcoding, TrapReason};
 
 /// The export that the host calls once after instantiation, where the plan says that there is one.
@@ -26,7 +28,7 @@ pub const PLAN_SECTION: &str = "wharf.plan";
 pub const REVISION: &str = env!("WHARF_PLAN_SOURCES");
 
 /// The version of the plan's format that this crate reads.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// The module that functions of no interface are imported from: handle tables of the component's own resources, and
 /// functions that connect composed components.
@@ -69,6 +71,8 @@ pub struct Plan {
     pub traps: Vec<(u32, TrapReason)>,
     /// The names the component imports at its top level, used or not, in its order.
     pub component_imports: Vec<String>,
+    /// The published adapter for preview 1 that the component brings, if it was recognised.
+    pub adapter: Option<Adapter>,
 }
 
 /// One import of the core module: always a function.
@@ -107,6 +111,8 @@ pub enum ImportKind {
         /// The function, by its name.
         name: Intrinsic,
     },
+    /// A function of preview 1, as the adapter would have it that was left out. The import's module says which variant.
+    Adapted,
 }
 
 /// One function that the component exports.

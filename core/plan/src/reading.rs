@@ -6,8 +6,8 @@ use serde::Deserialize;
 use wasmparser::{ExternalKind, Parser, Payload};
 
 use crate::{
-    CanonicalOptions, INTRINSICS_MODULE, Import, ImportKind, Intrinsic, PLAN_SECTION, PLAN_VERSION, Plan, PlanError,
-    Resource, START_EXPORT, Type,
+    AdapterVariant, CanonicalOptions, INTRINSICS_MODULE, Import, ImportKind, Intrinsic, PLAN_SECTION, PLAN_VERSION,
+    Plan, PlanError, Resource, START_EXPORT, Type,
 };
 
 #[derive(Deserialize)]
@@ -104,9 +104,11 @@ impl Check<'_> {
 
     fn import(&self, import: &Import) -> Checked {
         let connects = import.module == INTRINSICS_MODULE;
+        let adapted = AdapterVariant::of_module(&import.module).is_some();
         let agrees = match &import.kind {
             ImportKind::Intrinsic { name } => connects && Intrinsic::parse(&import.name).as_ref() == Some(name),
-            ImportKind::Call { .. } | ImportKind::ResourceDrop { .. } => !connects,
+            ImportKind::Adapted => adapted,
+            ImportKind::Call { .. } | ImportKind::ResourceDrop { .. } => !connects && !adapted,
         };
         if !agrees {
             return Err(format!("it says of `{}` of `{}` what its name does not", import.name, import.module));
@@ -117,6 +119,7 @@ impl Check<'_> {
                 self.options(options)
             }
             ImportKind::ResourceDrop { table } => self.table(*table),
+            ImportKind::Adapted => Ok(()),
             ImportKind::Intrinsic { name } => {
                 name.table().map_or(Ok(()), |table| self.table(table))?;
                 match name {

@@ -272,6 +272,7 @@ mod tests {
             functions: vec![Function { params, result }],
             traps: Vec::new(),
             component_imports: Vec::new(),
+            adapter: None,
         })
     }
 

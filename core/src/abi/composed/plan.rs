@@ -50,6 +50,8 @@ impl Composed {
             ImportKind::Call { options, .. } => Some(options.instance),
             ImportKind::ResourceDrop { table } => self.instance_of(*table),
             ImportKind::Intrinsic { name } => self.instance_of(name.table()?),
+            // Only a component of one instance imports it.
+            ImportKind::Adapted => None,
         }
     }
 

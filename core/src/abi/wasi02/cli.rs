@@ -126,14 +126,19 @@ fn stdin(cx: &mut Cx<'_>) -> Outcome<Handle<InputStream>> {
     cx.push(InputStream::new(Stdin { stream, wait: None }))
 }
 
+/// Standard output or error, to be written to.
+pub(super) fn output(stream: Arc<wharf_grants::OutputStream>) -> OutputStream {
+    OutputStream::new(Stdout(stream))
+}
+
 fn stdout(cx: &mut Cx<'_>) -> Outcome<Handle<OutputStream>> {
     let stream = cx.state.stdout.clone();
-    cx.push(OutputStream::new(Stdout(stream)))
+    cx.push(output(stream))
 }
 
 fn stderr(cx: &mut Cx<'_>) -> Outcome<Handle<OutputStream>> {
     let stream = cx.state.stderr.clone();
-    cx.push(OutputStream::new(Stdout(stream)))
+    cx.push(output(stream))
 }
 
 fn terminal_stdin(cx: &mut Cx<'_>) -> Outcome<Option<Handle<TerminalInput>>> {

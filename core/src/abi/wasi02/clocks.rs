@@ -36,7 +36,7 @@ record! {
 }
 
 /// The most random bytes of one call.
-const MAX_RANDOM: u64 = 64 << 20;
+pub(super) const MAX_RANDOM: u64 = 64 << 20;
 
 fn monotonic_now(cx: &mut Cx<'_>) -> Outcome<u64> {
     Ok(u64::try_from(cx.state.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
@@ -72,7 +72,7 @@ fn utc_offset(_: &mut Cx<'_>, _: Datetime) -> Outcome<i32> {
     Ok(0)
 }
 
-fn fill(bytes: &mut [u8]) -> Outcome {
+pub(super) fn fill(bytes: &mut [u8]) -> Outcome {
     getrandom::fill(bytes).map_err(|error| {
         Fault::Stop(Error::new(Kind::Internal, "the host has no randomness").with_source(error.to_string()).into())
     })

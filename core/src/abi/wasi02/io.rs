@@ -17,7 +17,7 @@ use crate::stop::Stop;
 const MAX_READ: u64 = 64 << 10;
 
 /// The most bytes that a guest may write and flush in one call, by the WIT text.
-const MAX_FLUSHED: u64 = 4096;
+pub(super) const MAX_FLUSHED: u64 = 4096;
 
 /// `wasi:io/error.error`: what a stream failed with.
 pub(crate) struct IoError {
@@ -129,7 +129,7 @@ impl OutputStream {
         OutputStream { sink: Box::new(sink), permit: 0, closed: false }
     }
 
-    fn room(&mut self) -> Result<u64, End> {
+    pub(super) fn room(&mut self) -> Result<u64, End> {
         self.unless_closed(|stream| {
             stream.permit = stream.sink.room()?;
             Ok(stream.permit)
@@ -137,7 +137,7 @@ impl OutputStream {
     }
 
     /// Takes bytes. A permit is for one write, which uses it up however little it writes.
-    fn write(&mut self, run: &Run, bytes: Bytes) -> Result<(), End> {
+    pub(super) fn write(&mut self, run: &Run, bytes: Bytes) -> Result<(), End> {
         self.permit = 0;
         self.unless_closed(|stream| if bytes.is_empty() { Ok(()) } else { stream.sink.write(run, bytes) })
     }

@@ -11,6 +11,7 @@
 //! - Every wait ends with the guest's [`Run`].
 //! - Handles, arguments and buffers are bounded.
 
+pub(crate) mod adapted;
 pub(crate) mod canon;
 mod cli;
 mod clocks;
@@ -105,6 +106,7 @@ pub(crate) struct State {
     stdin: Arc<InputStream>,
     stdout: Arc<OutputStream>,
     stderr: Arc<OutputStream>,
+    adapted: adapted::Adapted,
 }
 
 impl State {
@@ -156,6 +158,7 @@ impl Host {
             stdin: Arc::new(InputStream::new(granted.stdin.clone())),
             stdout: Arc::new(OutputStream::new(granted.stdout.clone(), Stream::Stdout)),
             stderr: Arc::new(OutputStream::new(granted.stderr.clone(), Stream::Stderr)),
+            adapted: adapted::Adapted::default(),
         };
         Host { state: Arc::new(Mutex::new(state)), composed, offered }
     }
@@ -173,16 +176,24 @@ impl Host {
         call: impl FnOnce(&mut Cx<'_>, &mut [u64]) -> Outcome,
     ) -> Result<(), Stop> {
         self.may_leave(options.instance, caller)?;
-        let outcome = match self.state.try_lock() {
-            Ok(mut state) => {
-                if state.returning {
-                    canon::rule("it was called by a post-return function, which may not call anything")
-                } else if name.starts_with("[resource-drop]") && state.only_returns_a_borrow(options, slots) {
-                    Ok(())
-                } else {
-                    call(&mut Cx::new(&mut state, caller, options), slots)
-                }
+        self.locked((interface, name), |state| {
+            if name.starts_with("[resource-drop]") && state.only_returns_a_borrow(options, slots) {
+                return Ok(());
             }
+            call(&mut Cx::new(state, caller, options), slots)
+        })
+    }
+
+    /// Does something with the guest's state in a call of the function `name` of `interface`.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    fn locked(&self, (interface, name): (&str, &str), action: impl FnOnce(&mut State) -> Outcome) -> Result<(), Stop> {
+        let outcome = match self.state.try_lock() {
+            Ok(state) if state.returning => {
+                canon::rule("it was called by a post-return function, which may not call anything")
+            }
+            Ok(mut state) => action(&mut state),
             Err(TryLockError::WouldBlock) => canon::rule("it was called by the guest's allocator, within another call"),
             Err(TryLockError::Poisoned(_)) => canon::rule("an earlier host function of this guest panicked"),
         };

@@ -24,7 +24,7 @@ const MEMORY: usize = 64 << 10;
 /// Two components. Resource 0 is the host's, 1 the second component's, with a destructor, and 2 the first one's, without.
 /// Tables 0 and 1 are for resource 0 in each, 2 and 3 for resource 1, 4 and 5 for resource 2, and 6 for none.
 const PLAN: &str = r#"{
-    "version": 2,
+    "version": 3,
     "imports": [
         {"module": "wharf:component/intrinsics", "name": "trap", "kind": {"kind": "intrinsic", "name": "trap"}},
         {"module": "wasi:x/y@0.2.0", "name": "now", "kind": {
