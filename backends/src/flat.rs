@@ -17,7 +17,8 @@ fn prepare_with(
     options: &LoadOptions,
 ) -> Result<(Prepared, bool)> {
     // Whether the backend has multi-memory is for the caller to ask: the module is the same for all of them.
-    let flattening = FlattenOptions { keep_names: true, ..FlattenOptions::default() };
+    let flattening =
+        FlattenOptions { keep_names: true, keep_adapter: options.keep_adapter, ..FlattenOptions::default() };
     let shaped = format!("{flattening:?}");
     let source = [b"component", revision.as_bytes(), shaped.as_bytes(), component];
     let mut kept = true;
@@ -107,6 +108,7 @@ mod tests {
             assert!(load("1", &options) && load("2", &options), "each has its own");
             assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
             assert!(!load("1", &LoadOptions::default()), "without a cache");
+            assert!(!load("1", &LoadOptions { keep_adapter: true, ..options.clone() }), "flattened in another way");
             for composed in [false, true] {
                 assert_eq!(self::load("1", &*backend, &component(COMPOSED), &options), composed);
             }

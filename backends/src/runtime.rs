@@ -168,6 +168,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Has components keep their adapter for preview 1: see [`LoadOptions::keep_adapter`].
+    pub fn keep_adapter(mut self) -> Self {
+        self.options.keep_adapter = true;
+        self
+    }
+
     /// All limits on what is loaded, and a cache; what was set before is lost.
     pub fn options(mut self, options: LoadOptions) -> Self {
         self.options = options;

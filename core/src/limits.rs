@@ -25,11 +25,13 @@ pub struct LoadOptions {
     pub cache: Option<Arc<CodeCache>>,
     /// What the embedder offers to guests.
     pub linker: Linker,
+    /// Whether a component keeps its adapter for preview 1, though it is a published one that core can stand in for.
+    pub keep_adapter: bool,
 }
 
 impl Default for LoadOptions {
     /// A file of 256 MiB with functions of 1 MiB, 4 GiB of memory (all that 32-bit pointers reach) and no total, tables
-    /// of a million elements, no cache, nothing of the embedder's.
+    /// of a million elements, no cache, nothing of the embedder's, no adapter that core can stand in for.
     fn default() -> Self {
         LoadOptions {
             max_module_bytes: 256 << 20,
@@ -39,6 +41,7 @@ impl Default for LoadOptions {
             max_table_elements: 1 << 20,
             cache: None,
             linker: Linker::new(),
+            keep_adapter: false,
         }
     }
 }

@@ -22,6 +22,11 @@ pub(crate) struct HostArgs {
     /// Which host runs a component [default: wharf's own, or wasmtime's for components of WASI 0.3]
     #[arg(long, value_name = "HOST", value_enum)]
     pub(crate) component_host: Option<ComponentHost>,
+
+    /// Run a component's adapter for WASI preview 1 even if it is a published one, which wharf otherwise does the work of
+    /// itself; slower
+    #[arg(long)]
+    pub(crate) keep_adapter: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

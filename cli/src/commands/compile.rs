@@ -27,7 +27,8 @@ pub(crate) fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<u8
 }
 
 fn emit_core(args: &CompileArgs, out: &Path) -> anyhow::Result<u8> {
-    let options = FlattenOptions { keep_names: args.names, ..FlattenOptions::default() };
+    let options =
+        FlattenOptions { keep_names: args.names, keep_adapter: args.host.keep_adapter, ..FlattenOptions::default() };
     let component = read_module(&args.file, options.max_component_bytes)?;
     let flattened = flatten(&component, &options).with_context(|| format!("`{}`", args.file.display()))?;
     fs::write(out, &flattened.wasm).with_context(|| format!("cannot write `{}`", out.display()))?;

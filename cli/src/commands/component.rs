@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use anstyle::Style;
 use serde::Serialize;
-use wharf_component::plan::ImportKind;
+use wharf_component::plan::{Adapter, ImportKind};
 use wharf_component::{FlattenError, FlattenOptions, Plan, flatten, wasi03};
 
 use crate::args::Format;
@@ -54,6 +54,8 @@ struct Report<'a> {
     tables: u32,
     /// Whether it runs code when it is instantiated.
     start: bool,
+    /// The published adapter for preview 1 that it brings, and what of it wharf does itself.
+    adapter: Option<Adapter>,
 }
 
 impl<'a> Report<'a> {
@@ -88,6 +90,7 @@ impl<'a> Report<'a> {
             memories: plan.memory_count,
             tables: plan.tables,
             start: plan.start,
+            adapter: plan.adapter.clone(),
         }
     }
 }
@@ -109,6 +112,19 @@ fn text(report: &Report<'_>) -> String {
     }
     for import in report.component_imports.iter().filter(|name| !report.imports.contains_key(*name)) {
         let _ = writeln!(text, "\nimported, but none of its functions are used: {}", printable(import));
+    }
+    if let Some(Adapter { variant, releases, left_out, kept }) = &report.adapter {
+        let release = releases.first().map(String::as_str).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "\n{} of Wasmtime {release} ({variant}): wharf does {} itself{}",
+            styled(HEADING, "adapter for preview 1"),
+            left_out.join(", "),
+            match kept.as_slice() {
+                [] => ", and leaves it out".to_owned(),
+                kept => format!(", and keeps it for {}", kept.join(", ")),
+            }
+        );
     }
     if !report.needs.is_empty() {
         let _ = writeln!(text, "\n{} {}", styled(ODD, "needs an engine with"), report.needs.join(", "));

@@ -85,6 +85,7 @@ impl<'a> Loading<'a> {
             max_function_bytes: self.limits.max_function_size.as_u64(),
             total_memory: self.total_memory.clone(),
             cache,
+            keep_adapter: self.host.keep_adapter,
             ..defaults
         });
         if let Some(host) = self.host.component_host {

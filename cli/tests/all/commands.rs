@@ -1,5 +1,6 @@
 //! The commands besides `run`: what they print on good input.
 
+use crate::support::served::component;
 use crate::support::{Files, backends, end, wharf};
 
 #[test]
@@ -79,6 +80,39 @@ fn inspect_tells_what_a_component_imports_and_exports() {
     let ended = end(&mut wharf(&["inspect", &asynchronous]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("WASI 0.3"), "{ended:?}");
+}
+
+#[test]
+fn inspect_tells_which_adapter_a_component_brings() {
+    let files = Files::new();
+    let path = files.write("component.wasm", component());
+    let ended = end(&mut wharf(&["inspect", "--format", "json", &path]));
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    let adapter = &report["adapter"];
+    assert_eq!((&adapter["variant"], &adapter["kept"]), (&"proxy".into(), &serde_json::json!([])), "{ended:?}");
+    assert!(adapter["left_out"].as_array().unwrap().contains(&"fd_write".into()), "{ended:?}");
+    assert!(report["imports"]["wharf:preview1/proxy"].is_array(), "{ended:?}");
+    let ended = end(&mut wharf(&["inspect", &path]));
+    assert!(
+        ended.out.contains("adapter for preview 1 of Wasmtime 48") && ended.out.contains("leaves it out"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn compile_keeps_an_adapter_when_asked() {
+    let files = Files::new();
+    let path = files.write("component.wasm", component());
+    let out = files.wat("core.wasm", "(module)");
+    let emitted = |flag: &[&str]| {
+        let ended = end(&mut wharf(&[&["compile", "--emit", "core", &path, "-o", &out], flag].concat()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        std::fs::read(&out).unwrap()
+    };
+    let has = |module: &[u8], part: &str| module.windows(part.len()).any(|window| window == part.as_bytes());
+    let (without, with) = (emitted(&[]), emitted(&["--keep-adapter"]));
+    assert!(has(&without, "wharf:preview1/proxy") && !has(&with, "wharf:preview1/proxy"));
+    assert!(!has(&without, "[method]output-stream.check-write") && with.len() > without.len());
 }
 
 #[test]
