@@ -1,5 +1,6 @@
 //! `guest/...`: loading a guest and running it, whichever ABI it speaks.
 
+mod adapter;
 mod cache;
 mod ends;
 mod examples;
@@ -18,6 +19,7 @@ pub const CASES: &[&[Case]] = &[
     limits::CASES,
     ends::CASES,
     cache::CASES,
+    adapter::CASES,
     examples::CASES,
     examples::RUST_ONLY,
     examples::JAVASCRIPT_ONLY,
