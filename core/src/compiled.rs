@@ -5,7 +5,6 @@
 //! whose entry it may be ([`cache`](crate::cache)), and that nobody else can make such a key.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,30 +12,13 @@ use bytes::Bytes;
 use crate::backend::{Backend, BackendInfo, Module};
 use crate::cache::{CacheKey, CodeCache};
 use crate::error::{Error, Kind, Result, chain};
+use crate::kept::Kept;
 use crate::limits::LoadOptions;
 use crate::prepare::{Prepared, outline};
 use crate::trusted::TrustedCode;
 
 /// The sources that rewrite modules, and this one: part of every key.
 const REWRITES: &str = env!("WHARF_CORE_REWRITES");
-
-/// As what a prepared module is kept.
-pub(crate) struct Kept {
-    key: CacheKey,
-    /// The engine that the key is for.
-    engine: String,
-    /// The module's [`outline`].
-    outline: Bytes,
-    /// Whether it is in the cache already, and its code with it, if the engine has any to give.
-    found: bool,
-    code: Option<TrustedCode<'static>>,
-}
-
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("engine", &self.engine).field("code", &self.code).finish_non_exhaustive()
-    }
-}
 
 /// All that shapes the code of an engine.
 fn engine(info: &BackendInfo) -> String {

@@ -15,6 +15,7 @@ mod hosted;
 pub mod image;
 mod imports;
 mod inspect;
+mod kept;
 mod limits;
 mod link;
 pub mod linker;

@@ -21,9 +21,9 @@ use wharf_plan::{PLAN_SECTION, START_EXPORT};
 
 use crate::abi::composed::{Composed, Declared};
 use crate::abi::is_reserved;
-use crate::compiled::Kept;
 use crate::error::{Error, Kind, Result};
 use crate::growth::{self, PAGE, Space};
+use crate::kept::Kept;
 use crate::limits::LoadOptions;
 use crate::types::{ADMITTED, Export, ExportType, FuncType, Import, RESERVED, ValType};
 
