@@ -176,6 +176,14 @@ mod tests {
         }
     }
 
+    /// Only the origin can say that it has not begun with a request.
+    #[test]
+    fn what_did_not_come_from_the_origin_refuses_nothing() {
+        for reason in [h2::Reason::REFUSED_STREAM, h2::Reason::NO_ERROR] {
+            assert!(!refuses(&h2::Error::from(reason)), "{reason:?}");
+        }
+    }
+
     #[test]
     fn an_error_inside_an_io_error_is_found() {
         let tls = rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure);

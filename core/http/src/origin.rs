@@ -171,6 +171,15 @@ mod tests {
     }
 
     #[test]
+    fn the_port_is_told_if_it_is_the_default_one_too() {
+        for (url, port) in
+            [("http://a/", 80), ("https://a/", 443), ("http://a:443/", 443), ("https://[::1]:8443/", 8443)]
+        {
+            assert_eq!(Target::parse(url).unwrap().origin().port(), port, "{url}");
+        }
+    }
+
+    #[test]
     fn what_is_not_http_has_no_origin() {
         let long = format!("http://{}.example/", "a".repeat(300));
         for url in ["ftp://example.com/", "file:///etc/passwd", "data:,x", "http://./", &long] {

@@ -70,4 +70,13 @@ mod tests {
         let found = crate::io().block_on(SystemResolver::default().resolve("localhost")).unwrap();
         assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
     }
+
+    #[test]
+    fn a_resolver_that_fails_is_told_from_a_name_that_is_not_known() {
+        let text = |text: &str| io::Error::other(format!("failed to lookup address information: {text}"));
+        assert!(is_temporary(&text("Temporary failure in name resolution")));
+        assert!(is_temporary(&text("Try again")));
+        assert!(is_temporary(&io::Error::from_raw_os_error(5)), "the system failed");
+        assert!(!is_temporary(&text("Name or service not known")));
+    }
 }

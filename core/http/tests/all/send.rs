@@ -52,6 +52,17 @@ fn requests_share_a_connection() {
 }
 
 #[test]
+fn bytes_are_sent_and_limits_are_those_that_were_given() {
+    let origin = Origin::answering(answer("200 OK", "", "x"));
+    let limits = Limits { request_body_bytes: 5, ..Limits::default() };
+    let outbound = outbound_with(allowing(&[&origin]), limits);
+    assert_eq!(outbound.limits().request_body_bytes, 5);
+    let request = Request::post(origin.url("/")).body(Outgoing::from(b"bytes".to_vec())).unwrap();
+    fetch(&outbound, request).unwrap();
+    assert!(origin.requests()[0].ends_with("\r\n\r\nbytes"), "{:?}", origin.requests());
+}
+
+#[test]
 fn it_is_known_whether_a_guest_has_sent_anything() {
     let origin = Origin::answering(answer("200 OK", "", "x"));
     let outbound = outbound(allowing(&[&origin]));
@@ -115,6 +126,19 @@ fn a_length_beside_chunks_says_nothing() {
     let outbound = outbound(allowing(&[&origin]));
     let response = fetch(&outbound, get(&origin.url("/"))).unwrap();
     assert_eq!((response.body().as_str(), response.headers().get("content-length")), ("ab", None));
+}
+
+/// RFC 9112, section 6.1: chunked is said once, and of other codings nobody here knows how to undo them.
+#[test]
+fn a_response_in_another_transfer_coding_is_refused() {
+    for codings in
+        ["gzip", "gzip, chunked", "chunked\r\ntransfer-encoding: chunked", "gzip\r\ntransfer-encoding: chunked"]
+    {
+        let origin =
+            Origin::answering(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {codings}\r\n\r\n1\r\na\r\n0\r\n\r\n"));
+        let outbound = outbound(allowing(&[&origin]));
+        assert_eq!(refused(&outbound, get(&origin.url("/"))), HttpErrorKind::TransferCoding, "{codings:?}");
+    }
 }
 
 /// RFC 9110, section 8.6.
