@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::served::{Served, client, component};
@@ -195,6 +196,8 @@ fn asking(served: &Served, path: &str) -> TcpStream {
 
 #[test]
 fn a_hangup_lets_requests_finish() {
+    // Under nohup it is ignored, by what is started here too. What is caught here is not.
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).unwrap();
     let files = Files::new();
     let guest = files.write("component.wasm", component());
     for backend in backends() {
