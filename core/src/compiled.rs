@@ -8,13 +8,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wasm_encoder::{CodeSection, RawSection};
+use wasmparser::{Parser, Payload};
+use wharf_plan::PLAN_SECTION;
 
 use crate::backend::{Backend, BackendInfo, Module};
 use crate::cache::{CacheKey, CodeCache};
 use crate::error::{Error, Kind, Result, chain};
 use crate::kept::Kept;
 use crate::limits::LoadOptions;
-use crate::prepare::{Prepared, outline};
+use crate::prepare::{Prepared, internal, malformed};
 use crate::trusted::TrustedCode;
 
 /// The sources that rewrite modules, and this one: part of every key.
@@ -161,6 +164,36 @@ fn decode(entry: &Bytes, options: &LoadOptions) -> Result<(Prepared, Bytes, Opti
     // and all above it, that nobody else has written it.
     let code = with_code.then(|| unsafe { TrustedCode::kept(entry.slice(..code)) });
     Ok((prepared, outline, code))
+}
+
+/// No locals, and `end`.
+const EMPTY_BODY: [u8; 2] = [0, 0x0b];
+
+/// What [`Prepared::from_kept`] reads of a valid module: its sections without data, elements and custom ones other than the
+/// plan, and with functions that have nothing in them.
+fn outline(wasm: &[u8]) -> Result<Vec<u8>> {
+    let mut module = wasm_encoder::Module::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(malformed)?;
+        match &payload {
+            Payload::CodeSectionStart { count, .. } => {
+                let mut code = CodeSection::new();
+                for _ in 0..*count {
+                    code.raw(&EMPTY_BODY);
+                }
+                module.section(&code);
+            }
+            Payload::DataCountSection { .. } | Payload::DataSection(_) | Payload::ElementSection(_) => {}
+            Payload::CustomSection(section) if section.name() != PLAN_SECTION => {}
+            other => {
+                if let Some((id, range)) = other.as_section() {
+                    let data = wasm.get(range).ok_or_else(|| internal("a section lies outside the module"))?;
+                    module.section(&RawSection { id, data });
+                }
+            }
+        }
+    }
+    Ok(module.finish())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(crate) struct Kept {
     pub(crate) key: CacheKey,
     /// The engine that the key is for.
     pub(crate) engine: String,
-    /// The module's [`outline`](crate::prepare::outline).
+    /// The module without what only an engine reads.
     pub(crate) outline: Bytes,
     /// Whether it is in the cache already, and its code with it, if the engine has any to give.
     pub(crate) found: bool,

@@ -12,12 +12,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
-use wasm_encoder::{
-    CodeSection, ExportKind, ExportSection, ImportSection, MemorySection, RawSection, TableSection, TableType,
-};
+use wasm_encoder::{ExportKind, ExportSection, ImportSection, MemorySection, RawSection, TableSection, TableType};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
-use wharf_plan::{PLAN_SECTION, START_EXPORT};
+use wharf_plan::START_EXPORT;
 
 use crate::abi::composed::{Composed, Declared};
 use crate::abi::is_reserved;
@@ -71,11 +69,11 @@ impl Prepared {
         Self::assemble(original, read, has_start, spaces, wasm.into(), guarded)
     }
 
-    /// What [`new`](Self::new) made of a module with these `options`, from what is kept of it: its [`outline`], the rewritten
+    /// What [`new`](Self::new) made of a module with these `options`, from what is kept of it: its outline, the rewritten
     /// module, and whether that is guarded. The module was validated then.
     ///
     /// # Errors
-    /// If `outline` is none.
+    /// If `outline` is not a valid one.
     pub(crate) fn from_kept(outline: &[u8], wasm: Bytes, guarded: bool, options: &LoadOptions) -> Result<Self> {
         let Rewritten { has_start, spaces, .. } = rewrite(outline, options)?;
         Self::assemble(outline, Read::of(outline)?, has_start, spaces, wasm, guarded)
@@ -155,36 +153,6 @@ impl Prepared {
     pub fn has_start(&self) -> bool {
         self.has_start
     }
-}
-
-/// No locals, and `end`.
-const EMPTY_BODY: [u8; 2] = [0, 0x0b];
-
-/// What [`Prepared::from_kept`] reads of a valid module: its sections without data, elements and custom ones other than the
-/// plan, and with functions that have nothing in them.
-pub(crate) fn outline(wasm: &[u8]) -> Result<Vec<u8>> {
-    let mut module = wasm_encoder::Module::new();
-    for payload in Parser::new(0).parse_all(wasm) {
-        let payload = payload.map_err(malformed)?;
-        match &payload {
-            Payload::CodeSectionStart { count, .. } => {
-                let mut code = CodeSection::new();
-                for _ in 0..*count {
-                    code.raw(&EMPTY_BODY);
-                }
-                module.section(&code);
-            }
-            Payload::DataCountSection { .. } | Payload::DataSection(_) | Payload::ElementSection(_) => {}
-            Payload::CustomSection(section) if section.name() != PLAN_SECTION => {}
-            other => {
-                if let Some((id, range)) = other.as_section() {
-                    let data = wasm.get(range).ok_or_else(|| internal("a section lies outside the module"))?;
-                    module.section(&RawSection { id, data });
-                }
-            }
-        }
-    }
-    Ok(module.finish())
 }
 
 fn check_header(wasm: &[u8], options: &LoadOptions) -> Result<()> {
@@ -509,10 +477,10 @@ fn tables(section: &wasmparser::TableSectionReader<'_>, cap: u64, spaces: &mut V
     Ok(out)
 }
 
-fn malformed(error: wasmparser::BinaryReaderError) -> Error {
+pub(crate) fn malformed(error: wasmparser::BinaryReaderError) -> Error {
     Error::new(Kind::Guest, format!("the module is invalid at offset {:#x}", error.offset())).with_source(error)
 }
 
-fn internal(message: &str) -> Error {
+pub(crate) fn internal(message: &str) -> Error {
     Error::new(Kind::Internal, format!("preparing the module failed: {message}"))
 }
