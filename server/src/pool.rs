@@ -179,7 +179,7 @@ impl Pool {
                 ready.session.reset_for(config)?;
                 Ok(ready)
             }
-            None => Ok(self.ready(self.start(config)?)),
+            None => self.start_for(config),
         }
     }
 
