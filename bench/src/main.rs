@@ -50,7 +50,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let wharf = wharf.canonicalize()?;
     let peers = peers(&args)?;
     if peers.is_empty() {
-        eprintln!("there is no --peer: wharf is compared with itself and with hyper; setup/peers.sh installs some");
+        eprintln!(
+            "no --peer is given: wharf is compared with itself and with hyper only; setup/peers.sh installs other servers"
+        );
     }
     let backends = if args.backend.is_empty() { serving::backends(&wharf)? } else { args.backend.clone() };
     let guests = Guests::new(&args.guest)?;
