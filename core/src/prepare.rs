@@ -128,6 +128,11 @@ impl Prepared {
         &self.wasm
     }
 
+    /// The same, to keep parts of it.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.wasm
+    }
+
     /// The functions that the rewritten module imports, in order: the guest's own and, where it grows a memory or a
     /// table, one more that [`Imports`](crate::Imports) answers by itself.
     pub fn imports(&self) -> &Arc<[Import]> {

@@ -4,11 +4,12 @@
 //!   reads, or does not even read. So [`strip`] takes active segments out of what the engine is given, and [`Imaged`] maps
 //!   them into the memory of each new instance, copy-on-write from one sealed file that is in memory only. An instance
 //!   then takes the pages that it writes to, and never finds what another has written.
-//! - All else: an engine may take a millisecond for the functions and tables of such a module. So an instance that has
-//!   ended well is put back into the state of a new one and used as such, see `renewed`.
+//! - All else: an engine may take a millisecond for the functions and tables of such a module, and the system microseconds
+//!   for each page that is written to first. So an instance that has ended well is put back into the state of a new one, of
+//!   which the pages that were [written] are a part, and used as such, see `renewed`.
 //!
-//! An adapter compiles what [`strip`] leaves of a module and [`meter::rewrite`](crate::meter::rewrite) makes of that, and
-//! puts its own [`Module`] into an [`Imaged`].
+//! An adapter compiles what [`strip`] leaves of a module and [`meter::rewrite`](crate::meter::rewrite) makes of that; or, if
+//! its engine maps memories and is not metered, what [`expose`] makes. It puts its own [`Module`] into an [`Imaged`].
 
 mod memories;
 mod renewed;
@@ -16,6 +17,7 @@ mod segments;
 mod state;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::sync::{Arc, OnceLock};
 
@@ -24,6 +26,7 @@ use renewed::{Kept, Lead, Renewed, Used};
 use segments::Plan;
 pub use segments::strip;
 pub(crate) use state::State;
+pub use state::expose;
 
 use crate::backend::{Instance, Module};
 use crate::error::Result;
@@ -32,7 +35,7 @@ use crate::prepare::Prepared;
 use crate::trusted::TrustedCode;
 use state::Globals;
 
-/// A module whose engine was given what [`strip`] left of it.
+/// A module whose engine was given what [`strip`] left of it, or what [`expose`] made.
 pub struct Imaged<M> {
     module: M,
     initial: Arc<Initial>,
@@ -60,15 +63,28 @@ impl<M: Module> Imaged<M> {
     pub unsafe fn new(module: M, prepared: &Prepared) -> Result<Self> {
         let plan = Plan::of(prepared.wasm())?;
         // SAFETY: as the caller promises.
-        let memories = unsafe { Memories::new(&plan) };
+        let memories = unsafe { Memories::empty(&plan, prepared.bytes()) };
+        Ok(Self::with(module, memories, &plan))
+    }
+
+    /// The same for a `module` that has its data, as [`expose`] leaves it.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::Kind::Internal) if the module cannot be read.
+    pub fn filled(module: M, prepared: &Prepared) -> Result<Self> {
+        let plan = Plan::of(prepared.wasm())?;
+        Ok(Self::with(module, Memories::filled(&plan, prepared.bytes()), &plan))
+    }
+
+    fn with(module: M, memories: Memories, plan: &Plan<'_>) -> Self {
         let globals = if plan.is_complete() { OnceLock::new() } else { OnceLock::from(None) };
-        Ok(Imaged { module, initial: Arc::new(Initial { memories, globals, kept: Kept::default() }) })
+        Imaged { module, initial: Arc::new(Initial { memories, globals, kept: Kept::default() }) }
     }
 
     /// An instance that none was kept for.
     fn make(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
         let mut instance = self.module.instantiate(imports)?;
-        self.initial.memories.map(&mut *instance)?;
+        self.initial.memories.fill(&mut *instance)?;
         Ok(instance)
     }
 }
@@ -81,20 +97,17 @@ impl<M: Module> Module for Imaged<M> {
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
         let initial = &self.initial;
         if let Some(None) = initial.globals.get() {
-            let mut instance = self.make(imports)?;
-            initial.memories.copy(&mut *instance)?;
-            return Ok(instance);
+            return self.make(imports);
         }
-        let mut used = match initial.kept.take() {
+        let used = match initial.kept.take() {
             Some(used) => used,
             None => {
                 let lead = Arc::new(Lead::default());
                 let mut instance = self.make(Arc::new(Imports::around(imports.shared_types(), Arc::clone(&lead))))?;
                 initial.globals.get_or_init(|| Globals::of(&mut *instance));
-                Used { instance, imports: lead }
+                Used { instance, imports: lead, bytes: 0 }
             }
         };
-        initial.memories.copy(&mut *used.instance)?;
         Ok(Box::new(Renewed::new(used, imports, Arc::clone(initial))))
     }
 }

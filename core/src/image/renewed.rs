@@ -2,34 +2,53 @@
 //!
 //! For the guest and its host there is no difference to a new instance: memories have their initial contents, globals
 //! their initial values, the imports are those that the instance was asked for with, and nothing else changes, see
-//! `state`. Kept is none that has trapped or was ended, whose memories have grown, or that somebody could interrupt.
+//! `state`. Kept is none that has trapped or was interrupted, or whose memories have grown. Who could interrupt it cannot
+//! any more.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::Initial;
-use crate::backend::{Instance, NoInterrupt};
+use crate::backend::Instance;
 use crate::imports::{Imports, Outer};
 use crate::stop::{Halt, Stop};
 use crate::types::{Caller, Interrupt, Trap};
 
-/// How many instances of a module are kept. Their memories are empty meanwhile.
-const MAX_KEPT: usize = 16;
+/// How many instances of a module are kept, and what all their memories may have in the system, in bytes.
+const MAX_KEPT: usize = 32;
+const MAX_BYTES: usize = 32 << 20;
 
-/// Instances that are as good as new, but for data that is to be copied into them.
+/// Instances that are as good as new.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<Vec<Used>>);
+pub(super) struct Kept(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    instances: Vec<Used>,
+    bytes: usize,
+}
 
 impl Kept {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one that has waited for the shortest time.
     pub(super) fn take(&self) -> Option<Used> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let mut waiting = self.lock();
+        let used = waiting.instances.pop()?;
+        waiting.bytes -= used.bytes;
+        Some(used)
     }
 
     fn put(&self, used: Used) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MAX_KEPT {
-            kept.push(used);
+        let mut waiting = self.lock();
+        if waiting.instances.len() < MAX_KEPT && waiting.bytes + used.bytes <= MAX_BYTES {
+            waiting.bytes += used.bytes;
+            waiting.instances.push(used);
+            return;
         }
+        drop(waiting);
+        drop(used);
     }
 }
 
@@ -37,6 +56,8 @@ impl Kept {
 pub(super) struct Used {
     pub(super) instance: Box<dyn Instance>,
     pub(super) imports: Arc<Lead>,
+    /// What its memories have in the system.
+    pub(super) bytes: usize,
 }
 
 /// Imports that lead to those of whom an instance is used for.
@@ -63,19 +84,39 @@ impl Outer for Arc<Lead> {
     }
 }
 
+/// Interrupts an instance, until it is used for somebody else. `None` from then on, and once it has been.
+struct Lease(Mutex<Option<Arc<dyn Interrupt>>>);
+
+impl Lease {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<dyn Interrupt>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Interrupt for Lease {
+    fn interrupt(&self) {
+        // Under the lock: once it is given up, no interruption is under way.
+        if let Some(interrupt) = self.lock().take() {
+            interrupt.interrupt();
+        }
+    }
+}
+
 /// An instance that is kept when it is dropped, if it can be.
 pub(super) struct Renewed {
     /// There is one until then.
     used: Option<Used>,
     initial: Arc<Initial>,
+    /// What may interrupt it, if anybody has asked for that.
+    lease: OnceLock<Arc<Lease>>,
     /// Whether it is not to be kept.
-    spent: AtomicBool,
+    spent: bool,
 }
 
 impl Renewed {
     pub(super) fn new(used: Used, imports: Arc<Imports>, initial: Arc<Initial>) -> Self {
         used.imports.set(Some(imports));
-        Renewed { used: Some(used), initial, spent: AtomicBool::new(false) }
+        Renewed { used: Some(used), initial, lease: OnceLock::new(), spent: false }
     }
 
     fn instance(&mut self) -> Option<&mut dyn Instance> {
@@ -89,9 +130,12 @@ impl Drop for Renewed {
         used.imports.set(None);
         let Initial { memories, globals, kept } = &*self.initial;
         let Some(Some(globals)) = globals.get() else { return };
-        let spent = *self.spent.get_mut();
-        if !spent && memories.discard(&mut *used.instance) && globals.put_back(&mut *used.instance) {
-            kept.put(used);
+        if self.spent || self.lease.get().is_some_and(|lease| lease.lock().take().is_none()) {
+            return;
+        }
+        let Some(bytes) = memories.refill(&mut *used.instance) else { return };
+        if globals.put_back(&mut *used.instance) {
+            kept.put(Used { bytes, ..used });
         }
     }
 }
@@ -108,7 +152,7 @@ impl Caller for Renewed {
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
         let instance = self.instance().ok_or_else(|| Trap::no_function(export))?;
         let result = instance.call(export, slots);
-        *self.spent.get_mut() |= result.is_err();
+        self.spent |= result.is_err();
         result
     }
 
@@ -123,8 +167,7 @@ impl Caller for Renewed {
 
 impl Instance for Renewed {
     fn interrupt(&self) -> Arc<dyn Interrupt> {
-        // The handle may be used when this is over.
-        self.spent.store(true, Ordering::Relaxed);
-        self.used.as_ref().map_or_else(|| Arc::new(NoInterrupt) as _, |used| used.instance.interrupt())
+        let inner = || self.used.as_ref().map(|used| used.instance.interrupt());
+        Arc::clone(self.lease.get_or_init(|| Arc::new(Lease(Mutex::new(inner()))))) as _
     }
 }

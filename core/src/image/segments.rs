@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use bytes::Bytes;
 use wasm_encoder::{DataSection, Module, RawSection};
 use wasmparser::{BinaryReaderError, Data, DataKind, ExternalKind, FunctionBody, Operator, Parser, Payload};
 
@@ -108,71 +109,97 @@ impl<'a> Plan<'a> {
         self.memories.get(memory as usize).is_some_and(|planned| planned.export.is_some())
     }
 
-    /// What goes into each memory, and the bytes of what is mapped.
-    pub(super) fn lay_out(&self) -> (Vec<Memory>, Vec<u8>) {
+    /// What is in each memory; `wasm` is what this was read from.
+    pub(super) fn memories(&self, wasm: &Bytes) -> Vec<Memory> {
+        self.memories.iter().filter_map(|planned| planned.memory(wasm)).collect()
+    }
+
+    /// The same for memories that are mapped, where they can be, and the bytes of what is.
+    pub(super) fn lay_out(&self, wasm: &Bytes) -> (Vec<Memory>, Vec<u8>) {
         let mut bytes = Vec::new();
-        let memories = self.memories.iter().filter_map(|planned| planned.lay_out(&mut bytes)).collect();
+        let mut memories = self.memories(wasm);
+        for memory in &mut memories {
+            memory.map(&mut bytes);
+        }
         (memories, bytes)
     }
 }
 
 impl Planned<'_> {
-    /// Whether its data is better mapped than copied, into these pages.
-    fn is_mapped(&self, runs: &[Range<u64>]) -> bool {
-        let bytes = self.segments.iter().map(|(_, data)| data.len() as u64).sum::<u64>();
-        let spread = runs.iter().map(|run| run.end - run.start).sum::<u64>();
-        bytes >= MIN_MAPPED && runs.len() <= MAX_RUNS && spread <= bytes * MAX_SPREAD
-    }
-
-    /// The pages that have data, in bytes, each run as long as it can be. A page of WebAssembly's is at least one of
-    /// the system's.
-    fn runs(&self) -> Vec<Range<u64>> {
-        let data = self.segments.iter().filter(|(_, data)| !data.is_empty());
-        let pages = data.map(|(offset, data)| {
-            let end = offset + data.len() as u64;
-            offset / PAGE * PAGE..end.next_multiple_of(PAGE)
-        });
-        let mut pages: Vec<Range<u64>> = pages.collect();
-        pages.sort_unstable_by_key(|pages| pages.start);
-        let mut runs: Vec<Range<u64>> = Vec::new();
-        for pages in pages {
-            match runs.last_mut() {
-                Some(last) if pages.start <= last.end => last.end = last.end.max(pages.end),
-                _ => runs.push(pages),
-            }
+    /// What is in it, if it can be found.
+    fn memory(&self, wasm: &Bytes) -> Option<Memory> {
+        let mut data: Vec<(usize, Bytes)> = Vec::with_capacity(self.segments.len());
+        let mut apart = true;
+        for (offset, segment) in self.segments.iter().filter(|(_, segment)| !segment.is_empty()) {
+            data.push((*offset as usize, wasm.slice_ref(segment)));
         }
-        runs
+        data.sort_by_key(|(offset, _)| *offset);
+        for pair in data.windows(2) {
+            apart &= pair[0].0 + pair[0].1.len() <= pair[1].0;
+        }
+        if !apart {
+            data = self.merged();
+        }
+        Some(Memory { export: self.export?.to_owned(), size: self.size as usize, data, mapped: Vec::new() })
     }
 
-    /// What goes into it; the contents of pages that are mapped are appended to `bytes`.
-    fn lay_out(&self, bytes: &mut Vec<u8>) -> Option<Memory> {
-        let runs = self.runs();
-        let mut memory = Memory {
-            export: self.export?.to_owned(),
-            size: self.size as usize,
-            copied: Vec::new(),
-            mapped: Vec::new(),
-        };
-        let data = self.segments.iter().filter(|(_, data)| !data.is_empty());
-        if !self.is_mapped(&runs) {
-            memory.copied = data.map(|(offset, data)| (*offset as usize, data.to_vec())).collect();
-            return Some(memory);
+    /// Its data, where what is copied later hides what was before.
+    fn merged(&self) -> Vec<(usize, Bytes)> {
+        let places = self.segments.iter().map(|(offset, data)| *offset..*offset + data.len() as u64);
+        let mut merged: Vec<(usize, Vec<u8>)> = Vec::new();
+        for place in joined(places.filter(|place| !place.is_empty()).collect()) {
+            merged.push((place.start as usize, vec![0; (place.end - place.start) as usize]));
+        }
+        for (offset, data) in self.segments.iter().filter(|(_, data)| !data.is_empty()) {
+            let offset = *offset as usize;
+            let last = merged.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
+            let (start, bytes) = &mut merged[last];
+            let at = offset - *start;
+            bytes[at..at + data.len()].copy_from_slice(data);
+        }
+        merged.into_iter().map(|(start, bytes)| (start, Bytes::from(bytes))).collect()
+    }
+}
+
+impl Memory {
+    /// Has it be mapped, if that takes less than copying; the contents of its pages are appended to `bytes`.
+    fn map(&mut self, bytes: &mut Vec<u8>) {
+        // A page of WebAssembly's is at least one of the system's.
+        let page = PAGE as usize;
+        let pages = self.data.iter().map(|(offset, data)| {
+            let end = offset + data.len();
+            (offset / page * page) as u64..end.next_multiple_of(page) as u64
+        });
+        let runs = joined(pages.collect());
+        let (data, spread) = (self.data.iter().map(|(_, data)| data.len()).sum::<usize>() as u64, length(&runs));
+        if data < MIN_MAPPED || runs.len() > MAX_RUNS || spread > data * MAX_SPREAD {
+            return;
         }
         for run in runs {
             let pages = run.start as usize..run.end as usize;
             let at = bytes.len();
             bytes.resize(at + pages.len(), 0);
-            memory.mapped.push(Run { pages, at });
+            self.write(&mut bytes[at..], pages.clone());
+            self.mapped.push(Run { pages, at });
         }
-        for (offset, data) in data {
-            let offset = *offset as usize;
-            if let Some(Run { pages, at }) = memory.mapped.iter().find(|run| run.pages.contains(&offset)) {
-                let at = at + offset - pages.start;
-                bytes[at..at + data.len()].copy_from_slice(data);
-            }
-        }
-        Some(memory)
     }
+}
+
+fn length(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
+}
+
+/// The ranges in order, each as long as it can be.
+fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 /// What an engine is to compile of a prepared module whose instances an [`Imaged`](super::Imaged) makes.

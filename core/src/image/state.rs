@@ -1,14 +1,21 @@
 //! What of an instance changes while it runs, but for its memories: whether it can be put back, and by which exports.
 
-use wasm_encoder::{ConstExpr, ExportKind, ExportSection, GlobalSection, GlobalType, ValType};
-use wasmparser::{GlobalSectionReader, Operator};
+use wasm_encoder::reencode::{Error as Reencoding, Reencode, RoundtripReencoder};
+use wasm_encoder::{ConstExpr, ExportKind, ExportSection, GlobalSection, GlobalType, Module, RawSection, ValType};
+use wasmparser::{GlobalSectionReader, Operator, Parser, Payload};
 
 use crate::backend::Instance;
+use crate::error::{Error, Kind, Result};
+use crate::prepare::Prepared;
 
 /// The exported global that says how many globals there are to be put back.
 const COUNT: &str = "$wharf.globals";
 /// More globals than this take longer to be put back than it takes to make an instance.
 const MAX_GLOBALS: usize = 4096;
+
+/// The sections that come after that of exports: of elements, of the data count, of code, of data. A prepared module has no
+/// start section.
+const ELEMENTS: [u8; 4] = [9, 12, 10, 11];
 
 /// The export of the `nth` global that changes.
 fn export(nth: usize) -> String {
@@ -26,7 +33,10 @@ pub(crate) struct State {
 
 impl State {
     /// Reads the module's globals. Values of numbers only can be read and written from outside.
-    pub(crate) fn globals(&mut self, section: GlobalSectionReader<'_>) -> Result<(), wasmparser::BinaryReaderError> {
+    pub(crate) fn globals(
+        &mut self,
+        section: GlobalSectionReader<'_>,
+    ) -> std::result::Result<(), wasmparser::BinaryReaderError> {
         use wasmparser::ValType::{F32, F64, I32, I64};
         for (index, global) in (0..).zip(section) {
             let ty = global?.ty;
@@ -82,4 +92,50 @@ impl Globals {
     pub(super) fn put_back(&self, instance: &mut dyn Instance) -> bool {
         self.0.iter().all(|(export, value)| instance.set_global(export, *value))
     }
+}
+
+/// What an engine is to compile of a prepared module whose instances an [`Imaged`](super::Imaged) puts back, if nothing else
+/// is changed in it: it exports what changes.
+///
+/// # Errors
+/// [`Kind::Internal`] if the module cannot be read.
+pub fn expose(prepared: &Prepared) -> Result<Vec<u8>> {
+    exposed(prepared.wasm()).map_err(|error| {
+        Error::new(Kind::Internal, "exporting what a prepared module changes failed").with_source(error.to_string())
+    })
+}
+
+fn exposed(wasm: &[u8]) -> std::result::Result<Vec<u8>, Reencoding> {
+    let mut state = State::default();
+    let (mut globals, mut exports) = (GlobalSection::new(), ExportSection::new());
+    let mut sections = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::GlobalSection(section) => {
+                state.globals(section.clone())?;
+                RoundtripReencoder.parse_global_section(&mut globals, section)?;
+            }
+            Payload::ExportSection(section) => RoundtripReencoder.parse_export_section(&mut exports, section)?,
+            Payload::CodeSectionEntry(body) => {
+                for operator in body.get_operators_reader()? {
+                    state.note(&operator?);
+                }
+            }
+            other => sections.extend(other.as_section()),
+        }
+    }
+    state.export(&[], &mut globals, &mut exports);
+    let mut module = Module::new();
+    // Of the sections that may be there, these two come right before that of elements.
+    let before = sections.iter().position(|(id, _)| ELEMENTS.contains(id)).unwrap_or(sections.len());
+    for (index, (id, range)) in sections.iter().enumerate() {
+        if index == before {
+            module.section(&globals).section(&exports);
+        }
+        module.section(&RawSection { id: *id, data: &wasm[range.clone()] });
+    }
+    if before == sections.len() {
+        module.section(&globals).section(&exports);
+    }
+    Ok(module.finish())
 }

@@ -43,7 +43,7 @@ fn left(prepared: &Prepared) -> (Vec<(bool, usize)>, Option<u32>) {
 
 /// What [`Imaged`] does with the data of each memory that is exported.
 fn laid_out(prepared: &Prepared) -> (Vec<Memory>, Vec<u8>) {
-    Plan::of(prepared.wasm()).unwrap().lay_out()
+    Plan::of(prepared.wasm()).unwrap().lay_out(prepared.bytes())
 }
 
 const KIB: usize = 1 << 10;
@@ -92,7 +92,7 @@ fn much_data_is_mapped_and_little_or_scattered_data_copied() {
     for (number, (fields, mapped)) in cases.into_iter().enumerate() {
         let prepared = prepared(&format!("(module (memory (export \"m\") 99) {fields})"));
         let (memories, _) = laid_out(&prepared);
-        assert_eq!((memories[0].copied.is_empty(), memories[0].mapped.is_empty()), (mapped, !mapped), "case {number}");
+        assert_eq!(memories[0].mapped.is_empty(), !mapped, "case {number}");
         assert_eq!(left(&prepared), (vec![], None), "case {number}");
     }
 }
@@ -215,6 +215,99 @@ fn has(live: &mut Live, expected: &[u8]) -> bool {
     live.memory_named("m").unwrap() == expected
 }
 
+/// Memories that the engine has filled, as one that maps them does.
+fn filled(prepared: &Prepared) -> (Memories, impl Fn() -> Live) {
+    let plan = Plan::of(prepared.wasm()).unwrap();
+    let (memories, bytes) = plan.lay_out(prepared.bytes());
+    let size = memories[0].size;
+    let engine = Memories::with(memories, &bytes, memories::sealed);
+    let live = move || {
+        let mut live = Live::new(size, 0);
+        engine.fill(&mut live).unwrap();
+        live
+    };
+    (Memories::filled(&plan, prepared.bytes()), live)
+}
+
+/// Whether the system tells which pages were written: not every Linux does.
+fn tells() -> bool {
+    written::pages(Pages::new(64 * KIB).bytes(), 0).is_ok()
+}
+
+#[test]
+fn only_pages_that_were_written_are_put_back() {
+    let (prepared, expected) = overlapping();
+    let (memories, live) = filled(&prepared);
+    let mut live = live();
+    if !tells() {
+        assert_eq!(memories.refill(&mut live), None, "nobody knows what was written");
+        return;
+    }
+    assert_eq!(memories.refill(&mut live), Some(0), "nothing was written");
+    let page = rustix::param::page_size();
+    let written = [0, 131_050, 131_100 + 64 * KIB, 400_000, 512 * KIB - 1];
+    for at in written {
+        live.memory().unwrap()[at] ^= 0xff;
+    }
+    assert_eq!(memories.refill(&mut live), Some(written.len() * page));
+    assert!(has(&mut live, &expected));
+    // These stay its own, so that nothing is mapped again when it writes to them.
+    assert_eq!(written::pages(live.memory().unwrap(), usize::MAX).unwrap().unwrap().len(), written.len());
+    live.memory().unwrap().fill(0xdd);
+    assert_eq!(memories.refill(&mut live), Some(512 * KIB));
+    assert!(has(&mut live, &expected));
+}
+
+#[test]
+fn what_has_much_that_it_does_not_need_is_not_kept() {
+    let prepared = prepared("(module (memory (export \"m\") 200))");
+    let (memories, live) = filled(&prepared);
+    let mut live = live();
+    let mut refilled = |write: usize| {
+        live.memory().unwrap()[..write].fill(1);
+        memories.refill(&mut live)
+    };
+    if !tells() {
+        assert_eq!(refilled(0), None);
+        return;
+    }
+    assert_eq!(refilled(8 << 20), Some(8 << 20));
+    assert_eq!(refilled(4 << 20), Some(8 << 20), "it needed half of it");
+    assert_eq!(refilled((4 << 20) - 1), Some(8 << 20), "the last page was written in part");
+    assert_eq!(refilled((4 << 20) - 4096), None);
+    assert_eq!(refilled((8 << 20) + 1), None);
+    assert_eq!(refilled(0), None);
+    let mut small = Live::new(200 * 64 * KIB, 0);
+    small.memory().unwrap()[..1 << 20].fill(1);
+    assert_eq!(memories.refill(&mut small), Some(1 << 20));
+    assert_eq!(memories.refill(&mut small), Some(1 << 20), "it is not much");
+}
+
+#[test]
+fn pages_are_found_however_many_runs_there_are() {
+    let page = rustix::param::page_size();
+    let mut pages = Pages::new(1000 * page);
+    let bytes = pages.bytes();
+    assert!(written::pages(&bytes[1..], usize::MAX).is_err());
+    if !tells() {
+        return;
+    }
+    assert_eq!(written::pages(bytes, 0).unwrap(), Some(Vec::new()));
+    assert_eq!(bytes[999 * page], 0, "reading does not make a page one's own");
+    assert_eq!(written::pages(bytes, 0).unwrap(), Some(Vec::new()));
+    for nth in 0..500 {
+        bytes[2 * nth * page] = 1;
+    }
+    let expected: Vec<_> = (0..500).map(|nth| 2 * nth * page..(2 * nth + 1) * page).collect();
+    assert_eq!(written::pages(bytes, 500 * page).unwrap(), Some(expected));
+    assert_eq!(written::pages(bytes, 499 * page).unwrap(), None);
+    for nth in 0..500 {
+        bytes[(2 * nth + 1) * page] = 0;
+    }
+    let runs = written::pages(bytes, usize::MAX).unwrap().unwrap();
+    assert!(matches!(&*runs, [run] if *run == (0..1000 * page)), "zeros were written: {runs:?}");
+}
+
 #[test]
 fn contents_are_the_same_however_they_get_there_and_each_has_its_own() {
     let (prepared, expected) = overlapping();
@@ -225,23 +318,19 @@ fn contents_are_the_same_however_they_get_there_and_each_has_its_own() {
     ] {
         let mut lives = [0, 0, 1].map(|skipped| Live::new(expected.len(), skipped));
         for live in &mut lives {
-            memories.map(live).unwrap();
-            memories.copy(live).unwrap();
+            memories.fill(live).unwrap();
             assert!(has(live, &expected));
             live.memory_named("m").unwrap().fill(0xdd);
         }
         assert!(lives[0].memory_named("m").unwrap().iter().all(|byte| *byte == 0xdd), "another was written to since");
-        assert_eq!(memories.discard(&mut lives[0]), cfg!(target_os = "linux"));
-        assert!(!memories.discard(&mut lives[2]), "these are not whole pages");
-        #[cfg(target_os = "linux")]
-        {
-            memories.copy(&mut lives[0]).unwrap();
-            assert!(has(&mut lives[0], &expected));
+        assert_eq!(memories.refill(&mut lives[0]).is_some(), cfg!(target_os = "linux"));
+        assert!(!cfg!(target_os = "linux") || has(&mut lives[0], &expected));
+        assert_eq!(memories.refill(&mut lives[2]), None, "these are not whole pages");
+        for len in [64 * KIB, expected.len() + 64 * KIB] {
+            let mut other = Live::new(len, 0);
+            assert!(memories.fill(&mut other).is_err());
+            assert_eq!(memories.refill(&mut other), None);
         }
-        let mut grown = Live::new(expected.len() + 64 * KIB, 0);
-        assert!(!memories.discard(&mut grown));
-        let mut small = Live::new(64 * KIB, 0);
-        assert!(memories.map(&mut small).and_then(|()| memories.copy(&mut small)).is_err());
     }
 }
 
@@ -254,10 +343,11 @@ fn nobody_writes_to_the_file_or_hands_it_on() {
     assert!(rustix::io::fcntl_getfd(&file).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
 }
 
-/// An engine that counts the instances it makes, with what globals.
+/// An engine that counts the instances it makes, with what globals and how much memory.
 struct Engine {
     made: Arc<AtomicUsize>,
     globals: &'static [(&'static str, u64)],
+    memory: usize,
 }
 
 impl Module for Engine {
@@ -268,7 +358,7 @@ impl Module for Engine {
     fn instantiate(&self, imports: Arc<Imports>) -> Result<Box<dyn Instance>> {
         self.made.fetch_add(1, Ordering::Relaxed);
         let globals = self.globals.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        Ok(Box::new(Live { globals, imports: Some(imports), ..Live::new(512 * KIB, 0) }))
+        Ok(Box::new(Live { globals, imports: Some(imports), ..Live::new(self.memory, 0) }))
     }
 }
 
@@ -291,7 +381,8 @@ fn made(globals: &'static [(&'static str, u64)], change: fn(&mut dyn Instance)) 
     let (prepared, expected) = overlapping();
     let made = Arc::<AtomicUsize>::default();
     // SAFETY: see `Pages`.
-    let module = unsafe { Imaged::new(Engine { made: Arc::clone(&made), globals }, &prepared) }.unwrap();
+    let module =
+        unsafe { Imaged::new(Engine { made: Arc::clone(&made), globals, memory: 512 * KIB }, &prepared) }.unwrap();
     for round in 0..5 {
         let mut live = module.instantiate(Arc::new(Imports::new(Arc::from([]), Answers(round)))).unwrap();
         assert!(live.memory().unwrap() == expected, "round {round}");
@@ -314,9 +405,38 @@ fn an_instance_is_used_again_if_it_can_be_put_back() {
     assert_eq!(made(&[("$wharf.globals", 0)], |_| {}), once);
     assert_eq!(made(GLOBALS, |live| assert!(live.call("trap", &mut []).is_err())), 5);
     assert_eq!(made(GLOBALS, |live| live.call("grow", &mut []).unwrap()), 5);
-    assert_eq!(made(GLOBALS, |live| drop(live.interrupt())), 5, "the handle may be used later");
+    assert_eq!(made(GLOBALS, |live| drop(live.interrupt())), once, "nobody has interrupted it");
+    assert_eq!(made(GLOBALS, |live| live.interrupt().interrupt()), 5);
     assert_eq!(made(&[("$wharf.global.0", 7)], |_| {}), 5, "other things change, too");
     assert_eq!(made(&[("$wharf.globals", 2), ("$wharf.global.0", 7)], |_| {}), 5, "one cannot be read");
+}
+
+/// What an engine keeps of the system is bounded, however many instances there were at a time.
+#[test]
+#[expect(unsafe_code, reason = "the engine does what is asked of it")]
+fn few_instances_are_kept_and_fewer_large_ones() {
+    let again = |at_a_time: usize, write: usize| {
+        let prepared = prepared("(module (memory (export \"m\") 64))");
+        let made = Arc::<AtomicUsize>::default();
+        let engine = Engine { made: Arc::clone(&made), globals: GLOBALS, memory: 4096 * KIB };
+        // SAFETY: see `Pages`.
+        let module = unsafe { Imaged::new(engine, &prepared) }.unwrap();
+        let round = || {
+            let start = || module.instantiate(Arc::new(Imports::new(Arc::from([]), Answers(0)))).unwrap();
+            let mut lives: Vec<_> = (0..at_a_time).map(|_| start()).collect();
+            for live in &mut lives {
+                live.memory().unwrap()[..write].fill(1);
+            }
+        };
+        round();
+        round();
+        2 * at_a_time - made.load(Ordering::Relaxed)
+    };
+    let linux = |kept| if cfg!(target_os = "linux") { kept } else { 0 };
+    assert_eq!(again(32, 1), linux(32));
+    assert_eq!(again(33, 1), linux(32));
+    assert_eq!(again(33, 1 << 20), linux(32));
+    assert_eq!(again(32, 2 << 20), linux(if tells() { 16 } else { 32 }), "nothing is left of them if all is discarded");
 }
 
 #[test]
@@ -324,7 +444,9 @@ fn an_instance_is_used_again_if_it_can_be_put_back() {
 fn what_a_host_holds_for_an_instance_goes_with_it() {
     let (prepared, _) = overlapping();
     // SAFETY: see `Pages`.
-    let module = unsafe { Imaged::new(Engine { made: Arc::default(), globals: GLOBALS }, &prepared) }.unwrap();
+    let module =
+        unsafe { Imaged::new(Engine { made: Arc::default(), globals: GLOBALS, memory: 512 * KIB }, &prepared) }
+            .unwrap();
     let imports = Arc::new(Imports::new(Arc::from([]), Answers(0)));
     let live = module.instantiate(Arc::clone(&imports)).unwrap();
     assert!(Arc::strong_count(&imports) > 1);
@@ -335,12 +457,21 @@ fn what_a_host_holds_for_an_instance_goes_with_it() {
     assert_eq!(Arc::strong_count(&imports), 1);
 }
 
-/// The globals that a module is made to export: how many it says there are, and the names.
+/// How many globals a module is made to export, by what says how many there are; the same with the meter, but for two of
+/// its own.
 fn exported(fields: &str) -> Option<usize> {
-    let rewritten = rewrite(prepared(&format!("(module {fields})")).wasm(), Frames::Native).unwrap();
-    Validator::new_with_features(ADMITTED).validate_all(&rewritten).unwrap();
+    let prepared = prepared(&format!("(module {fields})"));
+    let metered = among_exports(&rewrite(prepared.wasm(), Frames::Native).unwrap());
+    let exposed = among_exports(&expose(&prepared).unwrap());
+    // The two may be those that are too many.
+    assert!(exposed.map(|count| count + 2) == metered || exposed > Some(4094), "{exposed:?}, {metered:?}");
+    metered
+}
+
+fn among_exports(rewritten: &[u8]) -> Option<usize> {
+    Validator::new_with_features(ADMITTED).validate_all(rewritten).unwrap();
     let mut names = Vec::new();
-    for payload in Parser::new(0).parse_all(&rewritten) {
+    for payload in Parser::new(0).parse_all(rewritten) {
         if let Payload::ExportSection(section) = payload.unwrap() {
             names.extend(section.into_iter().map(|export| export.unwrap().name.to_owned()));
         }
