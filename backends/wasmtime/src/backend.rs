@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use wasmtime::{Collector, Config, Enabled, Engine, InstancePre, Module as Code, PoolingAllocationConfig};
+use wharf_core::image::{self, Imaged};
 use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Instance, Module, Prepared, Result, TrustedCode};
 
 use crate::instance::{self, Data};
@@ -38,12 +39,16 @@ impl Wasmtime {
     pub fn new() -> Result<Self> {
         let mut config = Config::new();
         config.epoch_interruption(true).max_wasm_stack(GUEST_STACK).collector(Collector::Null);
+        // A panic of the host ends in `Imports`; nothing else unwinds.
+        config.native_unwind_info(false);
         let engine =
             Engine::new(&config).map_err(|error| Error::engine("wasmtime does not support this machine", error))?;
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(POOL).total_memories(POOL).total_tables(POOL);
         pool.table_elements(TABLE_ELEMENTS).max_unused_warm_slots(POOL);
         pool.linear_memory_keep_resident(KEPT_MEMORY).table_keep_resident(KEPT_TABLE);
+        // Nothing runs on a stack of its own; a guard page for each would be set up at once.
+        pool.total_stacks(0);
         // Where the system can tell which pages an instance wrote, only those are reset.
         pool.pagemap_scan(Enabled::Auto);
         let pooled = Engine::new(config.allocation_strategy(pool)).ok();
@@ -67,13 +72,13 @@ impl Backend for Wasmtime {
 
     fn compile(&self, prepared: &Prepared) -> Result<Arc<dyn Module>> {
         // Both engines take the same code.
-        let code = self.clocks[0].engine().precompile_module(prepared.wasm());
+        let code = self.clocks[0].engine().precompile_module(&image::expose(prepared)?);
         let code = code.map_err(|error| Error::engine("wasmtime cannot compile the module", error))?;
         // SAFETY: this is what the engine has just compiled.
         self.load(prepared, unsafe { TrustedCode::new(code) })
     }
 
-    fn load(&self, _: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn Module>> {
+    fn load(&self, prepared: &Prepared, code: TrustedCode<'_>) -> Result<Arc<dyn Module>> {
         let link = |clock: &Arc<Clock>| {
             // SAFETY: that is what the type promises.
             let code = unsafe { Code::deserialize(clock.engine(), code.bytes()) }?;
@@ -83,7 +88,10 @@ impl Backend for Wasmtime {
         let (engines, failed): (Vec<_>, Vec<_>) = self.clocks.iter().map(link).partition(wasmtime::Result::is_ok);
         match failed.into_iter().find_map(wasmtime::Result::err).filter(|_| engines.is_empty()) {
             Some(error) => Err(Error::engine("wasmtime cannot load the compiled code", error)),
-            None => Ok(Arc::new(Compiled { engines: engines.into_iter().flatten().collect() })),
+            None => {
+                let compiled = Compiled { engines: engines.into_iter().flatten().collect() };
+                Ok(Arc::new(Imaged::filled(compiled, prepared)?))
+            }
         }
     }
 }
