@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::answer::{self, Answer};
@@ -275,10 +276,20 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Some start others, which would stay. Any of them may have ended by itself.
+        for process in descendants(self.child.id()) {
+            let _ = kill_process(process, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The processes that a process has started, and that these have, as proc_pid_task(5) tells.
+fn descendants(process: u32) -> Vec<Pid> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    children.flat_map(|child: u32| Pid::from_raw(child.cast_signed()).into_iter().chain(descendants(child))).collect()
 }
 
 /// Keeps the end of what comes, until nothing comes any more.
