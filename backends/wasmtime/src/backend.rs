@@ -38,19 +38,17 @@ impl Wasmtime {
     /// [`Kind::Engine`](wharf_core::Kind::Engine) if Wasmtime does not support this machine.
     pub fn new() -> Result<Self> {
         let mut config = Config::new();
-        config.epoch_interruption(true).max_wasm_stack(GUEST_STACK).collector(Collector::Null);
         // A panic of the host ends in `Imports`; nothing else unwinds.
         config.native_unwind_info(false);
+        config.epoch_interruption(true).max_wasm_stack(GUEST_STACK).collector(Collector::Null);
         let engine =
             Engine::new(&config).map_err(|error| Error::engine("wasmtime does not support this machine", error))?;
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_core_instances(POOL).total_memories(POOL).total_tables(POOL);
-        pool.table_elements(TABLE_ELEMENTS).max_unused_warm_slots(POOL);
-        pool.linear_memory_keep_resident(KEPT_MEMORY).table_keep_resident(KEPT_TABLE);
         // Nothing runs on a stack of its own; a guard page for each would be set up at once.
-        pool.total_stacks(0);
+        pool.total_core_instances(POOL).total_memories(POOL).total_tables(POOL).total_stacks(0);
+        pool.table_elements(TABLE_ELEMENTS).max_unused_warm_slots(POOL);
         // Where the system can tell which pages an instance wrote, only those are reset.
-        pool.pagemap_scan(Enabled::Auto);
+        pool.linear_memory_keep_resident(KEPT_MEMORY).table_keep_resident(KEPT_TABLE).pagemap_scan(Enabled::Auto);
         let pooled = Engine::new(config.allocation_strategy(pool)).ok();
         let mut code_key = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut code_key);
@@ -86,12 +84,10 @@ impl Backend for Wasmtime {
         };
         // What has more memories or tables than the pool holds for one instance goes without the pool.
         let (engines, failed): (Vec<_>, Vec<_>) = self.clocks.iter().map(link).partition(wasmtime::Result::is_ok);
-        match failed.into_iter().find_map(wasmtime::Result::err).filter(|_| engines.is_empty()) {
+        let compiled = Compiled { engines: engines.into_iter().flatten().collect() };
+        match failed.into_iter().find_map(wasmtime::Result::err).filter(|_| compiled.engines.is_empty()) {
             Some(error) => Err(Error::engine("wasmtime cannot load the compiled code", error)),
-            None => {
-                let compiled = Compiled { engines: engines.into_iter().flatten().collect() };
-                Ok(Arc::new(Imaged::filled(compiled, prepared)?))
-            }
+            None => Ok(Arc::new(Imaged::filled(compiled, prepared)?)),
         }
     }
 }

@@ -47,9 +47,7 @@ impl Clock {
                 thread::sleep(TICK);
             }
         });
-        if ticker.is_err() {
-            self.ticking.store(false, Ordering::Relaxed);
-        }
+        self.ticking.store(ticker.is_ok(), Ordering::Relaxed);
     }
 }
 
