@@ -21,6 +21,9 @@ const OUTPUT: usize = 4 << 20;
 /// Names a directory to keep the compiled guests of `guests/` in, for the next run. Without it, each run compiles them.
 pub const CACHE_VARIABLE: &str = "WHARF_CONFORMANCE_CACHE";
 
+/// If set, guests that are components keep their adapters for preview 1, published ones too.
+pub const KEEP_ADAPTER_VARIABLE: &str = "WHARF_CONFORMANCE_KEEP_ADAPTER";
+
 /// How a guest ended, and what it printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -48,7 +51,9 @@ impl Context {
             // Not by `wharf::Runtime`: whoever runs the suite is not to link the engines that the facade was built with.
             if is_component(&wasm) {
                 let multi_memory = self.backend().info().can(Capability::MultiMemory);
-                let flat = flatten(&wasm, &FlattenOptions { multi_memory, ..FlattenOptions::default() });
+                let keep_adapter = std::env::var_os(KEEP_ADAPTER_VARIABLE).is_some();
+                let options = FlattenOptions { multi_memory, keep_adapter, ..FlattenOptions::default() };
+                let flat = flatten(&wasm, &options);
                 wasm = flat.map_err(|error| Unmet::failed(format!("{} is not flattened: {error}", guest.name)))?.wasm;
             }
             Ok(Arc::new(Guest::load(&**self.backend(), &wasm, &options)?))
