@@ -60,16 +60,27 @@ impl Memories {
     /// As [`Imaged::new`](super::Imaged::new) says of all instances that are passed to the methods of this type.
     #[expect(unsafe_code, reason = "how an engine allocates memory cannot be checked, only promised")]
     pub(super) unsafe fn empty(plan: &Plan<'_>, wasm: &Bytes) -> Self {
-        let (memories, bytes) = plan.lay_out(wasm);
-        Self::with(memories, &bytes, sealed)
+        let (memories, len) = plan.lay_out(wasm);
+        Self::with(memories, len, sealed)
     }
 
-    /// Where there cannot be a file, all is copied.
-    pub(super) fn with(mut memories: Vec<Memory>, bytes: &[u8], file: impl FnOnce(&[u8]) -> io::Result<File>) -> Self {
-        if bytes.is_empty() {
+    /// The same with a file of `len` bytes that is made so. Where there cannot be one, all is copied.
+    pub(super) fn with(
+        mut memories: Vec<Memory>,
+        len: usize,
+        file: impl FnOnce(usize, &dyn Fn(&mut [u8])) -> io::Result<File>,
+    ) -> Self {
+        if len == 0 {
             return Memories { memories, source: Source::Image(None) };
         }
-        let file = file(bytes).inspect_err(|error| {
+        let write = |bytes: &mut [u8]| {
+            for memory in &memories {
+                for Run { pages, at } in &memory.mapped {
+                    memory.write(&mut bytes[*at..*at + pages.len()], pages.clone());
+                }
+            }
+        };
+        let file = file(len, &write).inspect_err(|error| {
             tracing::debug!(%error, "initial memory is copied: there is no file to map it from");
             for memory in &mut memories {
                 memory.mapped.clear();
@@ -178,7 +189,7 @@ impl Memory {
     }
 
     /// Writes what is in a part of it to `bytes`, which are zero.
-    pub(super) fn write(&self, bytes: &mut [u8], part: Range<usize>) {
+    fn write(&self, bytes: &mut [u8], part: Range<usize>) {
         self.parts(part, |place, data| {
             if let Some(data) = data {
                 bytes[place].copy_from_slice(data);
@@ -244,20 +255,24 @@ fn discard(_: &mut [u8]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A file in memory that nobody can write to, and no other program gets.
+/// A file in memory, of `len` bytes that `write` finds zero, that nobody can write to any more and no other program gets.
 #[cfg(target_os = "linux")]
-pub(super) fn sealed(bytes: &[u8]) -> io::Result<File> {
-    use std::io::Write;
-
+pub(super) fn sealed(len: usize, write: &dyn Fn(&mut [u8])) -> io::Result<File> {
+    use memmap2::MmapOptions;
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
-    let mut file: File = memfd_create("wharf-image", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into();
-    file.write_all(bytes)?;
+    let file: File = memfd_create("wharf-image", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into();
+    file.set_len(len as u64)?;
+    #[expect(unsafe_code, reason = "a file that changed while it is mapped would be undefined behaviour")]
+    // SAFETY: nobody else has the file.
+    let mut bytes = unsafe { MmapOptions::new().len(len).populate().map_mut(&file) }?;
+    write(&mut bytes);
+    drop(bytes);
     fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
     Ok(file)
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn sealed(_: &[u8]) -> io::Result<File> {
+pub(super) fn sealed(_: usize, _: &dyn Fn(&mut [u8])) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -114,14 +114,14 @@ impl<'a> Plan<'a> {
         self.memories.iter().filter_map(|planned| planned.memory(wasm)).collect()
     }
 
-    /// The same for memories that are mapped, where they can be, and the bytes of what is.
-    pub(super) fn lay_out(&self, wasm: &Bytes) -> (Vec<Memory>, Vec<u8>) {
-        let mut bytes = Vec::new();
+    /// The same for memories that are mapped, where they can be, and how many bytes are.
+    pub(super) fn lay_out(&self, wasm: &Bytes) -> (Vec<Memory>, usize) {
         let mut memories = self.memories(wasm);
+        let mut len = 0;
         for memory in &mut memories {
-            memory.map(&mut bytes);
+            len = memory.map(len);
         }
-        (memories, bytes)
+        (memories, len)
     }
 }
 
@@ -162,8 +162,8 @@ impl Planned<'_> {
 }
 
 impl Memory {
-    /// Has it be mapped, if that takes less than copying; the contents of its pages are appended to `bytes`.
-    fn map(&mut self, bytes: &mut Vec<u8>) {
+    /// Has it be mapped, if that takes less than copying, from a file of `len` bytes so far; returns how many it then has.
+    fn map(&mut self, mut len: usize) -> usize {
         // A page of WebAssembly's is at least one of the system's.
         let page = PAGE as usize;
         let pages = self.data.iter().map(|(offset, data)| {
@@ -173,15 +173,14 @@ impl Memory {
         let runs = joined(pages.collect());
         let (data, spread) = (self.data.iter().map(|(_, data)| data.len()).sum::<usize>() as u64, length(&runs));
         if data < MIN_MAPPED || runs.len() > MAX_RUNS || spread > data * MAX_SPREAD {
-            return;
+            return len;
         }
         for run in runs {
             let pages = run.start as usize..run.end as usize;
-            let at = bytes.len();
-            bytes.resize(at + pages.len(), 0);
-            self.write(&mut bytes[at..], pages.clone());
-            self.mapped.push(Run { pages, at });
+            self.mapped.push(Run { pages: pages.clone(), at: len });
+            len += pages.len();
         }
+        len
     }
 }
 

@@ -41,8 +41,8 @@ fn left(prepared: &Prepared) -> (Vec<(bool, usize)>, Option<u32>) {
     (segments, count)
 }
 
-/// What [`Imaged`] does with the data of each memory that is exported.
-fn laid_out(prepared: &Prepared) -> (Vec<Memory>, Vec<u8>) {
+/// What [`Imaged`] does with the data of each memory that is exported, and how many bytes are mapped.
+fn laid_out(prepared: &Prepared) -> (Vec<Memory>, usize) {
     Plan::of(prepared.wasm()).unwrap().lay_out(prepared.bytes())
 }
 
@@ -126,10 +126,10 @@ fn overlapping() -> (Prepared, Vec<u8>) {
 
 #[test]
 fn runs_are_whole_pages() {
-    let (memories, bytes) = laid_out(&overlapping().0);
+    let (memories, len) = laid_out(&overlapping().0);
     let pages: Vec<_> = memories[0].mapped.iter().map(|run| run.pages.clone()).collect();
     assert_eq!(pages, [65_536..262_144, 393_216..458_752]);
-    assert_eq!(bytes.len(), 4 * 64 * KIB);
+    assert_eq!(len, 4 * 64 * KIB);
 }
 
 /// Pages as an engine maps them.
@@ -218,9 +218,9 @@ fn has(live: &mut Live, expected: &[u8]) -> bool {
 /// Memories that the engine has filled, as one that maps them does.
 fn filled(prepared: &Prepared) -> (Memories, impl Fn() -> Live) {
     let plan = Plan::of(prepared.wasm()).unwrap();
-    let (memories, bytes) = plan.lay_out(prepared.bytes());
+    let (memories, len) = plan.lay_out(prepared.bytes());
     let size = memories[0].size;
-    let engine = Memories::with(memories, &bytes, memories::sealed);
+    let engine = Memories::with(memories, len, memories::sealed);
     let live = move || {
         let mut live = Live::new(size, 0);
         engine.fill(&mut live).unwrap();
@@ -311,10 +311,10 @@ fn pages_are_found_however_many_runs_there_are() {
 #[test]
 fn contents_are_the_same_however_they_get_there_and_each_has_its_own() {
     let (prepared, expected) = overlapping();
-    let no_file = |_: &[u8]| -> io::Result<File> { Err(io::ErrorKind::Unsupported.into()) };
+    let no_file = |_: usize, _: &dyn Fn(&mut [u8])| -> io::Result<File> { Err(io::ErrorKind::Unsupported.into()) };
     for memories in [
-        Memories::with(laid_out(&prepared).0, &laid_out(&prepared).1, memories::sealed),
-        Memories::with(laid_out(&prepared).0, &laid_out(&prepared).1, no_file),
+        Memories::with(laid_out(&prepared).0, laid_out(&prepared).1, memories::sealed),
+        Memories::with(laid_out(&prepared).0, laid_out(&prepared).1, no_file),
     ] {
         let mut lives = [0, 0, 1].map(|skipped| Live::new(expected.len(), skipped));
         for live in &mut lives {
@@ -337,7 +337,7 @@ fn contents_are_the_same_however_they_get_there_and_each_has_its_own() {
 #[cfg(target_os = "linux")]
 #[test]
 fn nobody_writes_to_the_file_or_hands_it_on() {
-    let mut file = memories::sealed(&[1; 4096]).unwrap();
+    let mut file = memories::sealed(4096, &|bytes| bytes.fill(1)).unwrap();
     assert_eq!(rustix::io::Errno::from_io_error(&file.write_all(b"x").unwrap_err()), Some(rustix::io::Errno::PERM));
     assert!(file.set_len(0).is_err() && file.set_len(1 << 20).is_err());
     assert!(rustix::io::fcntl_getfd(&file).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
