@@ -23,6 +23,8 @@ mod memory;
 pub mod message;
 pub mod meter;
 mod prepare;
+#[cfg(target_os = "linux")]
+mod process;
 mod run;
 mod slots;
 mod stop;

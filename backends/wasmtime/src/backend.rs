@@ -20,8 +20,8 @@ const POOL: u32 = 1000;
 const TABLE_ELEMENTS: usize = 10_000_000;
 
 /// How much of a pooled instance's memory, and of its tables, stays in place to be reset for the next, in bytes: more
-/// is given back to the system, and asked for anew.
-const KEPT_MEMORY: usize = 4 << 20;
+/// is given back to the system, and asked for anew. The next one is not kept if it has more than it needs from the start.
+const KEPT_MEMORY: usize = image::MAX_IDLE / 2;
 const KEPT_TABLE: usize = 64 << 10;
 
 /// The Wasmtime engine with its Cranelift compiler.

@@ -14,8 +14,8 @@ use crate::error::{Error, Kind, Result};
 
 /// What an instance that is kept may have of its own, in bytes of its memories: nothing is charged for it.
 const MAX_KEPT: usize = 8 << 20;
-/// What it may have that it did not need the last time.
-const MAX_IDLE: usize = 1 << 20;
+/// What an instance that is kept may have of its own that it did not need the last time, in bytes of its memories.
+pub const MAX_IDLE: usize = 1 << 20;
 
 /// The initial contents of a module's memories.
 pub(super) struct Memories {

@@ -21,6 +21,7 @@ mod written;
 
 use std::sync::{Arc, OnceLock};
 
+pub use memories::MAX_IDLE;
 use memories::Memories;
 use renewed::{Kept, Lead, Renewed, Used};
 use segments::Plan;

@@ -2,7 +2,7 @@
 //!
 //! For the guest and its host there is no difference to a new instance: memories have their initial contents, globals
 //! their initial values, the imports are those that the instance was asked for with, and nothing else changes, see
-//! `state`. Kept is none that has trapped or was interrupted, or whose memories have grown. Who could interrupt it cannot
+//! `state`. Kept is none that has trapped, has panicked or was interrupted, or whose memories have grown. Who could interrupt it cannot
 //! any more.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -150,9 +150,11 @@ impl Caller for Renewed {
     }
 
     fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
+        // Until it has returned: a panic of the engine may leave it in any state.
+        let spent = std::mem::replace(&mut self.spent, true);
         let instance = self.instance().ok_or_else(|| Trap::no_function(export))?;
         let result = instance.call(export, slots);
-        self.spent |= result.is_err();
+        self.spent = spent || result.is_err();
         result
     }
 

@@ -187,9 +187,10 @@ impl Caller for Live {
         (export == "m").then(|| &mut self.pages.bytes()[skipped..])
     }
 
-    /// Traps, grows, or calls the one import.
+    /// Traps, panics, grows, or calls the one import.
     fn call(&mut self, export: &str, slots: &mut [u64]) -> std::result::Result<(), Trap> {
         match export {
+            "panic" => panic!("as an engine may that has a fault"),
             "grow" => self.pages = Pages::new(self.pages.1 + 64 * KIB),
             "host" => {
                 let imports = self.imports.clone().unwrap();
@@ -250,9 +251,9 @@ fn only_pages_that_were_written_are_put_back() {
         live.memory().unwrap()[at] ^= 0xff;
     }
     assert_eq!(memories.refill(&mut live), Some(written.len() * page));
-    assert!(has(&mut live, &expected));
     // These stay its own, so that nothing is mapped again when it writes to them.
     assert_eq!(written::pages(live.memory().unwrap(), usize::MAX).unwrap().unwrap().len(), written.len());
+    assert!(has(&mut live, &expected));
     live.memory().unwrap().fill(0xdd);
     assert_eq!(memories.refill(&mut live), Some(512 * KIB));
     assert!(has(&mut live, &expected));
@@ -283,6 +284,51 @@ fn what_has_much_that_it_does_not_need_is_not_kept() {
     assert_eq!(memories.refill(&mut small), Some(1 << 20), "it is not much");
 }
 
+/// A page of zeros that were written to it can be the system's own, as if it had only been read: Linux has all such share one
+/// when it splits a huge page.
+#[cfg(target_os = "linux")]
+#[test]
+#[expect(unsafe_code, reason = "what the system may do is done")]
+fn zeros_that_hide_data_are_found_where_they_share_a_page() {
+    let prepared = prepared(&format!("(module (memory (export \"m\") 1) {})", data("(i32.const 4090)", 7, 9)));
+    let (memories, live) = filled(&prepared);
+    let mut live = live();
+    let bytes = live.memory().unwrap();
+    let expected = bytes.to_vec();
+    // SAFETY: these pages are private and anonymous, and nobody else has them.
+    unsafe { rustix::mm::madvise(bytes.as_mut_ptr().cast(), bytes.len(), rustix::mm::Advice::LinuxDontNeed) }.unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 0), "reading has the system put its page there");
+    assert_eq!(memories.refill(&mut live).is_some(), tells());
+    assert!(!tells() || has(&mut live, &expected));
+}
+
+/// Who has forked knows which pages it wrote, and its child would be told these.
+#[cfg(target_os = "linux")]
+#[test]
+#[expect(unsafe_code, reason = "no safe function forks")]
+fn a_forked_process_is_not_told_what_its_parent_wrote() {
+    let mut pages = Pages::new(64 * KIB);
+    if !tells() {
+        return;
+    }
+    // SAFETY: the child does little, and nothing that another thread may hold a lock for: the C library's allocator can be
+    // used after a fork.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let bytes = pages.bytes();
+        bytes[0] = 1;
+        let found = written::pages(bytes, usize::MAX);
+        let right = found.is_err() || found.is_ok_and(|runs| runs.is_some_and(|runs| runs.len() == 1));
+        // SAFETY: nothing is run on the way out.
+        unsafe { libc::_exit(i32::from(!right)) };
+    }
+    let mut status = 0;
+    // SAFETY: it is a child of this process, and `status` takes what is written.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
 #[test]
 fn pages_are_found_however_many_runs_there_are() {
     let page = rustix::param::page_size();
@@ -293,14 +339,16 @@ fn pages_are_found_however_many_runs_there_are() {
         return;
     }
     assert_eq!(written::pages(bytes, 0).unwrap(), Some(Vec::new()));
-    assert_eq!(bytes[999 * page], 0, "reading does not make a page one's own");
-    assert_eq!(written::pages(bytes, 0).unwrap(), Some(Vec::new()));
+    assert_eq!(bytes[999 * page], 0);
+    let read = 999 * page..1000 * page;
+    assert_eq!(written::pages(bytes, page).unwrap(), Some(vec![read.clone()]), "it takes room in page tables");
     for nth in 0..500 {
         bytes[2 * nth * page] = 1;
     }
-    let expected: Vec<_> = (0..500).map(|nth| 2 * nth * page..(2 * nth + 1) * page).collect();
-    assert_eq!(written::pages(bytes, 500 * page).unwrap(), Some(expected));
-    assert_eq!(written::pages(bytes, 499 * page).unwrap(), None);
+    let mut expected: Vec<_> = (0..499).map(|nth| 2 * nth * page..(2 * nth + 1) * page).collect();
+    expected.push(998 * page..read.end);
+    assert_eq!(written::pages(bytes, 501 * page).unwrap(), Some(expected));
+    assert_eq!(written::pages(bytes, 500 * page).unwrap(), None);
     for nth in 0..500 {
         bytes[(2 * nth + 1) * page] = 0;
     }
@@ -405,6 +453,11 @@ fn an_instance_is_used_again_if_it_can_be_put_back() {
     assert_eq!(made(&[("$wharf.globals", 0)], |_| {}), once);
     assert_eq!(made(GLOBALS, |live| assert!(live.call("trap", &mut []).is_err())), 5);
     assert_eq!(made(GLOBALS, |live| live.call("grow", &mut []).unwrap()), 5);
+    let panics = |live: &mut dyn Instance| {
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| live.call("panic", &mut [])));
+        assert!(ended.is_err());
+    };
+    assert_eq!(made(GLOBALS, panics), 5);
     assert_eq!(made(GLOBALS, |live| drop(live.interrupt())), once, "nobody has interrupted it");
     assert_eq!(made(GLOBALS, |live| live.interrupt().interrupt()), 5);
     assert_eq!(made(&[("$wharf.global.0", 7)], |_| {}), 5, "other things change, too");

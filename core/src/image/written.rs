@@ -3,8 +3,11 @@
 use std::io;
 use std::ops::Range;
 
-/// The pages of `memory`, in bytes, that are its own: not those that are still zero or a file's, as when they were mapped.
+/// The pages of `memory`, in bytes, that may have been written to: not those that were never touched, or are still a file's.
 /// `None` if they are more than `at_most` bytes.
+///
+/// One that is the system's page of zeros may have been only read. But since 6.12 Linux puts that page also in the place of
+/// one that zeros were written to, when it splits a huge page; and many of them take page tables.
 ///
 /// # Errors
 /// If the system does not tell: Linux does from 6.7 on, where `/proc` is mounted.
@@ -46,9 +49,11 @@ mod linux {
     use std::fs::File;
     use std::io;
     use std::ops::Range;
-    use std::sync::OnceLock;
+    use std::sync::{Arc, Mutex, PoisonError};
 
     use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
+
+    use crate::process::Mark;
 
     /// How many regions one call finds.
     pub(super) const REGIONS: usize = 128;
@@ -57,7 +62,6 @@ mod linux {
     const FILE: u64 = 1 << 2;
     const PRESENT: u64 = 1 << 3;
     const SWAPPED: u64 = 1 << 4;
-    const ZERO: u64 = 1 << 5;
 
     /// `struct page_region`.
     #[derive(Debug, Clone, Copy, Default)]
@@ -92,12 +96,29 @@ mod linux {
         return_mask: u64,
     }
 
+    /// The page map of a process, which goes on being that of this one in those that are forked off.
+    struct Pagemap {
+        file: File,
+        process: Mark,
+    }
+
+    /// That of this process.
+    fn pagemap() -> io::Result<Arc<Pagemap>> {
+        static OPENED: Mutex<Option<Arc<Pagemap>>> = Mutex::new(None);
+        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*opened {
+            Some(pagemap) if pagemap.process.is_here() => Ok(Arc::clone(pagemap)),
+            _ => {
+                let pagemap = Arc::new(Pagemap { file: File::open("/proc/self/pagemap")?, process: Mark::new()? });
+                Ok(Arc::clone(opened.insert(pagemap)))
+            }
+        }
+    }
+
     /// The regions within `addresses`, as many as `regions` has room for, whose pages are this process's own; and where the
     /// search ended.
     pub(super) fn scan(addresses: Range<usize>, regions: &mut [Region]) -> io::Result<(&[Region], usize)> {
-        static PAGEMAP: OnceLock<io::Result<File>> = OnceLock::new();
-        let pagemap = PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap"));
-        let pagemap = pagemap.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        let pagemap = pagemap()?;
         let mut scan = Scan {
             size: size_of::<Scan>() as u64,
             flags: 0,
@@ -107,16 +128,16 @@ mod linux {
             regions: regions.as_mut_ptr().expose_provenance() as u64,
             regions_len: regions.len() as u64,
             max_pages: 0,
-            category_inverted: FILE | ZERO,
-            category_mask: FILE | ZERO,
+            category_inverted: FILE,
+            category_mask: FILE,
             category_anyof_mask: PRESENT | SWAPPED,
             // The same for all, so that neighbours are one region.
-            return_mask: ZERO,
+            return_mask: FILE,
         };
         #[expect(unsafe_code, reason = "a call of the system that no library wraps")]
         // SAFETY: the kernel reads and writes `Scan`, which is laid out as it says, and writes `regions_len` regions at most
         // where `regions` are. It only looks at the pages.
-        let found = unsafe { ioctl(pagemap, &mut scan) }?;
+        let found = unsafe { ioctl(&pagemap.file, &mut scan) }?;
         Ok((regions.get(..found).ok_or(io::ErrorKind::InvalidData)?, scan.walk_end as usize))
     }
 

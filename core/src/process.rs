@@ -1,0 +1,52 @@
+//! Whether this is still the process that something was opened in.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+
+/// A mark on a process, which those that are forked off from it do not have, however they are: the system clears it
+/// (`MADV_WIPEONFORK`).
+pub(crate) struct Mark(&'static AtomicBool);
+
+impl Mark {
+    /// Marks this process. Each takes a page for as long as the process is there.
+    ///
+    /// # Errors
+    /// If the system has no page, or does not clear pages of processes that are forked off: Linux does from 4.14 on.
+    #[expect(unsafe_code, reason = "a page that the system clears")]
+    pub(crate) fn new() -> io::Result<Self> {
+        let page = rustix::param::page_size();
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the system chooses the address, and nobody else has the page.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), page, access, MapFlags::PRIVATE) }?;
+        // SAFETY: it is that page.
+        unsafe { madvise(start, page, Advice::LinuxWipeOnFork) }?;
+        // SAFETY: it is aligned, zero, which is false, and never unmapped.
+        let mark = unsafe { &*start.cast::<AtomicBool>() };
+        mark.store(true, Ordering::Relaxed);
+        Ok(Mark(mark))
+    }
+
+    /// Whether this process is the one.
+    pub(crate) fn is_here(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_is_on_one_process() {
+        let (one, other) = (Mark::new().unwrap(), Mark::new().unwrap());
+        // A page is wiped in what is forked off, not here.
+        assert!(Command::new("true").status().unwrap().success());
+        assert!(one.is_here() && other.is_here());
+        one.0.store(false, Ordering::Relaxed);
+        assert!(!one.is_here() && other.is_here());
+    }
+}
