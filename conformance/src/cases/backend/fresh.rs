@@ -3,7 +3,8 @@
 use wharf_core::TrapCode;
 
 use crate::bare::{Host, Live, expect_trap, internal, no_host};
-use crate::case::{Case, CaseResult};
+use crate::case::{Case, CaseResult, Unmet};
+use crate::cases::needs::{INTERRUPT, MULTI_MEMORY};
 use crate::context::Context;
 use crate::{check, check_eq};
 
@@ -15,6 +16,8 @@ pub(super) const CASES: &[Case] = &[
     Case::must("backend/fresh/globals-the-host-writes", ABOUT, written),
     Case::must("backend/fresh/memory", ABOUT, memory),
     Case::must("backend/fresh/grown-memory", ABOUT, grown),
+    Case::must("backend/fresh/several-memories", ABOUT, memories).needs(&[MULTI_MEMORY]),
+    Case::must("backend/fresh/overlapping-data", ABOUT, overlapping),
     Case::must("backend/fresh/tables", ABOUT, tables),
     Case::must("backend/fresh/grown-table", ABOUT, grown_table),
     Case::must("backend/fresh/dropped-segments", ABOUT, dropped),
@@ -22,6 +25,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("backend/fresh/after-a-trap", ABOUT, trapped),
     Case::must("backend/fresh/host-functions", ABOUT, host_functions),
     Case::must("backend/fresh/several-at-a-time", ABOUT, several),
+    Case::must("backend/fresh/handles-of-others", ABOUT, handles).needs(&[INTERRUPT]),
 ];
 
 /// How many instances there are, one after the other.
@@ -115,6 +119,48 @@ fn grown(context: &Context) -> CaseResult {
     compiled.instantiate(no_host())?.call1("grow", &[])?;
     compiled.instantiate(no_host())?.traps("load", &[65_536], TrapCode::MemoryOutOfBounds)?;
     Ok(())
+}
+
+/// One that is not exported, one without pages, one that cannot grow.
+fn memories(context: &Context) -> CaseResult {
+    for hidden in ["", r#"(export "hidden" (memory $hidden))"#] {
+        let wat = format!(
+            r#"(module (memory (export "memory") 1) (memory $hidden 1 1) (memory $none (export "none") 0 2) {hidden}
+                (data (memory $hidden) (i32.const 65532) "last")
+                (func (export "look") (result i32 i32 i32)
+                    (i32.load (i32.const 65532)) (i32.load $hidden (i32.const 65532)) (memory.size $none))
+                (func (export "write")
+                    (i32.store (i32.const 65532) (i32.const 1)) (i32.store $hidden (i32.const 65532) (i32.const 2)))
+                (func (export "grow") (result i32) (memory.grow $none (i32.const 1))))"#
+        );
+        let look = |live: &mut Live| {
+            check_eq!(live.call("look", &[], 3)?, [0, u64::from(u32::from_le_bytes(*b"last")), 0], "the memories");
+            Ok(())
+        };
+        for change in ["write", "grow"] {
+            let results = usize::from(change == "grow");
+            each(context, &wat, look, |live| {
+                drop(live.call(change, &[], results)?);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// What is copied later hides what was before, up to the last byte that there is.
+fn overlapping(context: &Context) -> CaseResult {
+    let wat = r#"(module (memory (export "memory") 2 2) (data (i32.const 131060) "aaaaaaaaaaaa") (data (i32.const 131066) "bb")
+        (data (i32.const 131064) "cccc") (data (i32.const 131071) "d") (data (i32.const 131072) "")
+        (func (export "zero") (memory.fill (i32.const 0) (i32.const 0) (i32.const 131072))))"#;
+    let look = |live: &mut Live| {
+        check_eq!(&live.memory()?[131_056..], b"\0\0\0\0aaaaccccaaad", "the data");
+        Ok(())
+    };
+    each(context, wat, look, |live| {
+        drop(live.call("zero", &[], 0)?);
+        Ok(())
+    })
 }
 
 /// By each instruction that there is for it.
@@ -242,6 +288,30 @@ fn several(context: &Context) -> CaseResult {
             }
         }
         lives.swap(3, 30);
+    }
+    Ok(())
+}
+
+/// Who may interrupt one, and goes on to hold that right, interrupts none that comes after it.
+fn handles(context: &Context) -> CaseResult {
+    let wat = r#"(module (func (export "work") (result i32) (local $n i32)
+        (loop $next (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if $next (i32.lt_u (local.get $n) (i32.const 5000))))
+        (local.get $n)))"#;
+    let compiled = context.compile(wat)?;
+    let mut held = Vec::new();
+    for round in 0..ROUNDS * ROUNDS {
+        let mut live = compiled.instantiate(no_host())?;
+        held.push(live.instance.interrupt());
+        let (now, before) = held.split_last().ok_or_else(|| Unmet::harness("there is none"))?;
+        before.iter().for_each(|other| other.interrupt());
+        check_eq!(live.call1("work", &[])?, 5000, "what it has counted");
+        if round % 3 == 0 {
+            now.interrupt();
+            expect_trap(live.call1("work", &[]), TrapCode::Interrupted)?;
+        }
+        // From another thread than it was made and used on.
+        std::thread::scope(|scope| scope.spawn(move || drop(live)).join())
+            .map_err(|_| Unmet::failed("dropping it panicked"))?;
     }
     Ok(())
 }
