@@ -6,7 +6,7 @@
 //!   then takes the pages that it writes to, and never finds what another has written.
 //! - All else: an engine may take a millisecond for the functions and tables of such a module, and the system microseconds
 //!   for each page that is written to first. So an instance that has ended well is put back into the state of a new one, of
-//!   which the pages that were [written] are a part, and used as such, see `renewed`.
+//!   which the pages that it wrote are a part, and used as such, see `renewed`.
 //!
 //! An adapter compiles what [`strip`] leaves of a module and [`meter::rewrite`](crate::meter::rewrite) makes of that; or, if
 //! its engine maps memories and is not metered, what [`expose`] makes. It puts its own [`Module`] into an [`Imaged`].
