@@ -128,14 +128,14 @@ fn exposed(wasm: &[u8]) -> std::result::Result<Vec<u8>, Reencoding> {
     let mut module = Module::new();
     // Of the sections that may be there, these two come right before that of elements.
     let before = sections.iter().position(|(id, _)| ELEMENTS.contains(id)).unwrap_or(sections.len());
-    for (index, (id, range)) in sections.iter().enumerate() {
-        if index == before {
-            module.section(&globals).section(&exports);
+    let (first, last) = sections.split_at(before);
+    let copy = |module: &mut Module, sections: &[(u8, std::ops::Range<usize>)]| {
+        for (id, range) in sections {
+            module.section(&RawSection { id: *id, data: &wasm[range.clone()] });
         }
-        module.section(&RawSection { id: *id, data: &wasm[range.clone()] });
-    }
-    if before == sections.len() {
-        module.section(&globals).section(&exports);
-    }
+    };
+    copy(&mut module, first);
+    module.section(&globals).section(&exports);
+    copy(&mut module, last);
     Ok(module.finish())
 }
