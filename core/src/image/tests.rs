@@ -294,26 +294,16 @@ fn zeros_that_hide_data_are_found_where_they_share_a_page() {
 /// Who has forked knows which pages it wrote, and its child would be told these.
 #[cfg(target_os = "linux")]
 #[test]
-#[expect(unsafe_code, reason = "no safe function forks")]
 fn a_forked_process_is_not_told_what_its_parent_wrote() {
     let mut pages = Pages::new(64 * KIB);
     assert_eq!(written::pages(pages.bytes(), 0).unwrap(), Some(Vec::new()));
-    // SAFETY: the child does little, and nothing that another thread may hold a lock for: the C library's allocator can be
-    // used after a fork.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0);
-    if child == 0 {
+    let told = crate::process::tests::in_a_child(|| {
         let bytes = pages.bytes();
         bytes[0] = 1;
         let found = written::pages(bytes, usize::MAX);
-        let right = found.is_ok_and(|runs| runs.is_some_and(|runs| runs.len() == 1));
-        // SAFETY: nothing is run on the way out.
-        unsafe { libc::_exit(i32::from(!right)) };
-    }
-    let mut status = 0;
-    // SAFETY: it is a child of this process, and `status` takes what is written.
-    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    assert_eq!(status, 0);
+        found.is_ok_and(|runs| runs.is_some_and(|runs| runs.len() == 1))
+    });
+    assert!(told, "the child wrote one page");
 }
 
 #[cfg(target_os = "linux")]
