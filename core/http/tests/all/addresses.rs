@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::*;
 use async_trait::async_trait;
@@ -133,15 +133,15 @@ fn names_without_an_address_and_slow_resolvers_have_errors_of_their_own() {
             Err(HttpError::new(self.0, format!("the name {name} failed")))
         }
     }
-    let limits = Limits { connect_timeout: Duration::from_millis(200), ..Limits::default() };
-    let outbound = |resolver: Arc<dyn Resolver>| {
-        outbound(Policy::builder().allow("name.example").unwrap(), resolver, limits.clone())
+    let outbound = |resolver: Arc<dyn Resolver>, limits: Limits| {
+        outbound(Policy::builder().allow("name.example").unwrap(), resolver, limits)
     };
     let url = "http://name.example/";
-    assert_eq!(refused(&outbound(Script::new(&[&[]])), get(url)), HttpErrorKind::NoAddress);
-    for kind in [HttpErrorKind::DnsFailed, HttpErrorKind::DnsNotFound, HttpErrorKind::DnsTimeout] {
-        let start = Instant::now();
-        assert_eq!(refused(&outbound(Arc::new(Fails(kind))), get(url)), kind);
-        assert!(start.elapsed() < Duration::from_secs(3));
+    assert_eq!(refused(&outbound(Script::new(&[&[]]), Limits::default()), get(url)), HttpErrorKind::NoAddress);
+    for kind in [HttpErrorKind::DnsFailed, HttpErrorKind::DnsNotFound] {
+        assert_eq!(refused(&outbound(Arc::new(Fails(kind)), Limits::default()), get(url)), kind);
     }
+    let hasty = Limits { connect_timeout: Duration::from_millis(200), ..Limits::default() };
+    let slow = HttpErrorKind::DnsTimeout;
+    assert_eq!(refused(&outbound(Arc::new(Fails(slow)), hasty), get(url)), slow);
 }
