@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Backends(args) => commands::backends::backends(args),
         Command::Inspect(args) => commands::inspect::inspect(args),
         Command::Compile(args) => commands::compile::compile(args, console),
+        Command::Package(args) => commands::package::package(args),
         Command::Cache(args) => commands::cache::cache(&args.command),
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => commands::conformance::conformance(args, console),

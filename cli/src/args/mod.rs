@@ -5,6 +5,7 @@ mod cache;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod global;
+mod image;
 #[cfg(all(test, feature = "conformance", feature = "wasmtime-component", feature = "wasmer", feature = "wasmedge"))]
 mod reference;
 mod run;
@@ -25,10 +26,11 @@ pub(crate) use self::conformance::ConformanceArgs;
 #[cfg(test)]
 pub(crate) use self::global::Color;
 pub(crate) use self::global::{GlobalArgs, LogFormat};
+pub(crate) use self::image::{ContentArgs, PackageArgs, ShapeArg};
 pub(crate) use self::run::{GuestArgs, LimitArgs, LoadArgs, OutboundArgs, RunArgs, SocketArgs};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::usage::{Usage, one_line};
-pub(crate) use self::values::{DirGrant, EnvEntry, project_name};
+pub(crate) use self::values::{DirGrant, EnvEntry, FileGrant, project_name};
 use crate::templates;
 
 /// HTTP for WebAssembly guests, the same on every engine.
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Turn a component into one core module, for engines without component support; or fill the cache
     Compile(Box<CompileArgs>),
+    /// Pack a guest as an image that containerd, Docker or wkg takes
+    Package(Box<PackageArgs>),
     /// List or remove cached code
     Cache(CacheCommandArgs),
     /// Run the conformance suite
