@@ -1,9 +1,10 @@
 //! The options of the commands about images.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
-use wharf_image::Platform;
+use wharf_image::{Platform, Reference, Verify};
 
 use super::values::{self, EnvEntry, FileGrant};
 
@@ -33,6 +34,78 @@ pub(crate) struct PackageArgs {
     /// The guest, a WebAssembly module or component
     #[arg(help_heading = "Arguments", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) file: PathBuf,
+}
+
+const PUSH_EXAMPLES: &str = "\
+Examples:
+  wharf push app.wasm oci://registry.example.com/team/app:1.0
+  wharf push --as artifact app.wasm oci://localhost:5000/app
+
+It prints the image by its digest, which is what to serve or to verify. Credentials are those of `docker login`.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = PUSH_EXAMPLES)]
+pub(crate) struct PushArgs {
+    #[command(flatten)]
+    pub(crate) content: ContentArgs,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+
+    /// The guest, a WebAssembly module or component
+    #[arg(help_heading = "Arguments", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// Where to push it to: `oci://HOST/REPOSITORY:TAG`
+    #[arg(help_heading = "Arguments", value_name = "IMAGE", value_parser = values::image)]
+    pub(crate) image: Reference,
+}
+
+const PULL_EXAMPLES: &str = "\
+Examples:
+  wharf pull -o app.wasm oci://registry.example.com/team/app:1.0
+  wharf pull --verify key=cosign.pub -o app.wasm oci://registry.example.com/team/app:1.0
+
+It prints the image by its digest. Credentials are those of `docker login`.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = PULL_EXAMPLES)]
+pub(crate) struct PullArgs {
+    #[command(flatten)]
+    pub(crate) images: ImageArgs,
+
+    /// The file to write the guest to
+    #[arg(short, long = "output", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) out: PathBuf,
+
+    /// The image: `oci://HOST/REPOSITORY`, with `:TAG` or `@sha256:...`
+    #[arg(help_heading = "Arguments", value_name = "IMAGE", value_parser = values::image)]
+    pub(crate) image: Reference,
+}
+
+/// How a guest is pulled that is an image in a registry.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Images")]
+pub(crate) struct ImageArgs {
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+
+    /// Refuse an image unless it has this digest, or is signed with the key in this PEM file, as `cosign sign --key` does;
+    /// if repeated, all of them have to hold
+    #[arg(long, value_name = "sha256:...|key=FILE", value_parser = values::verify)]
+    pub(crate) verify: Vec<Verify>,
+}
+
+/// How a registry is asked.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Images")]
+pub(crate) struct RegistryArgs {
+    /// Ask registries over HTTP without TLS; on this machine (`localhost`, or a loopback address) they always are
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+
+    /// How long a registry may take to give or to take an image
+    #[arg(long, value_name = "TIME", value_parser = values::period, default_value = "10m")]
+    pub(crate) registry_timeout: Duration,
 }
 
 /// What an image is made of, beside the guest.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wharf::core::chain;
 use wharf::core::grants::Listen;
 use wharf::core::http::{Policy, PolicyError, Redirects};
-use wharf_image::{ImageError, Platform};
+use wharf_image::{ImageError, Platform, Reference, Verify};
 
 /// An entry of the allow-list, known to be one.
 #[derive(Debug, Clone)]
@@ -143,6 +144,15 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
     }
+}
+
+pub(super) fn image(text: &str) -> Result<Reference, ImageError> {
+    text.parse()
+}
+
+/// The sources of an error are told, too: it may be a file that is missing.
+pub(super) fn verify(text: &str) -> Result<Verify, String> {
+    text.parse().map_err(|error: ImageError| chain(&error))
 }
 
 pub(super) fn platform(text: &str) -> Result<Platform, ImageError> {

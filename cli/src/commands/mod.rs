@@ -9,6 +9,7 @@ mod component;
 pub(crate) mod conformance;
 pub(crate) mod demo;
 mod grants;
+pub(crate) mod images;
 pub(crate) mod inspect;
 mod load;
 pub(crate) mod new;

@@ -16,16 +16,33 @@
 //! # }
 //! ```
 
+//!
+//! It is pushed to a registry and pulled from one by a [`Client`], which takes neither for honest: everything is held to its
+//! digest and to a limit, and [`Verify`] says which images will do.
+//!
+//! The client sends with [`wharf_http`], and not with a library for registries: those that there are read manifests, tokens
+//! and complaints however long they are, and send credentials to whomever a registry names, with or without TLS.
+
 #![forbid(unsafe_code)]
 
+mod credentials;
 mod digest;
 mod error;
+mod file;
+mod layers;
 mod layout;
 pub mod manifest;
 mod package;
+mod reference;
+mod registry;
+mod verify;
 mod wasm;
 
+pub use self::credentials::{Credential, DockerConfig};
 pub use self::digest::Digest;
 pub use self::error::ImageError;
 pub use self::manifest::Platform;
 pub use self::package::{Image, Package, Shape};
+pub use self::reference::Reference;
+pub use self::registry::{Client, ClientOptions, Pulled, Store};
+pub use self::verify::{PublicKey, Verify};

@@ -285,7 +285,7 @@ impl Image {
     }
 
     /// All blobs, with their media types: manifests, configurations and layers.
-    pub fn blobs(&self) -> impl Iterator<Item = (Digest, &str, &Bytes)> {
+    pub fn blobs(&self) -> impl Iterator<Item = (Digest, &'static str, &Bytes)> {
         self.blobs.0.iter().map(|(digest, blob)| (*digest, blob.media_type, &blob.content))
     }
 }

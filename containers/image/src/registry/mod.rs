@@ -1,0 +1,12 @@
+//! Images in registries
+//! ([the specification](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md)).
+
+mod authorization;
+mod body;
+mod client;
+mod guest;
+mod place;
+mod session;
+mod upload;
+
+pub use self::client::{Client, ClientOptions, Pulled, Store};
