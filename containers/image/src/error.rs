@@ -218,6 +218,16 @@ pub enum ImageError {
         /// The file.
         file: PathBuf,
     },
+    /// The image is not the one that will do.
+    #[error("{reference} is {found}, and not {expected}, which alone will do")]
+    Unexpected {
+        /// The image.
+        reference: String,
+        /// What it would have to be.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
     /// Nobody whose key was given has signed the image.
     #[error("{reference} ({digest}) is not signed with the key that was given")]
     Unsigned {

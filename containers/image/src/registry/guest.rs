@@ -48,8 +48,8 @@ pub(super) async fn find(session: &mut Session, reference: &Reference, verify: &
         match verify {
             Verify::Digest(expected) if [digest, chosen].contains(expected) => {}
             Verify::Digest(expected) => {
-                let what = reference.to_string();
-                return Err(ImageError::Mismatch { what, expected: *expected, found: digest });
+                let (reference, expected) = (reference.to_string(), *expected);
+                return Err(ImageError::Unexpected { reference, expected, found: digest });
             }
             Verify::Key(key) => {
                 let mut signed = false;

@@ -179,7 +179,7 @@ fn of_an_index_the_image_for_webassembly_is_taken() {
     }
     let verify = [Verify::Digest(Digest::of(&linux[MANIFEST]))];
     let refused = Registry::of(content.clone()).pull_verified("app", &verify);
-    assert!(matches!(refused, Err(ImageError::Mismatch { .. })));
+    assert!(matches!(refused, Err(ImageError::Unexpected { .. })));
     content.insert(MANIFEST.to_owned(), index(json!([entry(&linux[MANIFEST], "windows", "amd64")])));
     assert!(matches!(Registry::of(content).pull("app"), Err(ImageError::NoGuest { .. })));
 }
