@@ -6,8 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::ImageError;
-
 /// How many bytes a SHA-256 has.
 const BYTES: usize = 32;
 
@@ -21,6 +19,14 @@ const ALGORITHM: &str = "sha256:";
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; BYTES]);
+
+/// A digest that is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a valid digest: write sha256: and 64 lower-case hexadecimal digits")]
+pub struct DigestError {
+    /// What was given instead; the beginning of it, if it is long.
+    text: String,
+}
 
 impl Digest {
     /// The digest of `content`.
@@ -59,20 +65,20 @@ impl From<Digest> for String {
 }
 
 impl TryFrom<String> for Digest {
-    type Error = ImageError;
+    type Error = DigestError;
 
-    fn try_from(text: String) -> Result<Self, ImageError> {
+    fn try_from(text: String) -> Result<Self, DigestError> {
         text.parse()
     }
 }
 
 impl FromStr for Digest {
-    type Err = ImageError;
+    type Err = DigestError;
 
     /// # Errors
-    /// [`ImageError::Digest`].
-    fn from_str(text: &str) -> Result<Self, ImageError> {
-        let wrong = || ImageError::Digest { text: text.chars().take(100).collect() };
+    /// [`DigestError`].
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let wrong = || DigestError { text: text.chars().take(100).collect() };
         let hex = text.strip_prefix(ALGORITHM).ok_or_else(wrong)?.as_bytes();
         let value = |digit: u8| match digit {
             b'0'..=b'9' => Some(digit - b'0'),

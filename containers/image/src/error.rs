@@ -4,18 +4,15 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, DigestError};
 
 /// Why an image cannot be made, written, pushed, pulled or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
     /// A digest that is not one.
-    #[error("{text:?} is not a valid digest: write sha256: and 64 lower-case hexadecimal digits")]
-    Digest {
-        /// What was given instead.
-        text: String,
-    },
+    #[error(transparent)]
+    Digest(#[from] DigestError),
     /// A platform that is not one.
     #[error("{text:?} is not a valid platform: write os/architecture, for example wasi/wasm or linux/amd64")]
     Platform {

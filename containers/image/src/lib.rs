@@ -39,7 +39,7 @@ mod verify;
 mod wasm;
 
 pub use self::credentials::{Credential, DockerConfig};
-pub use self::digest::Digest;
+pub use self::digest::{Digest, DigestError};
 pub use self::error::ImageError;
 pub use self::manifest::Platform;
 pub use self::package::{Image, Package, Shape};

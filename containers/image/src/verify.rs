@@ -49,7 +49,7 @@ impl FromStr for Verify {
     /// the key.
     fn from_str(text: &str) -> Result<Self, ImageError> {
         if text.starts_with("sha256:") {
-            return text.parse().map(Verify::Digest);
+            return Ok(Verify::Digest(text.parse()?));
         }
         match text.strip_prefix("key=") {
             Some(file) if !file.is_empty() => PublicKey::read(Path::new(file)).map(Verify::Key),

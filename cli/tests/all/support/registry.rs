@@ -42,7 +42,7 @@ impl Registry {
         let mut command = Command::new("docker-registry");
         command.args(["serve", "config.yml"]).current_dir(files.path()).env("OTEL_TRACES_EXPORTER", "none");
         command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("docker-registry is there: setup/containers.sh installs it");
+        let mut child = command.spawn().expect("docker-registry is there: setup/registry.sh provides it");
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut printed = String::new();
         let host = loop {
