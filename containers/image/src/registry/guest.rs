@@ -79,7 +79,7 @@ pub(super) async fn read(session: &mut Session, manifest: &Manifest) -> Result<V
     let limit = session.max_guest_bytes;
     let guests: Vec<&Descriptor> = manifest.layers.iter().filter(is_wasm).collect();
     let wasm = match guests[..] {
-        [layer] => session.blob("layer", layer, limit).await?.to_vec(),
+        [layer] => session.blob("layer", layer, limit).await?.into(),
         [] if matches!(manifest.config.media_type.as_str(), media::CONFIG | media::DOCKER_CONFIG) => {
             unpack(session, manifest, &wrong).await?
         }

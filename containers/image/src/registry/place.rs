@@ -19,7 +19,7 @@ pub(super) struct Place {
     pub(super) base: Url,
     pub(super) here: Outbound,
     /// What sends to others, once one is named.
-    elsewhere: Option<Outbound>,
+    others: Option<Outbound>,
     /// Whether HTTP without TLS will do.
     plain: bool,
 }
@@ -43,7 +43,7 @@ impl Place {
         let origin = base.origin().ascii_serialization();
         let policy = Policy::builder().allow_private_addresses(true).allow(&origin);
         let policy = policy.map_err(|_| wrong("its registry is not a valid host"))?.build();
-        Ok(Place { base, here: outbound(policy)?, elsewhere: None, plain })
+        Ok(Place { base, here: outbound(policy)?, others: None, plain })
     }
 
     /// What sends to `url`, which the registry has named, or why it is not asked.
@@ -52,12 +52,12 @@ impl Place {
             return Ok(self.here.clone());
         }
         self.check(url)?;
-        if let Some(elsewhere) = &self.elsewhere {
-            return Ok(elsewhere.clone());
+        if let Some(others) = &self.others {
+            return Ok(others.clone());
         }
         let policy = Policy::builder().allow_private_addresses(self.is_private().await).allow(ALLOW_ALL);
         let policy = policy.map_err(|error| self.elsewhere(url, error.to_string()))?.build();
-        Ok(self.elsewhere.insert(outbound(policy)?).clone())
+        Ok(self.others.insert(outbound(policy)?).clone())
     }
 
     /// Whether this is the registry itself, which gets our credentials.
@@ -109,7 +109,8 @@ impl Place {
         }
     }
 
-    fn elsewhere(&self, url: &Url, reason: impl Into<String>) -> ImageError {
+    /// That the registry names `url`, and why it is not asked.
+    pub(super) fn elsewhere(&self, url: &Url, reason: impl Into<String>) -> ImageError {
         let registry = self.base.authority().to_owned();
         ImageError::Elsewhere { registry, url: shown(url), reason: reason.into() }
     }
@@ -141,4 +142,54 @@ fn is_private(host: &Host<&str>) -> bool {
 fn outbound(policy: Policy) -> Result<Outbound, ImageError> {
     let limits = Limits { request_body_bytes: u64::MAX, ..Limits::default() };
     Outbound::with_defaults(policy, limits).map_err(|source| ImageError::Tls { source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(registry: &str, plain_http: bool) -> Place {
+        let options = ClientOptions { plain_http, ..ClientOptions::default() };
+        Place::of(&options, &format!("{registry}/app").parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn tls_is_asked_of_whom_is_not_here() {
+        for (registry, base) in [
+            ("example.com", "https://example.com/v2/app/"),
+            ("10.0.0.1:5000", "https://10.0.0.1:5000/v2/app/"),
+            ("localhost.example.com", "https://localhost.example.com/v2/app/"),
+            ("localhost:5000", "http://localhost:5000/v2/app/"),
+            ("127.0.0.1", "http://127.0.0.1/v2/app/"),
+            ("[::1]:80", "http://[::1]/v2/app/"),
+            ("docker.io", "https://registry-1.docker.io/v2/library/app/"),
+        ] {
+            assert_eq!(place(registry, false).base.as_str(), base);
+        }
+        assert_eq!(place("example.com", true).base.as_str(), "http://example.com/v2/app/");
+    }
+
+    #[test]
+    fn where_a_registry_may_lead() {
+        let (inside, outside) = (
+            ["https://10.0.0.1/", "https://127.0.0.1/", "https://[::1]/", "https://localhost/", "https://[fd00::1]/"],
+            ["https://example.org/", "https://203.0.114.1/x?y"],
+        );
+        let never = [
+            "http://example.org/",
+            "https://user@example.org/",
+            "https://:secret@example.org/",
+            "file:///etc/passwd",
+            "https://169.254.169.254/",
+            "https://[fe80::1]/",
+        ];
+        let leads = |registry: &str, url: &str| place(registry, false).check(&url.parse().unwrap()).is_ok();
+        for registry in ["example.com", "10.0.0.2"] {
+            assert!(outside.iter().all(|url| leads(registry, url)), "{registry}");
+            assert!(!never.iter().any(|url| leads(registry, url)), "{registry}");
+        }
+        assert!(inside.iter().all(|url| leads("10.0.0.2", url)));
+        assert!(!inside.iter().any(|url| leads("example.com", url)));
+        assert!(leads("localhost:5000", "http://127.0.0.1:9000/"));
+    }
 }

@@ -187,6 +187,7 @@ impl Session {
         let sent = outbound.send_with(request, timeouts).await;
         sent.map_err(|error| match error.kind() {
             HttpErrorKind::TotalTimeout => self.late(),
+            HttpErrorKind::AddressProhibited => self.place.elsewhere(url, "it is not at a public address"),
             _ => ImageError::Http { what: asked.what.clone(), source: Box::new(error) },
         })
     }
