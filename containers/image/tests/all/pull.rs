@@ -66,14 +66,19 @@ fn an_image_is_its_entrypoint() {
     for entrypoint in ["/app.wasm", "app.wasm", "./app.wasm", "//./app.wasm"] {
         assert_eq!(pulled(entrypoint, std::slice::from_ref(&layer)).unwrap(), MODULE, "{entrypoint}");
     }
+    // Names that are too long for a header, as GNU and as POSIX have them.
     let long = format!("{}/app.wasm", "d".repeat(90).repeat(3));
-    for new in [Header::new_gnu as fn() -> Header, Header::new_ustar] {
-        let mut archive = tar::Builder::new(Vec::new());
-        let mut header = new();
-        header.set_size(MODULE.len() as u64);
-        if archive.append_data(&mut header, &long, MODULE).is_ok() {
-            assert_eq!(pulled(&long, &[archive.into_inner().unwrap()]).unwrap(), MODULE);
-        }
+    let mut header = Header::new_gnu();
+    header.set_size(MODULE.len() as u64);
+    let mut gnu = tar::Builder::new(Vec::new());
+    gnu.append_data(&mut header.clone(), &long, MODULE).unwrap();
+    let mut posix = tar::Builder::new(Vec::new());
+    posix.append_pax_extensions([("mtime", &b"1"[..]), ("path", long.as_bytes())]).unwrap();
+    posix.append_data(&mut header, "short", MODULE).unwrap();
+    for archive in [gnu, posix] {
+        let layer = archive.into_inner().unwrap();
+        assert_eq!(pulled(&long, std::slice::from_ref(&layer)).unwrap(), MODULE);
+        assert!(matches!(pulled("short", &[layer]), Err(ImageError::Entrypoint { .. })));
     }
 }
 
