@@ -1,6 +1,7 @@
 //! What an image is called.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use crate::digest::Digest;
@@ -11,6 +12,9 @@ const SCHEME: &str = "oci://";
 
 /// The tag of a name that has none.
 const LATEST: &str = "latest";
+
+/// The longest name of a host that there may be.
+const MAX_HOST: usize = 253;
 
 /// The longest repository that there may be.
 const MAX_REPOSITORY: usize = 255;
@@ -110,24 +114,22 @@ impl FromStr for Reference {
 
 /// A name, an address, or an IPv6 address in brackets, and a port.
 fn is_host(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) => {
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
-                return false;
-            }
-            ("", port.strip_prefix(':').map(Some).unwrap_or((!port.is_empty()).then_some("wrong")))
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
     let is_label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
     };
-    let host = text.starts_with('[') || host.split('.').all(is_label);
-    host && port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
+    let (valid, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+            None => return false,
+        },
+        None => {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (host.len() <= MAX_HOST && host.split('.').all(is_label), port)
+        }
+    };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    valid && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
@@ -195,6 +197,12 @@ mod tests {
             "host:+1/a",
             "user@host/a",
             "[::1/a",
+            "[/a",
+            "[a/b",
+            "[a:80/b",
+            "[::1]]/a",
+            "[::1]:/a",
+            "]/a",
             "[::1]x/a",
             "host/a?b",
             "host/a#b",
@@ -206,6 +214,7 @@ mod tests {
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
+        assert!(format!("{}/a", "a".repeat(254)).parse::<Reference>().is_err());
         assert!(format!("host/{}", "a".repeat(256)).parse::<Reference>().is_err());
         assert!(format!("host/a:{}", "b".repeat(129)).parse::<Reference>().is_err());
     }
