@@ -2,22 +2,20 @@
 
 use std::env;
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use crate::error::ImageError;
 use crate::file;
+use crate::helper::{Answer, Asking};
 
-/// The largest configuration, or answer of a helper, that is read.
+/// The largest configuration that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// How docker's configuration calls its own registry.
@@ -100,6 +98,27 @@ impl DockerConfig {
     /// [`ImageError::Credentials`] if the configuration cannot be read, or its helper fails or does not end;
     /// [`ImageError::File`].
     pub fn credential(&self, registry: &str) -> Result<Option<Credential>, ImageError> {
+        self.read(registry, &Asking::within(self.patience).0)
+    }
+
+    /// [`credential`](Self::credential), within `limit`. Who drops the future ends the helper, and has waited for its end.
+    pub(crate) async fn credential_within(
+        &self,
+        registry: &str,
+        limit: Duration,
+    ) -> Result<Option<Credential>, ImageError> {
+        let (asking, ends) = Asking::within(self.patience.min(limit));
+        let (sender, found) = oneshot::channel();
+        let (config, registry) = (self.clone(), registry.to_owned());
+        let thread = std::thread::Builder::new().name("wharf-credentials".to_owned()).spawn(move || {
+            // Nobody waits for it any more if it was given up.
+            let _ = sender.send(config.read(&registry, &asking));
+        });
+        let _ended = ends.with(thread.map_err(|error| self.wrong(format!("no thread can be started: {error}")))?);
+        found.await.unwrap_or_else(|_| Err(self.wrong("they could not be asked for: a defect in wharf")))
+    }
+
+    fn read(&self, registry: &str, asking: &Asking) -> Result<Option<Credential>, ImageError> {
         let server = if is_docker_hub(registry) { DOCKER_HUB } else { registry };
         let text = match file::read(&self.file, MAX_BYTES) {
             Err(ImageError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -110,7 +129,7 @@ impl DockerConfig {
         let helpers: Helpers = Helpers::deserialize(&whole).map_err(|_| invalid())?;
         let specific = helpers.cred_helpers.get(server).filter(|name| !name.is_empty());
         if let Some(helper) = specific {
-            return self.ask(helper, server);
+            return self.ask(helper, server, asking);
         }
         // The library would run helpers itself, and wait for them for ever.
         if let Some(object) = whole.as_object_mut() {
@@ -123,68 +142,25 @@ impl DockerConfig {
             Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Some(Credential::Password { user, password })),
             Err(CredentialRetrievalError::NoCredentialConfigured) => {
                 let store = helpers.creds_store.filter(|name| !name.is_empty());
-                store.map_or(Ok(None), |store| self.ask(&store, server))
+                store.map_or(Ok(None), |store| self.ask(&store, server, asking))
             }
             Err(error) => Err(self.wrong(format!("what it says of {server} cannot be used: {error}"))),
         }
     }
 
-    /// Asks the helper `docker-credential-NAME`
-    /// ([its protocol](https://github.com/docker/docker-credential-helpers#development)).
-    fn ask(&self, name: &str, server: &str) -> Result<Option<Credential>, ImageError> {
+    /// Asks the helper `docker-credential-NAME`.
+    fn ask(&self, name: &str, server: &str, asking: &Asking) -> Result<Option<Credential>, ImageError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if !name.bytes().all(plain) {
             return Err(self.wrong(format!("{name:?} is not a valid name of a credential helper")));
         }
         let program = format!("docker-credential-{name}");
-        let failed = |what: &str| self.wrong(format!("the credential helper `{program}` {what}"));
-        let mut command = Command::new(match &self.helpers {
-            Some(directory) => directory.join(&program),
-            None => PathBuf::from(&program),
-        });
-        // A group of its own, so that what it starts ends with it.
-        command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut helper = Helper {
-            child: command.spawn().map_err(|error| failed(&format!("cannot be started: {error}")))?,
-            ended: false,
-        };
-        let ends = Instant::now() + self.patience;
-        if let Some(mut input) = helper.child.stdin.take() {
-            // A name of a server fits into the pipe; a helper that does not read it will say what it lacks.
-            let _ = input.write_all(server.as_bytes());
-        }
-        let (sender, answer) = mpsc::channel();
-        if let Some(output) = helper.child.stdout.take() {
-            std::thread::spawn(move || {
-                let mut text = Vec::new();
-                let read = output.take(MAX_BYTES).read_to_end(&mut text).map(|_| text);
-                // Nobody waits for it any more if it came too late.
-                let _ = sender.send(read);
-            });
-        }
-        let late = || failed(&format!("did not answer within {} s, and was killed", self.patience.as_secs()));
-        let text = answer.recv_timeout(self.patience).map_err(|_| late())?;
-        let text = text.map_err(|error| failed(&format!("cannot be read: {error}")))?;
-        let status = loop {
-            match helper.end().map_err(|error| failed(&format!("cannot be waited for: {error}")))? {
-                Some(status) => break status,
-                None if Instant::now() >= ends => return Err(late()),
-                None => std::thread::sleep(Duration::from_millis(5)),
-            }
-        };
-        if !status.success() {
-            let said = String::from_utf8_lossy(&text);
-            // What all helpers say of a server that they do not know.
-            if said.contains("credentials not found") {
-                return Ok(None);
-            }
-            let said: String = said.trim().chars().take(200).collect();
-            return Err(failed(&format!("failed: {said}")));
-        }
-        let found: Answer = serde_json::from_slice(&text).map_err(|_| failed("gave an answer that is not valid"))?;
-        Ok(Some(match found.user.as_str() {
-            TOKEN_USER => Credential::Token(found.secret),
-            _ => Credential::Password { user: found.user, password: found.secret },
+        let path = self.helpers.as_ref().map_or_else(|| PathBuf::from(&program), |directory| directory.join(&program));
+        let found = asking.ask(&path, server);
+        let found = found.map_err(|what| self.wrong(format!("the credential helper `{program}` {what}")))?;
+        Ok(found.map(|Answer { user, secret }| match user.as_str() {
+            TOKEN_USER => Credential::Token(secret),
+            _ => Credential::Password { user, password: secret },
         }))
     }
 
@@ -196,47 +172,4 @@ impl DockerConfig {
 /// Whether it is docker's own registry, by one of its names.
 pub(crate) fn is_docker_hub(registry: &str) -> bool {
     matches!(registry, "docker.io" | "index.docker.io" | "registry-1.docker.io")
-}
-
-/// What a helper answers.
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(rename = "Username")]
-    user: String,
-    #[serde(rename = "Secret")]
-    secret: String,
-}
-
-/// A helper that is gone, with what it started, once nobody waits for it.
-struct Helper {
-    child: Child,
-    ended: bool,
-}
-
-impl Helper {
-    /// How it has ended, if it has; what it started is then ended, too.
-    fn end(&mut self) -> io::Result<Option<ExitStatus>> {
-        // It is left to be waited for, so that nobody else has its number when its group is ended.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match waitid(WaitId::Pid(Pid::from_child(&self.child)), options)? {
-            None => Ok(None),
-            Some(_) => self.stop().map(Some),
-        }
-    }
-
-    fn stop(&mut self) -> io::Result<ExitStatus> {
-        self.ended = true;
-        // Nothing is left to be ended if this fails.
-        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-        self.child.wait()
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        if !self.ended {
-            // It has been killed, so that it is waited for in vain only if it was never there.
-            let _ = self.stop();
-        }
-    }
 }

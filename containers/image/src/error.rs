@@ -78,14 +78,16 @@ pub enum ImageError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The registry does not let us in.
-    #[error("{registry} does not give {what}: {advice}")]
+    #[error("{registry} does not give {what}: {advice}{said}")]
     Unauthorized {
         /// The registry.
         registry: String,
         /// What was asked for.
         what: String,
-        /// What may be lacking.
-        advice: &'static str,
+        /// What is lacking, and what to do.
+        advice: String,
+        /// What the registry says of it, after a colon.
+        said: String,
     },
     /// The registry does not let us in, and what it wants is not to be had.
     #[error("{registry} asks who we are, and {reason}")]
@@ -132,7 +134,7 @@ pub enum ImageError {
         reason: String,
     },
     /// Something is larger than it may be.
-    #[error("{what} has more than {limit} bytes, which is the most that is read")]
+    #[error("{what} is larger than {limit} bytes, the most that is read")]
     TooLarge {
         /// What it is.
         what: String,
@@ -140,7 +142,7 @@ pub enum ImageError {
         limit: u64,
     },
     /// Something has another size than was said.
-    #[error("{what} should have {expected} bytes, and the registry sends {found} or more")]
+    #[error("{what} should have {expected} bytes, and the registry sends {}", if found > expected { "more" } else { "less" })]
     Length {
         /// What it is.
         what: String,
@@ -150,18 +152,20 @@ pub enum ImageError {
         found: u64,
     },
     /// It took too long altogether.
-    #[error("{registry} was not done within {} s", limit.as_secs())]
+    #[error("{registry} was not done within {limit:?}")]
     Late {
         /// The registry.
         registry: String,
         /// How long it could take.
         limit: Duration,
     },
-    /// One answer took longer than there was time.
-    #[error("{what} comes too slowly: there was no time left for it")]
+    /// The registry made a pause that was too long.
+    #[error("{what} stopped on its way: nothing of it moved for {limit:?}")]
     Slow {
         /// What it is.
         what: String,
+        /// How long a pause may be.
+        limit: Duration,
     },
     /// The image has no guest.
     #[error("{reference} has no guest: {reason}")]
@@ -233,4 +237,15 @@ pub enum ImageError {
         /// What it is known by.
         digest: Digest,
     },
+}
+
+/// What others have said, as messages have it: not all of a long text, and nothing that a terminal would take for orders.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut characters = text.trim().chars().map(|character| if character.is_control() { ' ' } else { character });
+    let mut shown: String = characters.by_ref().take(MOST).collect();
+    if characters.next().is_some() {
+        shown.push_str("...");
+    }
+    shown
 }

@@ -4,20 +4,21 @@
 //! Nothing is unpacked. Layers are read from the highest to the lowest, until one has the file or says that it is not there.
 
 use std::io::{self, Read};
+use std::time::Instant;
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
-use tar::{Archive, EntryType, PaxExtensions};
+use tar::{Archive, EntryType};
 
 use crate::digest::Digest;
-use crate::error::ImageError;
+use crate::error::{self, ImageError};
 use crate::manifest::{Descriptor, media};
 
 /// The most bytes that a layer may have once it is decompressed.
 const MAX_UNPACKED: u64 = 4 << 30;
 
 /// The most entries that a layer may have.
-const MAX_ENTRIES: usize = 1 << 20;
+pub(crate) const MAX_ENTRIES: usize = 1 << 20;
 
 /// The most bytes that an entry may have that says more of the one after it.
 const MAX_EXTENSION: u64 = 64 << 10;
@@ -47,15 +48,21 @@ pub(crate) struct Wanted {
     shown: String,
     /// The most bytes that the file may have.
     limit: u64,
+    /// When it has to be found.
+    ends: Instant,
 }
 
 impl Wanted {
-    /// The file of at most `limit` bytes that the entrypoint `path`, relative to `directory` unless it is absolute, names.
-    pub(crate) fn new(directory: &str, path: &str, limit: u64) -> Result<Self, ImageError> {
+    /// The file of at most `limit` bytes that the entrypoint `path`, relative to `directory` unless it is absolute, names, to
+    /// be found until `ends`.
+    pub(crate) fn new(directory: &str, path: &str, limit: u64, ends: Instant) -> Result<Self, ImageError> {
         let shown = if path.starts_with('/') { path.to_owned() } else { format!("{directory}/{path}") };
         match steps(shown.as_bytes()) {
-            Some(steps) if !steps.is_empty() => Ok(Wanted { steps, shown, limit }),
-            _ => Err(ImageError::Entrypoint { path: shown, reason: "is not a plain path: it is empty, or has `..`" }),
+            Some(found) if !found.is_empty() => Ok(Wanted { steps: found, shown: error::shown(&shown), limit, ends }),
+            _ => {
+                let (path, reason) = (error::shown(&shown), "is not a plain path: it is empty, or has `..`");
+                Err(ImageError::Entrypoint { path, reason })
+            }
         }
     }
 
@@ -75,9 +82,9 @@ impl Wanted {
         let plain: Box<dyn Read + '_> = match layer.media_type.as_str() {
             media::TAR => Box::new(content),
             media::TAR_GZIP | media::DOCKER_TAR_GZIP => Box::new(MultiGzDecoder::new(content)),
-            other => return Err(ImageError::LayerType { media_type: other.to_owned() }),
+            other => return Err(ImageError::LayerType { media_type: error::shown(other) }),
         };
-        let mut source = Counted { plain, left: MAX_UNPACKED, digest: Sha256::new() };
+        let mut source = Counted { plain, left: MAX_UNPACKED, ends: self.ends, digest: Sha256::new() };
         let found = self.search(&mut source);
         let found = match found {
             Err(Failed::Tar(error)) => return Err(broken(error)),
@@ -113,14 +120,17 @@ impl Wanted {
                 }
                 EntryType::XHeader => {
                     let extensions = self.extension(&mut entry)?;
-                    for extension in PaxExtensions::new(&extensions) {
-                        let extension = extension?;
-                        match extension.key_bytes() {
-                            b"path" => long = Some(extension.value_bytes().to_vec()),
+                    let mut left = &extensions[..];
+                    while !left.is_empty() {
+                        let (key, value, rest) =
+                            record(left).ok_or_else(|| io::Error::other("an extension of an entry is not valid"))?;
+                        match key {
+                            b"path" => long = Some(value.to_vec()),
                             // Only of files beyond 8 GiB is the size in the header not the whole.
                             b"size" => return Err(io::Error::other("an entry has its size in an extension").into()),
                             _ => {}
                         }
+                        left = rest;
                     }
                     continue;
                 }
@@ -189,26 +199,67 @@ impl From<ImageError> for Failed {
     }
 }
 
+/// The first record of an extended header, `LENGTH KEY=VALUE` and a new line, and what follows it. It is as long as it says,
+/// whatever is in its value.
+fn record(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = text.iter().position(|byte| *byte == b' ')?;
+    let digits =
+        std::str::from_utf8(&text[..space]).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let (whole, rest) = text.split_at_checked(digits.parse().ok()?)?;
+    let pair = whole.get(space + 1..)?.strip_suffix(b"\n")?;
+    let equals = pair.iter().position(|byte| *byte == b'=')?;
+    Some((&pair[..equals], &pair[equals + 1..], rest))
+}
+
 /// The steps of a path from the root of an image; none if one of them leads up.
 fn steps(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let steps = path.split(|byte| *byte == b'/').filter(|step| !matches!(*step, b"" | b"."));
     steps.map(|step| (step != b"..").then(|| step.to_vec())).collect()
 }
 
-/// Decompresses up to a limit, and digests what it has decompressed.
+/// Decompresses up to a limit and until a moment, and digests what it has decompressed.
 struct Counted<'a> {
     plain: Box<dyn Read + 'a>,
     left: u64,
+    ends: Instant,
     digest: Sha256,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if Instant::now() >= self.ends {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "there was no time left to decompress it"));
+        }
         let read = self.plain.read(buffer)?;
         self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
             io::Error::other(format!("it has more than {} GiB once it is decompressed", MAX_UNPACKED >> 30))
         })?;
         self.digest.update(&buffer[..read]);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    #[test]
+    fn a_layer_is_not_decompressed_once_the_time_is_over() {
+        let plain = vec![0; 1 << 20];
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&plain).unwrap();
+        let content = gzip.finish().unwrap();
+        let layer = Descriptor::of(media::TAR_GZIP, &content);
+        let read = |ends| Wanted::new("/", "app", 8, ends).unwrap().read(&layer, &content, Digest::of(&plain));
+        assert_eq!(read(Instant::now() + Duration::from_secs(60)).unwrap(), Found::Nothing);
+        let error = read(Instant::now()).unwrap_err();
+        let over = |source: &io::Error| source.kind() == io::ErrorKind::TimedOut;
+        assert!(matches!(&error, ImageError::Layer { source, .. } if over(source)), "{error:?}");
     }
 }

@@ -11,14 +11,16 @@ use tar::{EntryType, Header};
 
 use crate::digest::Digest;
 use crate::error::ImageError;
+use crate::layers::MAX_ENTRIES;
+use crate::limits::{MAX_DOCUMENT, MAX_GUEST};
 use crate::manifest::{Descriptor, ImageConfig, Index, Labels, Manifest, Platform, Process, RootFs, WasmConfig, media};
 use crate::wasm;
 
 /// When everything was made, so that the same guest always has the same digest.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// The most bytes that the files of an image may have together: they are held in memory.
-const MAX_FILES: u64 = 1 << 30;
+/// The most bytes that a path may have: what systems open.
+const MAX_PATH: usize = 4095;
 
 /// How a guest is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +46,13 @@ pub struct Package {
     files: BTreeMap<String, Bytes>,
     labels: Labels,
     annotations: Labels,
+    max_guest_bytes: u64,
 }
 
 impl Package {
+    /// The most bytes that the files of an image may have together, its guest included: they are held in memory.
+    pub const MAX_FILES: u64 = 1 << 30;
+
     /// Packs the guest `wasm`, a module or a component, as an [`Image`](Shape::Image) or [`Artifact`](Shape::Artifact).
     /// `name` is how its file is called: `app.wasm`.
     pub fn new(name: impl Into<String>, wasm: impl Into<Bytes>, shape: Shape) -> Self {
@@ -61,7 +67,15 @@ impl Package {
             files: BTreeMap::new(),
             labels: Labels::new(),
             annotations: Labels::new(),
+            max_guest_bytes: MAX_GUEST,
         }
+    }
+
+    /// Bounds the guest, and a compressed layer, as [`ClientOptions`](crate::ClientOptions) does that pull it. Default 256 MiB.
+    #[must_use]
+    pub fn max_guest_bytes(mut self, bytes: u64) -> Self {
+        self.max_guest_bytes = bytes;
+        self
     }
 
     /// Makes the image for this platform; with several, all of them share its files. By default an ordinary image is for
@@ -120,12 +134,32 @@ impl Package {
     ///
     /// # Errors
     /// [`ImageError::NotWasm`]; [`ImageError::Package`] if an artifact was given what it has no place for, if a path is not
-    /// absolute and plain, or the files are larger than 1 GiB together.
+    /// absolute and plain, the files are larger than [`MAX_FILES`](Self::MAX_FILES) together, or something is larger than
+    /// [`Client::pull`](crate::Client::pull) reads.
     pub fn build(&self) -> Result<Image, ImageError> {
-        match self.shape {
+        Self::bounded("its guest", self.wasm.len(), self.max_guest_bytes)?;
+        let image = match self.shape {
             Shape::Artifact => self.artifact(),
             Shape::Image => self.image(),
+        }?;
+        for (_, media_type, content) in image.blobs() {
+            let (what, limit) = match media_type {
+                media::WASM => ("its guest", self.max_guest_bytes),
+                media::TAR_GZIP => ("its layer, compressed,", self.max_guest_bytes),
+                media::CONFIG | media::WASM_CONFIG => ("its configuration", MAX_DOCUMENT),
+                _ => ("its manifest", MAX_DOCUMENT),
+            };
+            Self::bounded(what, content.len(), limit)?;
         }
+        Ok(image)
+    }
+
+    /// Refuses what would not be read again.
+    fn bounded(what: &str, bytes: usize, limit: u64) -> Result<(), ImageError> {
+        if bytes as u64 > limit {
+            return Err(wrong(format!("{what} has {bytes} bytes; at most {limit} are read from a registry")));
+        }
+        Ok(())
     }
 
     fn artifact(&self) -> Result<Image, ImageError> {
@@ -225,8 +259,9 @@ impl Package {
             return Err(wrong(format!("there is a file `{entrypoint}` beside the guest, which has this path")));
         }
         let bytes: u64 = files.values().map(|content| content.len() as u64).sum();
-        if bytes > MAX_FILES {
-            return Err(wrong(format!("its files have {bytes} bytes; at most {MAX_FILES} are possible")));
+        let most = Self::MAX_FILES;
+        if bytes > most {
+            return Err(wrong(format!("its files have {bytes} bytes; at most {most} are possible")));
         }
         let mut directories = BTreeSet::new();
         for path in files.keys() {
@@ -236,12 +271,19 @@ impl Package {
             if !start.is_empty() || steps.is_empty() || !steps.iter().all(plain) {
                 return Err(wrong(format!("`{path}` is not a valid path of a file: write it as /etc/app.conf")));
             }
+            if path.len() > MAX_PATH {
+                return Err(wrong(format!("a path has {} bytes; at most {MAX_PATH} are possible", path.len())));
+            }
             if steps.iter().any(|step| step.starts_with(".wh.")) {
                 return Err(wrong(format!("`{path}`: names that begin with .wh. say what is removed in an image")));
             }
             for end in 1..steps.len() {
                 directories.insert(steps[..end].join("/"));
             }
+        }
+        let entries = files.len() + directories.len();
+        if entries > MAX_ENTRIES {
+            return Err(wrong(format!("it has {entries} files and directories; at most {MAX_ENTRIES} are read")));
         }
         if let Some(both) = directories.iter().find(|directory| files.contains_key(&format!("/{directory}"))) {
             return Err(wrong(format!("`/{both}` is a file, and a directory of others")));

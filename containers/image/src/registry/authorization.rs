@@ -12,7 +12,7 @@ use url::form_urlencoded::Serializer;
 
 use super::body;
 use super::session::{Asked, Session};
-use crate::credentials::Credential;
+use crate::credentials::{Credential, DockerConfig};
 use crate::error::ImageError;
 
 /// The largest token that is read, with what is around it.
@@ -20,6 +20,12 @@ const MAX_TOKEN: u64 = 64 << 10;
 
 /// How we are called where tokens are had.
 const CLIENT: &str = "wharf";
+
+/// Who asks: docker's configuration says it, once a registry wants to know.
+pub(super) enum Who {
+    Unasked(Option<DockerConfig>),
+    Known(Option<Credential>),
+}
 
 /// How a registry wants to be asked.
 enum Wanted {
@@ -37,15 +43,19 @@ struct Answer {
 impl Session {
     /// Gets what lets us in, as the answer with these headers wants it.
     pub(super) async fn authorize(&mut self, headers: &HeaderMap, what: &str) -> Result<(), ImageError> {
-        let value = match self.wanted(headers)? {
-            Wanted::Basic => self.basic().ok_or_else(|| ImageError::Unauthorized {
-                registry: self.registry.clone(),
-                what: what.to_owned(),
-                advice: match self.credential {
-                    Some(_) => "it wants a name and a password, and docker's configuration has a token",
-                    None => "docker's configuration has nothing for it; `docker login` puts it there",
-                },
-            })?,
+        let wanted = self.wanted(headers)?;
+        if let Who::Unasked(config) = &self.who {
+            let credential = match config {
+                Some(config) => config.credential_within(&self.registry, self.left()?).await.map_err(|error| {
+                    // The time of the whole was less than that of a helper.
+                    self.left().err().unwrap_or(error)
+                })?,
+                None => None,
+            };
+            self.who = Who::Known(credential);
+        }
+        let value = match wanted {
+            Wanted::Basic => self.basic().ok_or_else(|| self.unauthorized(what, String::new()))?,
             Wanted::Bearer { realm, service } => self.token(realm, service.as_deref()).await?,
         };
         let mut value =
@@ -81,7 +91,7 @@ impl Session {
     }
 
     fn basic(&self) -> Option<String> {
-        match &self.credential {
+        match self.credential() {
             Some(Credential::Password { user, password }) => {
                 Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
             }
@@ -94,7 +104,7 @@ impl Session {
         let scope = format!("repository:{}:{}", self.repository, self.actions);
         let mut asked = Asked::get(what.clone());
         let mut authorization = None;
-        if let Some(Credential::Token(token)) = &self.credential {
+        if let Some(Credential::Token(token)) = self.credential() {
             let mut form = Serializer::new(String::new());
             form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", token);
             form.append_pair("client_id", CLIENT).append_pair("scope", &scope);
@@ -113,10 +123,50 @@ impl Session {
         // Redirects are not followed: what is sent here is a secret.
         let response = self.request(&realm, &asked, authorization).await?;
         let response = self.expect(&what, response, &[StatusCode::OK]).await?;
-        let text = body::read(response, &what, MAX_TOKEN, None, self.left()?).await?;
+        let text = body::read(response, &what, MAX_TOKEN, None, self.broken(&what)).await?;
         let answer: Option<Answer> = serde_json::from_slice(&text).ok();
         let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         Ok(format!("Bearer {}", token.ok_or_else(|| self.challenge("what it gives is not a valid token"))?))
+    }
+
+    fn credential(&self) -> Option<&Credential> {
+        match &self.who {
+            Who::Known(credential) => credential.as_ref(),
+            Who::Unasked(_) => None,
+        }
+    }
+
+    /// That the registry does not know who asks (401).
+    pub(super) fn unauthorized(&self, what: &str, said: String) -> ImageError {
+        let registry = &self.registry;
+        let advice = match self.credential() {
+            Some(Credential::Password { .. }) => {
+                format!(
+                    "it does not take the credentials of docker's configuration; `docker login {registry}` renews them"
+                )
+            }
+            Some(Credential::Token(_)) => format!(
+                "it does not take the token of docker's configuration; `docker login {registry}` puts a name and a password there"
+            ),
+            None => {
+                format!(
+                    "it wants credentials, and docker's configuration has none; `docker login {registry}` puts them there"
+                )
+            }
+        };
+        ImageError::Unauthorized { registry: registry.clone(), what: what.to_owned(), advice, said }
+    }
+
+    /// That the registry knows who asks, and does not allow it (403).
+    pub(super) fn forbidden(&self, what: &str, said: String) -> ImageError {
+        let (registry, right) = (self.registry.clone(), if self.actions == "pull" { "pull from" } else { "push to" });
+        let who = match self.credential() {
+            Some(Credential::Password { user, .. }) => format!("{user:?} has"),
+            Some(Credential::Token(_)) => "the token of docker's configuration has".to_owned(),
+            None => "without credentials there is".to_owned(),
+        };
+        let advice = format!("{who} no right to {right} {}; whoever runs the registry can give it", self.repository);
+        ImageError::Unauthorized { registry, what: what.to_owned(), advice, said }
     }
 
     fn challenge(&self, reason: &'static str) -> ImageError {

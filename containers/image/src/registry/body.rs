@@ -1,18 +1,15 @@
 //! Answers, read up to a limit.
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 use http::Response;
 use http::header::CONTENT_LENGTH;
 use serde::Deserialize;
-use wharf_http::Incoming;
+use wharf_http::{HttpError, Incoming};
 
-use crate::error::ImageError;
+use crate::error::{self, ImageError};
 
-/// The most of a complaint that is read, and shown.
+/// The most of a complaint that is read.
 const MAX_COMPLAINT: u64 = 8 << 10;
-const MAX_SHOWN: usize = 200;
 
 /// The body of `response`, of at most `limit` bytes, and of exactly `length` if that is known.
 pub(super) async fn read(
@@ -20,9 +17,8 @@ pub(super) async fn read(
     what: &str,
     limit: u64,
     length: Option<u64>,
-    left: Duration,
+    broken: impl Fn(HttpError) -> ImageError,
 ) -> Result<Bytes, ImageError> {
-    let ends = Instant::now() + left;
     let wrong = |found: u64| match length {
         Some(expected) => ImageError::Length { what: what.to_owned(), expected, found },
         None => ImageError::TooLarge { what: what.to_owned(), limit },
@@ -36,13 +32,10 @@ pub(super) async fn read(
     // What is announced need not come: memory is taken as it does.
     let mut content = Vec::new();
     while let Some(chunk) = body.chunk().await {
-        let chunk = chunk.map_err(|error| ImageError::Http { what: what.to_owned(), source: Box::new(error) })?;
+        let chunk = chunk.map_err(&broken)?;
         let found = (content.len() + chunk.len()) as u64;
         if found > most {
             return Err(wrong(found));
-        }
-        if Instant::now() >= ends {
-            return Err(ImageError::Slow { what: what.to_owned() });
         }
         content.extend_from_slice(&chunk);
     }
@@ -67,12 +60,12 @@ struct Complaint {
 }
 
 /// What the registry says of its refusal, if it does, as the end of a message.
-pub(super) async fn complaint(response: Response<Incoming>, left: Duration) -> String {
-    let Ok(text) = read(response, "", MAX_COMPLAINT, None, left.min(Duration::from_secs(5))).await else {
-        return String::new();
-    };
+pub(super) async fn complaint(response: Response<Incoming>) -> String {
+    // Within the timeouts of the request: one that does not come is none.
+    let broken = |error| ImageError::Http { what: String::new(), source: Box::new(error) };
+    let Ok(text) = read(response, "", MAX_COMPLAINT, None, broken).await else { return String::new() };
     let Ok(Complaints { errors }) = serde_json::from_slice(&text) else { return String::new() };
     let said: Vec<String> = errors.iter().map(|error| format!("{} {}", error.code, error.message)).collect();
-    let said: String = said.join("; ").chars().take(MAX_SHOWN).collect();
-    if said.trim().is_empty() { String::new() } else { format!(": {}", said.trim()) }
+    let said = error::shown(&said.join("; "));
+    if said.is_empty() { said } else { format!(": {said}") }
 }

@@ -10,6 +10,8 @@ use super::session::Session;
 use crate::credentials::DockerConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
+use crate::limits::MAX_GUEST;
+use crate::manifest::media;
 use crate::package::Image;
 use crate::reference::Reference;
 use crate::verify::Verify;
@@ -18,22 +20,30 @@ use crate::verify::Verify;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// Whether registries elsewhere may be asked over HTTP without TLS. On this machine (`localhost`, or a loopback address)
-    /// they always are. Default false.
+    /// Whether registries elsewhere may be asked over HTTP without TLS, and whom they name. On this machine (`localhost`, or a
+    /// loopback address) they always are. Default false.
     pub plain_http: bool,
     /// Where credentials are looked for. Default nowhere: registries are asked as nobody.
     pub credentials: Option<DockerConfig>,
     /// How long a pull or a push may take altogether. Default 10 minutes.
     pub timeout: Duration,
+    /// How long a registry may pause: until it answers, between the parts of what it sends, and of what it takes. Once it has
+    /// taken a blob, the whole timeout is there for its answer. Default 30 s.
+    pub pause: Duration,
     /// The most bytes that a guest may have, and a compressed layer. Default 256 MiB, as much as core loads.
     pub max_guest_bytes: u64,
 }
 
 impl Default for ClientOptions {
-    /// TLS, nobody's credentials, 10 minutes, 256 MiB.
+    /// TLS, nobody's credentials, 10 minutes, 30 s, 256 MiB.
     fn default() -> Self {
-        let (timeout, max_guest_bytes) = (Duration::from_secs(600), 256 << 20);
-        ClientOptions { plain_http: false, credentials: None, timeout, max_guest_bytes }
+        ClientOptions {
+            plain_http: false,
+            credentials: None,
+            timeout: Duration::from_secs(600),
+            pause: Duration::from_secs(30),
+            max_guest_bytes: MAX_GUEST,
+        }
     }
 }
 
@@ -41,7 +51,8 @@ impl Default for ClientOptions {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pulled {
-    /// What the image is known by: its manifest's digest, or that of the index that was asked for.
+    /// What the image is known by: its manifest's digest, or that of the index that was asked for. Where a condition holds of
+    /// the manifest alone, and not of the index that names it, it is the manifest's.
     pub digest: Digest,
     /// The guest: a module or a component, not validated.
     pub wasm: Bytes,
@@ -70,8 +81,8 @@ pub trait Store {
 /// for up to a limit. It may send its clients elsewhere for what they ask; credentials are not sent there, except to whom it
 /// names as giving tokens. A registry on the Internet cannot send its clients to a private address.
 ///
-/// The futures here may be polled on any thread, inside or outside an async runtime. If docker's configuration names a
-/// credential helper, they block while it runs.
+/// The futures here may be polled on any thread, inside or outside an async runtime. To drop one ends what it has started: a
+/// request, or a credential helper.
 #[derive(Debug, Clone, Default)]
 pub struct Client {
     options: ClientOptions,
@@ -125,6 +136,14 @@ impl Client {
         let digest = image.root().digest;
         if let Some(expected) = reference.digest().filter(|expected| *expected != digest) {
             return Err(ImageError::Mismatch { what: "the image that is pushed".to_owned(), expected, found: digest });
+        }
+        let limit = self.options.max_guest_bytes;
+        let is_large = |blob: &(Digest, &str, &Bytes)| {
+            matches!(blob.1, media::WASM | media::TAR_GZIP) && blob.2.len() as u64 > limit
+        };
+        if let Some((digest, _, content)) = image.blobs().find(is_large) {
+            let what = format!("the layer {digest} of the image, with {} bytes,", content.len());
+            return Err(ImageError::TooLarge { what, limit });
         }
         let mut session = Session::open(&self.options, reference, "pull,push")?;
         session.push(reference, image).await?;

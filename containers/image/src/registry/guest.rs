@@ -3,13 +3,14 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::session::{MAX_DOCUMENT, Session};
+use super::session::Session;
 use crate::digest::Digest;
-use crate::error::ImageError;
+use crate::error::{self, ImageError};
 use crate::layers::{Found, Wanted};
+use crate::limits::MAX_DOCUMENT;
 use crate::manifest::{Descriptor, ImageConfig, Index, Manifest, Platform, media};
 use crate::reference::Reference;
-use crate::verify::{SIGNATURE, SIMPLE_SIGNING, Verify};
+use crate::verify::{PublicKey, SIGNATURE, SIMPLE_SIGNING, Verify};
 use crate::wasm;
 
 /// The most layers of an image that are looked at.
@@ -44,27 +45,28 @@ pub(super) async fn find(session: &mut Session, reference: &Reference, verify: &
             }
         }
     };
+    // What an index says besides is not known to be true if a condition only holds of what was chosen.
+    let mut known = digest;
     for verify in verify {
         match verify {
-            Verify::Digest(expected) if [digest, chosen].contains(expected) => {}
+            Verify::Digest(expected) if *expected == digest => {}
+            Verify::Digest(expected) if *expected == chosen => known = chosen,
             Verify::Digest(expected) => {
                 let (reference, expected) = (reference.to_string(), *expected);
                 return Err(ImageError::Unexpected { reference, expected, found: digest });
             }
             Verify::Key(key) => {
-                let mut signed = false;
-                for digest in if digest == chosen { vec![digest] } else { vec![digest, chosen] } {
-                    for (statement, signature) in signatures(session, digest).await? {
-                        signed = signed || key.has_signed(&statement, &signature, digest);
-                    }
+                if is_signed(session, key, digest).await? {
+                    continue;
                 }
-                if !signed {
+                if digest == chosen || !is_signed(session, key, chosen).await? {
                     return Err(ImageError::Unsigned { reference: reference.to_string(), digest });
                 }
+                known = chosen;
             }
         }
     }
-    Ok(Known { digest, manifest })
+    Ok(Known { digest: known, manifest })
 }
 
 /// Reads the guest of an image.
@@ -104,19 +106,27 @@ async fn unpack(
     let program = |words: &Option<Vec<String>>| words.as_ref().and_then(|words| words.first()).cloned();
     let entrypoint = program(&process.entrypoint).or_else(|| program(&process.cmd));
     let entrypoint = entrypoint.ok_or_else(|| wrong("it has no entrypoint"))?;
-    let wanted = Wanted::new(process.working_dir.as_deref().unwrap_or("/"), &entrypoint, session.max_guest_bytes)?;
+    let directory = process.working_dir.as_deref().unwrap_or("/");
+    let wanted = Wanted::new(directory, &entrypoint, session.max_guest_bytes, session.ends)?;
     if config.rootfs.diff_ids.len() != manifest.layers.len() {
         return Err(wrong("its configuration does not have as many layers as its manifest"));
     }
     for (layer, unpacked) in manifest.layers.iter().zip(&config.rootfs.diff_ids).rev() {
         let content = session.blob("layer", layer, session.max_guest_bytes).await?;
-        match wanted.read(layer, &content, *unpacked)? {
+        let found = wanted.read(layer, &content, *unpacked);
+        session.left()?;
+        match found? {
             Found::File(wasm) => return Ok(wasm),
             Found::Nothing => {}
             Found::Removed => break,
         }
     }
     Err(wanted.missing())
+}
+
+async fn is_signed(session: &mut Session, key: &PublicKey, digest: Digest) -> Result<bool, ImageError> {
+    let signatures = signatures(session, digest).await?;
+    Ok(signatures.iter().any(|(statement, signature)| key.has_signed(statement, signature, digest)))
 }
 
 /// What there is to be verified of the image `digest`: statements and their signatures, where `cosign` puts them.
@@ -153,7 +163,8 @@ fn parse<T: DeserializeOwned>(
     what: &str,
     wrong: &impl Fn(&str) -> ImageError,
 ) -> Result<T, ImageError> {
-    serde_json::from_slice(content).map_err(|error| wrong(&format!("{what} is not valid: {error}")))
+    serde_json::from_slice(content)
+        .map_err(|error| wrong(&format!("{what} is not valid: {}", error::shown(&error.to_string()))))
 }
 
 /// Of the images for several platforms, that for WebAssembly, or else for Linux here: its entrypoint may be a guest, too.

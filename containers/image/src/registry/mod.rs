@@ -5,7 +5,9 @@ mod authorization;
 mod body;
 mod client;
 mod guest;
+mod names;
 mod place;
+mod sending;
 mod session;
 mod upload;
 

@@ -5,23 +5,24 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::task::JoinSet;
 use url::Url;
-use wharf_http::{HttpErrorKind, Incoming, Outgoing};
+use wharf_http::{HttpError, HttpErrorKind, Incoming, Outgoing};
 
+use super::authorization::Who;
 use super::body;
 use super::place::{Place, shown};
-use crate::credentials::Credential;
+use super::sending::Parts;
 use crate::digest::Digest;
 use crate::error::ImageError;
+use crate::limits::MAX_DOCUMENT;
 use crate::manifest::{Descriptor, media};
 use crate::reference::Reference;
 use crate::registry::ClientOptions;
 
 /// How we are called.
 const AGENT: &str = concat!("wharf/", env!("CARGO_PKG_VERSION"));
-
-/// The largest manifest, index or configuration that is read: what registries have to take at least.
-pub(super) const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// How many times a registry may send us elsewhere for one request.
 const MAX_REDIRECTS: usize = 5;
@@ -52,12 +53,13 @@ pub(super) struct Session {
     pub(super) repository: String,
     /// What the repository is asked to allow: `pull` or `pull,push`.
     pub(super) actions: &'static str,
-    pub(super) credential: Option<Credential>,
+    pub(super) who: Who,
     /// What lets us in, once the registry has said what it wants.
     pub(super) authorization: Option<HeaderValue>,
     pub(super) max_guest_bytes: u64,
     timeout: Duration,
-    ends: Instant,
+    pause: Duration,
+    pub(super) ends: Instant,
 }
 
 impl Session {
@@ -68,10 +70,6 @@ impl Session {
     ) -> Result<Self, ImageError> {
         let place = Place::of(options, reference)?;
         let registry = reference.registry().to_owned();
-        let credential = match &options.credentials {
-            Some(config) => config.credential(&registry)?,
-            None => None,
-        };
         let path = place.base.path();
         let repository = path.trim_start_matches("/v2/").trim_end_matches('/').to_owned();
         Ok(Session {
@@ -79,10 +77,11 @@ impl Session {
             registry,
             repository,
             actions,
-            credential,
+            who: Who::Unasked(options.credentials.clone()),
             authorization: None,
             max_guest_bytes: options.max_guest_bytes,
             timeout: options.timeout,
+            pause: options.pause,
             ends: Instant::now() + options.timeout,
         })
     }
@@ -96,7 +95,7 @@ impl Session {
         let response = self.expect(&what, response, &[StatusCode::OK]).await?;
         let said = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
         let said = said.and_then(|value| value.parse().ok());
-        let content = body::read(response, &what, MAX_DOCUMENT, None, self.left()?).await?;
+        let content = body::read(response, &what, MAX_DOCUMENT, None, self.broken(&what)).await?;
         let found = Digest::of(&content);
         let asked = name.parse().ok();
         for expected in [asked, said].into_iter().flatten() {
@@ -116,7 +115,7 @@ impl Session {
         let url = self.url(&format!("blobs/{}", blob.digest))?;
         let response = self.send(url, Asked::get(what.clone())).await?;
         let response = self.expect(&what, response, &[StatusCode::OK]).await?;
-        let content = body::read(response, &what, limit, Some(blob.size), self.left()?).await?;
+        let content = body::read(response, &what, limit, Some(blob.size), self.broken(&what)).await?;
         let found = Digest::of(&content);
         if found != blob.digest {
             return Err(ImageError::Mismatch { what, expected: blob.digest, found });
@@ -167,7 +166,7 @@ impl Session {
         asked: &Asked,
         authorization: Option<HeaderValue>,
     ) -> Result<Response<Incoming>, ImageError> {
-        let outbound = self.place.outbound(url).await?;
+        let outbound = self.place.outbound(url)?;
         let invalid = || ImageError::Answer { what: asked.what.clone(), reason: "its URL is not valid".to_owned() };
         let mut request = Request::builder().method(&asked.method).uri(url.as_str());
         request = request.header(USER_AGENT, AGENT);
@@ -181,15 +180,41 @@ impl Session {
         if !matches!(asked.method, Method::GET | Method::HEAD) {
             request = request.header(CONTENT_LENGTH, asked.body.len());
         }
-        let request = request.body(Outgoing::Bytes(asked.body.clone())).map_err(|_| invalid())?;
         let mut timeouts = outbound.limits().timeouts();
         timeouts.total = Some(self.left()?);
-        let sent = outbound.send_with(request, timeouts).await;
+        timeouts.first_byte = self.pause;
+        let sent = if asked.method != Method::PUT {
+            let request = request.body(Outgoing::Bytes(asked.body.clone())).map_err(|_| invalid())?;
+            outbound.send_with(request, timeouts).await
+        } else {
+            // What the system has taken of it may still be on its way, and the registry looks at the whole before it answers.
+            timeouts.first_byte = Duration::MAX;
+            let (body, taken) = Parts::of(asked.body.clone());
+            let request = request.body(Outgoing::Stream(body.boxed_unsync())).map_err(|_| invalid())?;
+            let sending = outbound.send_with(request, timeouts);
+            // It ends when this is dropped.
+            let mut stalled = JoinSet::new();
+            stalled.spawn_on(taken.stalled(self.pause), &wharf_http::io());
+            tokio::select! {
+                sent = sending => sent,
+                _ = stalled.join_next() => return Err(self.slow(&asked.what)),
+            }
+        };
         sent.map_err(|error| match error.kind() {
-            HttpErrorKind::TotalTimeout => self.late(),
-            HttpErrorKind::AddressProhibited => self.place.elsewhere(url, "it is not at a public address"),
-            _ => ImageError::Http { what: asked.what.clone(), source: Box::new(error) },
+            HttpErrorKind::AddressProhibited if !self.place.is_here(url) => {
+                self.place.elsewhere(url, "its address is not one that it may lead to")
+            }
+            _ => self.broken(&asked.what)(error),
         })
+    }
+
+    /// What it means that a request for `what` failed, or its answer.
+    pub(super) fn broken<'a>(&'a self, what: &'a str) -> impl Fn(HttpError) -> ImageError + 'a {
+        move |error| match error.kind() {
+            HttpErrorKind::TotalTimeout => self.late(),
+            HttpErrorKind::FirstByteTimeout | HttpErrorKind::BetweenBytesTimeout => self.slow(what),
+            _ => ImageError::Http { what: what.to_owned(), source: Box::new(error) },
+        }
     }
 
     /// Refuses an answer that has another status, with what the registry says of it.
@@ -203,16 +228,10 @@ impl Session {
         if expected.contains(&status) {
             return Ok(response);
         }
-        let said = body::complaint(response, self.left()?).await;
+        let said = body::complaint(response).await;
         Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ImageError::Unauthorized {
-                registry: self.registry.clone(),
-                what: what.to_owned(),
-                advice: match self.credential {
-                    Some(_) => "what docker's configuration has for it is not enough",
-                    None => "docker's configuration has nothing for it; `docker login` puts it there",
-                },
-            },
+            StatusCode::UNAUTHORIZED => self.unauthorized(what, said),
+            StatusCode::FORBIDDEN => self.forbidden(what, said),
             StatusCode::NOT_FOUND => ImageError::Missing { what: what.to_owned(), said },
             status => ImageError::Status { what: what.to_owned(), status: status.as_u16(), said },
         })
@@ -222,6 +241,10 @@ impl Session {
     pub(super) fn left(&self) -> Result<Duration, ImageError> {
         let left = self.ends.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(self.late()) } else { Ok(left) }
+    }
+
+    fn slow(&self, what: &str) -> ImageError {
+        ImageError::Slow { what: what.to_owned(), limit: self.pause }
     }
 
     fn late(&self) -> ImageError {

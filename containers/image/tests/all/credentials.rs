@@ -3,9 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use wharf_image::{Credential, DockerConfig, ImageError};
+use futures_executor::block_on;
+use wharf_image::{Client, ClientOptions, Credential, DockerConfig, ImageError};
+
+use crate::support::{Answer, Registry};
 
 fn config(text: &str) -> (tempfile::TempDir, DockerConfig) {
     let directory = tempfile::tempdir().unwrap();
@@ -93,6 +97,42 @@ fn a_helper_that_hangs_is_gone_afterwards() {
         while !gone() {
             assert!(waited.elapsed() < SOON, "{script}: something is left");
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_helper_ends_with_the_request_that_it_is_for() {
+    let registry = Registry::start(|_| Answer::status("401 Who\r\nwww-authenticate: Basic realm=\"x\""));
+    for dropped in [true, false] {
+        let (directory, config) = config("");
+        let mark = directory.path().join("mark");
+        let name = helper(directory.path(), &format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 1000", mark.display()));
+        fs::write(directory.path().join("config.json"), format!("{{\"credsStore\":\"{name}\"}}")).unwrap();
+        let mut options = ClientOptions::default();
+        options.credentials = Some(config.helpers_in(directory.path()));
+        // Either nobody waits any more, or the time of the whole is over, which is less than that of a helper.
+        options.timeout = if dropped { SOON } else { Duration::from_secs(1) };
+        let client = Client::new(options);
+        let reference = registry.reference("app");
+        let mut pull = Box::pin(client.pull(&reference, &[], None));
+        while fs::read_to_string(&mark).is_err() {
+            assert!(pull.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let group = fs::read_to_string(&mark).unwrap();
+        assert!(members(group.trim()));
+        if dropped {
+            drop(pull);
+        } else {
+            let error = block_on(pull).unwrap_err();
+            assert!(matches!(error, ImageError::Late { .. }), "{error:?}");
+        }
+        // It has been waited for; what it started is about to end.
+        let waited = Instant::now();
+        while members(group.trim()) {
+            assert!(waited.elapsed() < SOON, "something is left");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }

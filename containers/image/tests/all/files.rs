@@ -117,6 +117,18 @@ fn what_cannot_be_packed_is_refused() {
     for refused in [artifact().arg("x"), artifact().env("a", "b"), artifact().port(1), artifact().file("/a", "b")] {
         assert!(matches!(refused.build(), Err(ImageError::Package { .. })));
     }
+    // What would not be read again: a guest, a layer, a configuration, a path.
+    let large = image().max_guest_bytes(7).build().unwrap_err().to_string();
+    assert!(large.contains("has 8 bytes; at most 7"), "{large}");
+    let noise: String = (0..64_u8).map(|number| Digest::of(&[number]).hex()).collect();
+    let layer = image().file("/noise", noise).max_guest_bytes(512).build().unwrap_err().to_string();
+    assert!(layer.contains("its layer, compressed, has "), "{layer}");
+    let label = image().label("a", "x".repeat(4 << 20)).build().unwrap_err().to_string();
+    assert!(label.contains("its configuration has ") && label.contains("at most 4194304"), "{label}");
+    let annotation = artifact().annotation("a", "x".repeat(4 << 20)).build().unwrap_err().to_string();
+    assert!(annotation.contains("its manifest has "), "{annotation}");
+    let path = image().file(format!("/{}", "a/".repeat(2048) + "a"), "x").build().unwrap_err().to_string();
+    assert!(path.contains("a path has 4098 bytes; at most 4095"), "{path}");
     for wasm in [&b""[..], b"#!/bin/sh", b"\0asm", b"\0asm\x09\0\0\0"] {
         for shape in [Shape::Image, Shape::Artifact] {
             let refused = Package::new("app.wasm", wasm.to_vec(), shape).build();

@@ -1,6 +1,7 @@
 //! Registries that lie.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
@@ -85,6 +86,84 @@ fn what_trickles_is_not_waited_for() {
     let pulled = block_on(Client::new(options).pull(&registry.reference("app"), &[], None));
     assert!(matches!(pulled, Err(ImageError::Late { .. })), "{pulled:?}");
     assert!(begun.elapsed() < Duration::from_secs(20), "it took {:?}", begun.elapsed());
+}
+
+/// What comes of pulling a blob whose bytes come one by one, with such a pause after each.
+fn trickled(change: impl FnOnce(&mut ClientOptions), pause: Duration) -> ImageError {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _request = stream.read(&mut [0; 4096]).unwrap();
+        let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n");
+        for byte in MODULE {
+            sent = sent.and_then(|()| stream.write_all(&[*byte]));
+            std::thread::sleep(pause);
+        }
+    });
+    let mut content = artifact(&[MODULE]);
+    content.remove(&blob(MODULE));
+    let location = format!("302 There\r\nlocation: http://{host}/");
+    let registry = Registry::start(move |seen| match seen.path.contains("/blobs/") {
+        true => Answer::status(&location),
+        false => found(&content, seen),
+    });
+    let mut options = ClientOptions::default();
+    change(&mut options);
+    block_on(Client::new(options).pull(&registry.reference("app"), &[], None)).unwrap_err()
+}
+
+#[test]
+fn a_body_that_is_slow_is_told_from_one_that_stops() {
+    // It always moves, and the time of the whole is over.
+    let limit = Duration::from_millis(700);
+    let error = trickled(|options| options.timeout = limit, Duration::from_millis(200));
+    assert!(matches!(error, ImageError::Late { limit: of, .. } if of == limit), "{error:?}");
+    assert!(error.to_string().contains("700ms"), "{error}");
+    // There is time enough, and it does not move.
+    let pause = Duration::from_millis(200);
+    let error = trickled(|options| options.pause = pause, Duration::from_secs(2));
+    assert!(matches!(error, ImageError::Slow { limit, .. } if limit == pause), "{error:?}");
+}
+
+#[test]
+fn a_length_that_is_not_that_is_told_as_it_is() {
+    for (body, how) in [(&MODULE[..7], "sends less"), (&[MODULE, b"x"].concat(), "sends more")] {
+        let body = body.to_vec();
+        let error = with(&blob(MODULE), move || Answer::ok(body.clone())).to_string();
+        assert!(error.contains("should have 8 bytes") && error.ends_with(how), "{error}");
+    }
+}
+
+#[test]
+fn what_a_registry_says_is_cut_and_gives_no_orders() {
+    let long = "\u{1b}[2J".to_owned() + &"x".repeat(1 << 20);
+    let mut answers = vec![format!("{{\"layers\":{}}}", serde_json::json!(long))];
+    for (from, to) in [("application/wasm", long.as_str()), ("sha256:", long.as_str())] {
+        let manifest = String::from_utf8(artifact(&[MODULE])[MANIFEST].clone()).unwrap();
+        answers.push(manifest.replace(from, serde_json::json!(to).to_string().trim_matches('"')));
+    }
+    for answer in answers {
+        let error = wharf_http::chain(&with(MANIFEST, move || Answer::ok(answer.clone())));
+        assert!(error.len() < 1000 && !error.contains('\u{1b}'), "{} bytes: {error:.300}", error.len());
+    }
+    let layer = image("/app.wasm", &[b"x".to_vec()]);
+    for (from, to) in [("/app.wasm", &*long), ("application/vnd.oci.image.layer.v1.tar", &long)] {
+        let registry = Registry::of(renamed(&layer, from, serde_json::json!(to).to_string().trim_matches('"')));
+        let error = wharf_http::chain(&registry.pull("app").unwrap_err());
+        assert!(error.len() < 1000 && !error.contains('\u{1b}'), "{} bytes: {error:.300}", error.len());
+    }
+}
+
+#[test]
+fn nobody_is_asked_who_we_are_before_the_registry_wants_to_know() {
+    let registry = Registry::of(artifact(&[MODULE]));
+    // There is no such helper.
+    let (_directory, client) = client_of("{\"credsStore\":\"nowhere-to-be-found\"}", |_| {});
+    block_on(client.pull(&registry.reference("app"), &[], None)).unwrap();
+    let registry = Registry::start(|_| Answer::status("401 Who\r\nwww-authenticate: Basic realm=\"x\""));
+    let error = block_on(client.pull(&registry.reference("app"), &[], None)).unwrap_err();
+    assert!(matches!(error, ImageError::Credentials { .. }), "{error}");
 }
 
 #[test]

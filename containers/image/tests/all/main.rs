@@ -4,5 +4,6 @@ mod credentials;
 mod files;
 mod hostile;
 mod pull;
+mod push;
 mod signed;
 mod support;

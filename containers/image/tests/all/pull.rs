@@ -1,5 +1,6 @@
 //! What is pulled, and what is refused, of images that are what they say.
 
+use std::io::Write;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -141,6 +142,47 @@ fn a_layer_costs_no_more_than_it_may() {
 }
 
 #[test]
+fn what_an_extension_has_is_read_by_its_length() {
+    // Read by lines, this names the guest; by lengths, it is a comment.
+    let value = b"x\n17 path=app.wasm\n";
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_pax_extensions([("comment", &value[..])]).unwrap();
+    let mut header = Header::new_gnu();
+    header.set_size(MODULE.len() as u64);
+    archive.append_data(&mut header, "other.wasm", MODULE).unwrap();
+    let layer = archive.into_inner().unwrap();
+    assert!(matches!(pulled("/app.wasm", std::slice::from_ref(&layer)), Err(ImageError::Entrypoint { .. })));
+    assert_eq!(pulled("/other.wasm", &[layer]).unwrap(), MODULE);
+    for wrong in ["9 path=a", "99 path=a\n", "0 \n", "x path=a\n", "9path=a\n", "+9 path=a\n", "7 path\n"] {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.set_size(wrong.len() as u64);
+        header.set_cksum();
+        archive.append(&header, wrong.as_bytes()).unwrap();
+        let error = pulled("/app.wasm", &[archive.into_inner().unwrap()]).unwrap_err();
+        assert!(matches!(error, ImageError::Layer { .. }), "{wrong:?}: {error}");
+    }
+}
+
+#[test]
+fn a_layer_is_decompressed_while_there_is_time() {
+    // Less than 2 MiB that are 1 GiB, and take seconds.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for _ in 0..128 {
+        gzip.write_all(&[0; 8 << 10]).unwrap();
+    }
+    let bomb = gzip.finish().unwrap().repeat(1024);
+    let mut content = image("/app.wasm", std::slice::from_ref(&bomb));
+    content = renamed(&content, "layer.v1.tar\"", "layer.v1.tar+gzip\"");
+    let registry = Registry::of(content);
+    let mut options = wharf_image::ClientOptions::default();
+    options.timeout = std::time::Duration::from_millis(500);
+    let error = block_on(wharf_image::Client::new(options).pull(&registry.reference("app"), &[], None)).unwrap_err();
+    assert!(matches!(error, ImageError::Late { .. }), "{error}");
+}
+
+#[test]
 fn what_a_layer_unpacks_to_is_checked() {
     let layer = tar(&[(FILE, "app.wasm", MODULE)]);
     let mut content = image("/app.wasm", std::slice::from_ref(&layer));
@@ -178,9 +220,10 @@ fn of_an_index_the_image_for_webassembly_is_taken() {
     content.insert(MANIFEST.to_owned(), index(both));
     let pulled = Registry::of(content.clone()).pull("app").unwrap();
     assert_eq!((pulled.digest, &pulled.wasm[..]), (Digest::of(&content[MANIFEST]), MODULE));
-    // Both the index and what was taken of it will do.
+    // Both the index and what was taken of it will do, and the image is what has been verified.
     for digest in [pulled.digest, Digest::of(&wasm[MANIFEST])] {
-        Registry::of(content.clone()).pull_verified("app", &[Verify::Digest(digest)]).unwrap();
+        let verified = Registry::of(content.clone()).pull_verified("app", &[Verify::Digest(digest)]).unwrap();
+        assert_eq!(verified.digest, digest);
     }
     let verify = [Verify::Digest(Digest::of(&linux[MANIFEST]))];
     let refused = Registry::of(content.clone()).pull_verified("app", &verify);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_executor::block_on;
 use serde_json::{Value, json};
-use wharf_image::{Client, ClientOptions, Digest, ImageError, Pulled, Reference, Verify};
+use wharf_image::{Client, ClientOptions, Digest, DockerConfig, ImageError, Pulled, Reference, Verify};
 
 /// The smallest module.
 pub(crate) const MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -19,6 +19,7 @@ pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What is answered: status and headers as they are sent, and a body.
@@ -90,6 +91,17 @@ pub(crate) fn client() -> Client {
     Client::new(options)
 }
 
+/// A client with a configuration that docker could have written, in a directory of its own.
+pub(crate) fn client_of(config: &str, change: impl FnOnce(&mut ClientOptions)) -> (tempfile::TempDir, Client) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("config.json"), config).unwrap();
+    let mut options = ClientOptions::default();
+    options.timeout = Duration::from_secs(20);
+    options.credentials = Some(DockerConfig::in_directory(directory.path()));
+    change(&mut options);
+    (directory, Client::new(options))
+}
+
 pub(crate) fn found(content: &BTreeMap<String, Vec<u8>>, seen: &Seen) -> Answer {
     match content.get(&seen.path) {
         Some(content) => Answer::ok(content.clone()),
@@ -116,8 +128,9 @@ fn serve(mut stream: &TcpStream, answer: &dyn Fn(&Seen) -> Answer, all: &Mutex<V
             None => break,
         }
     }
-    lines.take(length).read_to_end(&mut Vec::new()).unwrap();
-    let seen = Seen { method, path, authorization };
+    let mut body = Vec::new();
+    lines.take(length).read_to_end(&mut body).unwrap();
+    let seen = Seen { method, path, authorization, body };
     all.lock().unwrap().push(seen.clone());
     let Answer { head, body, endless } = answer(&seen);
     // The client may have had enough.
@@ -126,6 +139,23 @@ fn serve(mut stream: &TcpStream, answer: &dyn Fn(&Seen) -> Answer, all: &Mutex<V
     while endless && sent.is_ok() {
         sent = stream.write_all(&[b' '; 4096]);
     }
+}
+
+/// The same image, but for a text in its configuration or manifest.
+pub(crate) fn renamed(content: &BTreeMap<String, Vec<u8>>, from: &str, to: &str) -> BTreeMap<String, Vec<u8>> {
+    let text = |path: &str| String::from_utf8(content[path].clone()).unwrap();
+    let manifest = text(MANIFEST);
+    let parsed: Value = serde_json::from_str(&manifest).unwrap();
+    let config = text(&format!("/v2/app/blobs/{}", parsed["config"]["digest"].as_str().unwrap()));
+    let changed = config.replace(from, to);
+    let manifest = manifest.replace(from, to);
+    let digests = [&config, &changed].map(|text| Digest::of(text.as_bytes()).to_string());
+    let manifest = manifest.replace(&digests[0], &digests[1]);
+    let manifest = manifest.replace(&format!("\"size\":{}}}", config.len()), &format!("\"size\":{}}}", changed.len()));
+    let mut content = content.clone();
+    content.insert(MANIFEST.to_owned(), manifest.into());
+    content.insert(blob(changed.as_bytes()), changed.into());
+    content
 }
 
 /// A descriptor of `content`.
