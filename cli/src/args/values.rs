@@ -129,7 +129,7 @@ pub(super) fn dir_grant(text: &str) -> Result<DirGrant, String> {
 pub(super) fn file_grant(text: &str) -> Result<FileGrant, String> {
     let (host, path) = match text.split_once("::") {
         Some((host, path)) => (host, path.to_owned()),
-        None => (text, format!("/{}", text.trim_start_matches("./").trim_start_matches('/'))),
+        None => (text, own_path(text)?),
     };
     if host.is_empty() || !path.starts_with('/') {
         return Err(
@@ -137,6 +137,15 @@ pub(super) fn file_grant(text: &str) -> Result<FileGrant, String> {
         );
     }
     Ok(FileGrant { host: host.into(), path })
+}
+
+/// The path that a file has of its own, without `.` and empty steps: `/etc/app.conf` of `./etc//app.conf`, `/` of `.`.
+fn own_path(text: &str) -> Result<String, String> {
+    let steps: Vec<&str> = text.split('/').filter(|step| !matches!(*step, "" | ".")).collect();
+    if steps.contains(&"..") {
+        return Err(format!("a path with `..` is not one in an image; write {text}::PATH, where PATH is absolute"));
+    }
+    Ok(format!("/{}", steps.join("/")))
 }
 
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Read};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -28,14 +28,19 @@ pub(crate) fn package(args: &PackageArgs) -> anyhow::Result<u8> {
 
 /// The image of the guest at `path`.
 pub(super) fn build(args: &ContentArgs, path: &Path) -> anyhow::Result<Image> {
-    let wasm = read_module(path, LoadOptions::default().max_module_bytes)?;
+    let limit = LoadOptions::default().max_module_bytes;
+    let bytes = fs::metadata(path).with_context(|| format!("cannot read `{}`", path.display()))?.len();
+    if bytes > limit {
+        bail!("`{}` has {bytes} bytes; a guest may have {limit}", path.display());
+    }
+    let wasm = read_module(path, limit)?;
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.with_context(|| format!("`{}`: the name of the file is not UTF-8", path.display()))?;
     let shape = match args.shape {
         ShapeArg::Artifact => Shape::Artifact,
         ShapeArg::Image => Shape::Image,
     };
-    let mut package = Package::new(name, wasm, shape);
+    let mut package = Package::new(name, wasm, shape).max_guest_bytes(limit);
     for platform in &args.platform {
         package = package.platform(platform.clone());
     }
@@ -65,6 +70,7 @@ pub(super) fn build(args: &ContentArgs, path: &Path) -> anyhow::Result<Image> {
 /// The files that were named, and those in the directories that were, by their paths in the image.
 fn files(grants: &[FileGrant]) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
+    let mut room = Package::MAX_FILES;
     for FileGrant { host, path } in grants {
         let mut left = vec![(host.clone(), path.trim_end_matches('/').to_owned())];
         while let Some((host, path)) = left.pop() {
@@ -80,7 +86,15 @@ fn files(grants: &[FileGrant]) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
                     left.push((inner, format!("{path}/{name}")));
                 }
             } else if kind.is_file() {
-                let content = fs::read(&host).with_context(failed)?;
+                let content = read(&host, room).with_context(failed)?;
+                let Some(content) = content else {
+                    let most = Package::MAX_FILES;
+                    bail!(
+                        "--file: with `{}`, the files have more than {most} bytes, the most that is possible",
+                        host.display()
+                    );
+                };
+                room -= content.len() as u64;
                 if files.insert(path.clone(), content).is_some() {
                     return Err(Usage(format!("--file: two files have the path `{path}` in the image")).into());
                 }
@@ -90,4 +104,15 @@ fn files(grants: &[FileGrant]) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
         }
     }
     Ok(files)
+}
+
+/// What a file has; `None` if that is more than `limit` bytes, which are then not kept.
+fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = File::open(path)?;
+    if file.metadata()?.len() > limit {
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    Ok(Some(content).filter(|content| content.len() as u64 <= limit))
 }
