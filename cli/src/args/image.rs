@@ -99,7 +99,8 @@ pub(crate) struct ImageArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Images")]
 pub(crate) struct RegistryArgs {
-    /// Ask registries over HTTP without TLS; on this machine (`localhost`, or a loopback address) they always are
+    /// Ask registries, and whom they name, over HTTP without TLS; on this machine (`localhost`, or a loopback address) they
+    /// always are
     #[arg(long)]
     pub(crate) plain_http: bool,
 

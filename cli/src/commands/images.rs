@@ -13,6 +13,7 @@ use crate::args::{ImageArgs, PullArgs, PushArgs, RegistryArgs, Usage};
 use crate::commands::{package, read_module};
 use crate::console::Console;
 use crate::progress::Progress;
+use crate::signals::Signals;
 use crate::{exit, output};
 
 /// What pulled guests are kept as.
@@ -22,7 +23,8 @@ pub(crate) fn push(args: &PushArgs, console: Console) -> anyhow::Result<u8> {
     let image = package::build(&args.content, &args.file)?;
     let client = client(&args.registry, LoadOptions::default().max_module_bytes);
     let progress = Progress::start(console, &format!("pushing {}", args.image));
-    let digest = wait(client.push(&args.image, &image))??;
+    let pushed = wait(client.push(&args.image, &image))?;
+    let digest = pushed.with_context(|| format!("cannot push {}", args.image))?;
     drop(progress);
     output::print(&format!("{}\n", args.image.pinned(digest)))?;
     Ok(exit::SUCCESS)
@@ -84,7 +86,8 @@ fn client(args: &RegistryArgs, limit: u64) -> Client {
 
 fn wait<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.context("cannot start what waits for registries")?.block_on(future))
+    let runtime = runtime.context("cannot start what waits for registries")?;
+    Ok(Signals::listen()?.wait(&runtime, future)?)
 }
 
 /// Guests by the digest of their image, kept beside compiled code: nobody else can have written what is found there.
