@@ -1,7 +1,10 @@
 //! Guests as images, against a registry that others use, too.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -166,6 +169,15 @@ fn what_was_tampered_with_is_refused() {
     }
 }
 
+/// Whether a process that has not ended is in this group.
+fn is_running(group: &str) -> bool {
+    fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        let after: Vec<&str> = stat.rsplit_once(") ").map_or_else(Vec::new, |(_, after)| after.split(' ').collect());
+        after.get(2) == Some(&group) && after.first() != Some(&"Z")
+    })
+}
+
 #[test]
 fn credentials_are_asked_for_and_given() {
     let (files, registry) = (Files::new(), Registry::with_password());
@@ -179,7 +191,11 @@ fn credentials_are_asked_for_and_given() {
     };
     let auth = |auth: &str| format!("{{\"auths\":{{\"{}\":{{\"auth\":\"{auth}\"}}}}}}", registry.host);
     // `user:wrong`, then `user:secret`.
-    refused(&with(&auth("dXNlcjp3cm9uZw=="), &["push", &guest, &image]), 1, &[&registry.host, "is not enough"]);
+    refused(
+        &with(&auth("dXNlcjp3cm9uZw=="), &["push", &guest, &image]),
+        1,
+        &[&registry.host, "does not take the credentials"],
+    );
     let right = auth("dXNlcjpzZWNyZXQ=");
     let pushed = with(&right, &["push", &guest, &image]);
     assert_eq!((pushed.code, &*pushed.err), (Some(0), ""), "{pushed:?}");
@@ -192,6 +208,33 @@ fn credentials_are_asked_for_and_given() {
         assert_eq!((pulled.code, &*pulled.err), (Some(0), ""), "{config}: {pulled:?}");
         assert_eq!(fs::read(&out).unwrap(), fs::read(&guest).unwrap());
         fs::remove_file(&out).unwrap();
+    }
+    // Ctrl-C ends a helper that hangs, with what it has started.
+    let mark = in_files(&files, "mark");
+    files.write(
+        "docker-credential-test",
+        format!("#!/bin/sh\necho $$ > {mark}.new\nmv {mark}.new {mark}\nsleep 1000\n"),
+    );
+    for command in [&["pull", "-o", &out, &image][..], &["serve", &image], &["run", &image]] {
+        files.write("config.json", "{\"credsStore\":\"test\"}");
+        let path = format!("{}:{}", files.path().display(), std::env::var("PATH").unwrap());
+        let mut waits = wharf(command).env("DOCKER_CONFIG", files.path()).env("PATH", path).spawn().unwrap();
+        let group = loop {
+            match fs::read_to_string(&mark) {
+                Ok(group) => break group.trim().to_owned(),
+                Err(_) => assert_eq!(waits.try_wait().unwrap(), None, "it has not asked"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        fs::remove_file(&mark).unwrap();
+        assert!(Command::new("kill").args(["-INT", &waits.id().to_string()]).status().unwrap().success());
+        assert_eq!(waits.wait().unwrap().code(), Some(130), "{command:?}");
+        // What it started has been killed, and is about to be gone.
+        let begun = Instant::now();
+        while is_running(&group) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{command:?} leaves its helper");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
     refused(&with("{", &["pull", "-o", &out, &image]), 1, &["config.json", "not a valid configuration"]);
     refused(&with("{\"credsStore\":\"none\"}", &["pull", "-o", &out, &image]), 1, &["docker-credential-none"]);
@@ -242,8 +285,65 @@ fn a_package_is_a_layout() {
     refused(&run(&["package", "-o", &tar, "--as", "artifact", "--port", "1", &guest]), 1, &["no place for ports"]);
     let twice = ["--file", &file, "--file", &file];
     refused(&run(&[&["package", "-o", &tar][..], &twice, &[&guest]].concat()), 2, &["/etc/app.conf"]);
+    // What an image says of itself, and what a directory adds to it.
+    let (inner, told) =
+        (files.path().join("inner"), ["--label", "l=m", "--annotation", "a=b", "--platform", "linux/arm/v7"]);
+    fs::create_dir(&inner).unwrap();
+    fs::write(inner.join("x"), "y").unwrap();
+    let here = |file: &str| {
+        let mut command = wharf(&[&["package", "-o", &directory, "--file", file][..], &told, &[&guest]].concat());
+        end(command.current_dir(&inner))
+    };
+    for file in [".", "./", "./x", "x", ".//x"] {
+        let packed = here(file);
+        assert_eq!((packed.code, &*packed.err), (Some(0), ""), "{file}: {packed:?}");
+        let read = |digest: &str| fs::read(format!("{directory}blobs/sha256/{}", &digest[7..])).unwrap();
+        let document = |digest: &str| -> Value { serde_json::from_slice(&read(digest)).unwrap() };
+        let manifest = document(packed.out.trim_end());
+        assert_eq!(manifest["annotations"], serde_json::json!({ "a": "b" }));
+        let config = document(digest(&manifest["config"]));
+        let platform = ["os", "architecture", "variant"].map(|part| config[part].as_str().unwrap());
+        assert_eq!((platform, &config["config"]["Labels"]["l"]), (["linux", "arm", "v7"], &"m".into()));
+        let mut tar = Vec::new();
+        flate2::read::GzDecoder::new(&read(digest(&manifest["layers"][0]))[..]).read_to_end(&mut tar).unwrap();
+        let mut archive = tar::Archive::new(&tar[..]);
+        let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().to_str().unwrap().to_owned());
+        assert_eq!(names.collect::<Vec<_>>(), ["hello.wasm", "x"], "{file}");
+    }
+    for file in ["..", "../app.conf", "./../x"] {
+        refused(&here(file), 2, &[&format!("{file}::PATH")]);
+    }
+    // What is too large is not read, and not cut.
+    for (bytes, options, told) in [
+        ((256_u64 << 20) + 1, &[][..], ["large.wasm", "has 268435457 bytes; a guest may have 268435456"]),
+        ((1 << 30) + 1, &["--file"], ["large.wasm", "more than 1073741824 bytes"]),
+    ] {
+        let large = files.write("large.wasm", b"\0asm\x01\0\0\0");
+        fs::File::options().write(true).open(&large).unwrap().set_len(bytes).unwrap();
+        let packed = if options.is_empty() { vec![&*large] } else { vec!["--file", &large, &guest] };
+        refused(&run(&[&["package", "-o", &tar][..], &packed].concat()), 1, &told);
+    }
     for wrong in [["--platform", "wasi"], ["--file", "a::b"], ["--label", "x"], ["--port", "0"]] {
         assert_eq!(run(&[&["package", "-o", &tar][..], &wrong, &[&guest]].concat()).code, Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_registry_is_asked_as_the_options_say() {
+    let (files, registry) = (Files::new(), Registry::start());
+    let (guest, out) = (guest(&files), in_files(&files, "pulled.wasm"));
+    // This address is no loopback address, and yet leads here.
+    let elsewhere = format!("oci://{}/hello:1", registry.host.replace("127.0.0.1", "0.0.0.0"));
+    refused(&run(&["push", &guest, &elsewhere]), 1, &["cannot push", "does not speak tls"]);
+    let pinned = printed(&["push", "--plain-http", &guest, &elsewhere]);
+    refused(&run(&["pull", "-o", &out, &elsewhere]), 1, &["cannot pull", "does not speak tls"]);
+    assert_eq!(printed(&["pull", "--plain-http", "-o", &out, &elsewhere]), pinned);
+    // It takes the connection, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let image = format!("oci://{}/hello", silent.local_addr().unwrap());
+    for command in [&["pull", "-o", &out][..], &["serve"], &["push", &guest]] {
+        let command = [command, &["--registry-timeout", "200ms", &image]].concat();
+        refused(&run(&command), 1, &["was not done within 200ms"]);
     }
 }
 
