@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::Deserialize;
+use wharf_http::sending::deadline;
 
 use crate::error;
 
@@ -50,7 +51,7 @@ impl Asking {
         command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
         let mut helper = Helper { child, ended: false };
-        let ends = Instant::now() + self.patience;
+        let ends = deadline(self.patience).into_std();
         if let Some(mut input) = helper.child.stdin.take() {
             // A name of a server fits into the pipe; a helper that does not read it will say what it lacks.
             let _ = input.write_all(server.as_bytes());
@@ -58,12 +59,14 @@ impl Asking {
         let (sender, events) = &self.events;
         if let Some(output) = helper.child.stdout.take() {
             let sender = sender.clone();
-            std::thread::spawn(move || {
+            let reads = move || {
                 let mut text = Vec::new();
                 let read = output.take(MAX_BYTES).read_to_end(&mut text).map(|_| text);
                 // Nobody waits for it any more if it came too late.
                 let _ = sender.send(Event::Answer(read));
-            });
+            };
+            let thread = std::thread::Builder::new().name("wharf-credentials".to_owned()).spawn(reads);
+            thread.map_err(|error| format!("cannot be read: {error}"))?;
         }
         let late = || format!("did not answer within {:?}, and was killed", self.patience);
         let given_up = || "was killed, since nobody waits for it any more".to_owned();

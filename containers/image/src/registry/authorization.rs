@@ -125,7 +125,10 @@ impl Session {
         let response = self.expect(&what, response, &[StatusCode::OK]).await?;
         let text = body::read(response, &what, MAX_TOKEN, None, self.broken(&what)).await?;
         let answer: Option<Answer> = serde_json::from_slice(&text).ok();
-        let token = answer.and_then(|answer| answer.token.or(answer.access_token));
+        let token = answer.and_then(|answer| {
+            let tokens = [answer.token, answer.access_token];
+            tokens.into_iter().flatten().find(|token| !token.is_empty())
+        });
         Ok(format!("Bearer {}", token.ok_or_else(|| self.challenge("what it gives is not a valid token"))?))
     }
 

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use url::Url;
+use wharf_http::sending::deadline;
 use wharf_http::{HttpError, HttpErrorKind, Incoming, Outgoing};
 
 use super::authorization::Who;
@@ -82,7 +83,7 @@ impl Session {
             max_guest_bytes: options.max_guest_bytes,
             timeout: options.timeout,
             pause: options.pause,
-            ends: Instant::now() + options.timeout,
+            ends: deadline(options.timeout).into_std(),
         })
     }
 

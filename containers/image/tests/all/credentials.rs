@@ -87,7 +87,7 @@ fn a_helper_that_hangs_is_gone_afterwards() {
         let mark = format!("{marks}/{number}");
         let script = format!("echo $$ > {mark}; {script}");
         let begun = Instant::now();
-        let error = asked(&script, Duration::from_secs(1)).unwrap_err();
+        let error = asked(&script, Duration::from_secs(2)).unwrap_err();
         assert!(matches!(error, ImageError::Credentials { .. }), "{script}: {error}");
         assert!(begun.elapsed() < Duration::from_secs(20), "{script}: it took {:?}", begun.elapsed());
         let group = fs::read_to_string(&mark).unwrap();
@@ -112,7 +112,7 @@ fn a_helper_ends_with_the_request_that_it_is_for() {
         let mut options = ClientOptions::default();
         options.credentials = Some(config.helpers_in(directory.path()));
         // Either nobody waits any more, or the time of the whole is over, which is less than that of a helper.
-        options.timeout = if dropped { 10 * SOON } else { Duration::from_secs(1) };
+        options.timeout = if dropped { 10 * SOON } else { Duration::from_secs(3) };
         let begun = Instant::now();
         let client = Client::new(options);
         let reference = registry.reference("app");

@@ -51,6 +51,15 @@ fn an_artifact_is_its_one_layer() {
 }
 
 #[test]
+fn there_may_be_time_without_end() {
+    let registry = Registry::of(artifact(&[MODULE]));
+    let mut options = wharf_image::ClientOptions::default();
+    (options.timeout, options.pause) = (std::time::Duration::MAX, std::time::Duration::MAX);
+    let pulled = block_on(wharf_image::Client::new(options).pull(&registry.reference("app"), &[], None));
+    assert_eq!(pulled.unwrap().wasm, MODULE);
+}
+
+#[test]
 fn the_layers_of_runwasi_are_read() {
     for kind in ["component", "module"] {
         let mut content = artifact(&[MODULE]);

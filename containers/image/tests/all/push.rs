@@ -77,7 +77,7 @@ fn client_that_waits(pause: Duration) -> Client {
 
 #[test]
 fn an_upload_may_take_long_while_it_moves() {
-    let pause = Duration::from_secs(1);
+    let pause = Duration::from_secs(2);
     let reference = with_upload(move |stream, length| {
         let (mut part, mut read, mut slow) = (vec![0; 512 << 10], 0, 0);
         while read < length {
