@@ -9,11 +9,11 @@ use std::time::Duration;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::oneshot;
 
 use crate::error::ImageError;
 use crate::file;
-use crate::helper::{Answer, Asking};
+use crate::helper::{self, Answer};
+use crate::working::{Stop, on_thread};
 
 /// The largest configuration that is read.
 const MAX_BYTES: u64 = 1 << 20;
@@ -98,7 +98,7 @@ impl DockerConfig {
     /// [`ImageError::Credentials`] if the configuration cannot be read, or its helper fails or does not end;
     /// [`ImageError::File`].
     pub fn credential(&self, registry: &str) -> Result<Option<Credential>, ImageError> {
-        self.read(registry, &Asking::within(self.patience).0)
+        self.read(registry, self.patience, &Stop::default())
     }
 
     /// [`credential`](Self::credential), within `limit`. Who drops the future ends the helper, and has waited for its end.
@@ -107,18 +107,12 @@ impl DockerConfig {
         registry: &str,
         limit: Duration,
     ) -> Result<Option<Credential>, ImageError> {
-        let (asking, ends) = Asking::within(self.patience.min(limit));
-        let (sender, found) = oneshot::channel();
-        let (config, registry) = (self.clone(), registry.to_owned());
-        let thread = std::thread::Builder::new().name("wharf-credentials".to_owned()).spawn(move || {
-            // Nobody waits for it any more if it was given up.
-            let _ = sender.send(config.read(&registry, &asking));
-        });
-        let _ended = ends.with(thread.map_err(|error| self.wrong(format!("no thread can be started: {error}")))?);
-        found.await.unwrap_or_else(|_| Err(self.wrong("they could not be asked for: a defect in wharf")))
+        let (config, registry, patience) = (self.clone(), registry.to_owned(), self.patience.min(limit));
+        let read = on_thread("wharf-credentials", move |stop| config.read(&registry, patience, stop)).await;
+        read.unwrap_or_else(|error| Err(self.wrong(format!("they cannot be asked for: {error}"))))
     }
 
-    fn read(&self, registry: &str, asking: &Asking) -> Result<Option<Credential>, ImageError> {
+    fn read(&self, registry: &str, patience: Duration, stop: &Stop) -> Result<Option<Credential>, ImageError> {
         let server = if is_docker_hub(registry) { DOCKER_HUB } else { registry };
         let text = match file::read(&self.file, MAX_BYTES) {
             Err(ImageError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -127,9 +121,10 @@ impl DockerConfig {
         let invalid = || self.wrong("it is not a valid configuration of docker");
         let mut whole: Value = serde_json::from_slice(&text).map_err(|_| invalid())?;
         let helpers: Helpers = Helpers::deserialize(&whole).map_err(|_| invalid())?;
+        let ask = |name: &str| self.ask(name, server, patience, stop);
         let specific = helpers.cred_helpers.get(server).filter(|name| !name.is_empty());
         if let Some(helper) = specific {
-            return self.ask(helper, server, asking);
+            return ask(helper);
         }
         // The library would run helpers itself, and wait for them for ever.
         if let Some(object) = whole.as_object_mut() {
@@ -142,21 +137,21 @@ impl DockerConfig {
             Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Some(Credential::Password { user, password })),
             Err(CredentialRetrievalError::NoCredentialConfigured) => {
                 let store = helpers.creds_store.filter(|name| !name.is_empty());
-                store.map_or(Ok(None), |store| self.ask(&store, server, asking))
+                store.map_or(Ok(None), |store| ask(&store))
             }
             Err(error) => Err(self.wrong(format!("what it says of {server} cannot be used: {error}"))),
         }
     }
 
     /// Asks the helper `docker-credential-NAME`.
-    fn ask(&self, name: &str, server: &str, asking: &Asking) -> Result<Option<Credential>, ImageError> {
+    fn ask(&self, name: &str, server: &str, patience: Duration, stop: &Stop) -> Result<Option<Credential>, ImageError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if !name.bytes().all(plain) {
             return Err(self.wrong(format!("{name:?} is not a valid name of a credential helper")));
         }
         let program = format!("docker-credential-{name}");
         let path = self.helpers.as_ref().map_or_else(|| PathBuf::from(&program), |directory| directory.join(&program));
-        let found = asking.ask(&path, server);
+        let found = helper::ask(&path, server, patience, stop);
         let found = found.map_err(|what| self.wrong(format!("the credential helper `{program}` {what}")))?;
         Ok(found.map(|Answer { user, secret }| match user.as_str() {
             TOKEN_USER => Credential::Token(secret),

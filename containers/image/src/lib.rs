@@ -39,6 +39,7 @@ mod reference;
 mod registry;
 mod verify;
 mod wasm;
+mod working;
 
 pub use self::credentials::{Credential, DockerConfig};
 pub use self::digest::{Digest, DigestError};

@@ -102,6 +102,23 @@ fn a_helper_that_hangs_is_gone_afterwards() {
 }
 
 #[test]
+fn an_answer_counts_though_something_holds_the_output() {
+    // What it leaves behind is in no group of its, as what keeps passwords in the background is.
+    let mark = tempfile::tempdir().unwrap();
+    let mark = mark.path().join("left");
+    let leaves = format!("setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000' &", mark.display());
+    let answer = "echo '{\"Username\":\"user\",\"Secret\":\"secret\"}'";
+    let found = asked(&format!("{leaves} while ! [ -e {} ]; do sleep 0.01; done; {answer}", mark.display()), SOON);
+    let left = fs::read_to_string(&mark).unwrap();
+    let ended = std::process::Command::new("kill").arg(left.trim()).status().unwrap();
+    assert_eq!(found.unwrap(), password("user", "secret"));
+    assert!(ended.success(), "it was there");
+    // What it has not waited for itself may still be writing.
+    let found = asked(&format!("(sleep 0.02; {answer}) & exit 0"), SOON);
+    assert_eq!(found.unwrap(), password("user", "secret"));
+}
+
+#[test]
 fn a_helper_ends_with_the_request_that_it_is_for() {
     let registry = Registry::start(|_| Answer::status("401 Who\r\nwww-authenticate: Basic realm=\"x\""));
     for dropped in [true, false] {
