@@ -12,10 +12,12 @@ use tar::{Archive, EntryType};
 
 use crate::digest::Digest;
 use crate::error::{self, ImageError};
+use crate::limits::MAX_LAYER_BYTES;
 use crate::manifest::{Descriptor, media};
+use crate::working::Stop;
 
-/// The most bytes that a layer may have once it is decompressed.
-const MAX_UNPACKED: u64 = 4 << 30;
+/// The most bytes that are read or decompressed before it is looked whether there is time.
+const STEP: usize = 64 << 10;
 
 /// The most entries that a layer may have.
 pub(crate) const MAX_ENTRIES: usize = 1 << 20;
@@ -50,6 +52,8 @@ pub(crate) struct Wanted {
     limit: u64,
     /// When it has to be found.
     ends: Instant,
+    /// How many bytes may still be decompressed, of all layers.
+    left: u64,
 }
 
 impl Wanted {
@@ -58,7 +62,9 @@ impl Wanted {
     pub(crate) fn new(directory: &str, path: &str, limit: u64, ends: Instant) -> Result<Self, ImageError> {
         let shown = if path.starts_with('/') { path.to_owned() } else { format!("{directory}/{path}") };
         match steps(shown.as_bytes()) {
-            Some(found) if !found.is_empty() => Ok(Wanted { steps: found, shown: error::shown(&shown), limit, ends }),
+            Some(found) if !found.is_empty() => {
+                Ok(Wanted { steps: found, shown: error::shown(&shown), limit, ends, left: MAX_LAYER_BYTES })
+            }
             _ => {
                 let (path, reason) = (error::shown(&shown), "is not a plain path: it is empty, or has `..`");
                 Err(ImageError::Entrypoint { path, reason })
@@ -75,16 +81,19 @@ impl Wanted {
         self.wrong("is in no layer of the image")
     }
 
-    /// Reads one layer, whose `content` is what its descriptor says. What it is before compression has to have the digest
-    /// `unpacked`, if that is known.
-    pub(crate) fn read(&self, layer: &Descriptor, content: &[u8], unpacked: Digest) -> Result<Found, ImageError> {
+    /// Reads one layer, whose `content` is what its descriptor says, until it is to `stop`. What it is before compression has
+    /// to have the digest `unpacked`.
+    pub(crate) fn read(
+        &mut self,
+        layer: &Descriptor,
+        content: &[u8],
+        unpacked: Digest,
+        stop: &Stop,
+    ) -> Result<Found, ImageError> {
         let broken = |source| ImageError::Layer { digest: layer.digest, source };
-        let plain: Box<dyn Read + '_> = match layer.media_type.as_str() {
-            media::TAR => Box::new(content),
-            media::TAR_GZIP | media::DOCKER_TAR_GZIP => Box::new(MultiGzDecoder::new(content)),
-            other => return Err(ImageError::LayerType { media_type: error::shown(other) }),
-        };
-        let mut source = Counted { plain, left: MAX_UNPACKED, ends: self.ends, digest: Sha256::new() };
+        let until = Until { ends: self.ends, stop };
+        let plain = plain(&layer.media_type, Timely { content, until })?;
+        let mut source = Counted { plain, left: self.left, until, digest: Sha256::new() };
         let found = self.search(&mut source);
         let found = match found {
             Err(Failed::Tar(error)) => return Err(broken(error)),
@@ -93,6 +102,7 @@ impl Wanted {
         }?;
         // What follows the end of the archive is part of the digest.
         io::copy(&mut source, &mut io::sink()).map_err(broken)?;
+        self.left = source.left;
         let digest = Digest::from(source.digest);
         if digest != unpacked {
             let what = format!("what the layer {} unpacks to", layer.digest);
@@ -217,22 +227,66 @@ fn steps(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     steps.map(|step| (step != b"..").then(|| step.to_vec())).collect()
 }
 
-/// Decompresses up to a limit and until a moment, and digests what it has decompressed.
+/// Until when a layer is read.
+#[derive(Clone, Copy)]
+struct Until<'a> {
+    ends: Instant,
+    stop: &'a Stop,
+}
+
+impl Until<'_> {
+    fn check(self) -> io::Result<()> {
+        if self.stop.is_set() {
+            return Err(io::Error::other("nobody waits for it any more"));
+        }
+        if Instant::now() >= self.ends {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "there was no time left to decompress it"));
+        }
+        Ok(())
+    }
+}
+
+/// What a layer of this type is before it is compressed.
+fn plain<'a>(media_type: &str, content: impl Read + 'a) -> Result<Box<dyn Read + 'a>, ImageError> {
+    match media_type {
+        media::TAR => Ok(Box::new(content)),
+        media::TAR_GZIP | media::DOCKER_TAR_GZIP => Ok(Box::new(MultiGzDecoder::new(content))),
+        other => Err(ImageError::LayerType { media_type: error::shown(other) }),
+    }
+}
+
+/// Gives a little at a time, while there is time: what decompresses it reads on for as long as nothing comes of it.
+struct Timely<'a, R> {
+    content: R,
+    until: Until<'a>,
+}
+
+impl<R: Read> Read for Timely<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.until.check()?;
+        let length = buffer.len().min(STEP);
+        self.content.read(&mut buffer[..length])
+    }
+}
+
+/// Decompresses up to a limit and while there is time, and digests what it has decompressed.
 struct Counted<'a> {
     plain: Box<dyn Read + 'a>,
     left: u64,
-    ends: Instant,
+    until: Until<'a>,
     digest: Sha256,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if Instant::now() >= self.ends {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "there was no time left to decompress it"));
-        }
-        let read = self.plain.read(buffer)?;
+        self.until.check()?;
+        let length = buffer.len().min(STEP);
+        let read = self.plain.read(&mut buffer[..length])?;
         self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
-            io::Error::other(format!("it has more than {} GiB once it is decompressed", MAX_UNPACKED >> 30))
+            io::Error::other(format!(
+                "with those above it, it has more than {} GiB once it is decompressed, the most that is read of an image",
+                MAX_LAYER_BYTES >> 30
+            ))
         })?;
         self.digest.update(&buffer[..read]);
         Ok(read)
@@ -249,17 +303,78 @@ mod tests {
 
     use super::*;
 
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(plain).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[test]
     fn a_layer_is_not_decompressed_once_the_time_is_over() {
         let plain = vec![0; 1 << 20];
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(&plain).unwrap();
-        let content = gzip.finish().unwrap();
+        let content = gzip(&plain);
         let layer = Descriptor::of(media::TAR_GZIP, &content);
-        let read = |ends| Wanted::new("/", "app", 8, ends).unwrap().read(&layer, &content, Digest::of(&plain));
-        assert_eq!(read(Instant::now() + Duration::from_secs(60)).unwrap(), Found::Nothing);
-        let error = read(Instant::now()).unwrap_err();
+        let read = |ends, stop: &Stop| {
+            Wanted::new("/", "app", 8, ends).unwrap().read(&layer, &content, Digest::of(&plain), stop)
+        };
+        let stop = Stop::default();
+        assert_eq!(read(Instant::now() + MINUTE, &stop).unwrap(), Found::Nothing);
+        let error = read(Instant::now(), &stop).unwrap_err();
         let over = |source: &io::Error| source.kind() == io::ErrorKind::TimedOut;
         assert!(matches!(&error, ImageError::Layer { source, .. } if over(source)), "{error:?}");
+        stop.set();
+        let error = read(Instant::now() + MINUTE, &stop).unwrap_err();
+        let stopped = |source: &io::Error| source.to_string().contains("nobody waits");
+        assert!(matches!(&error, ImageError::Layer { source, .. } if stopped(source)), "{error:?}");
+    }
+
+    /// Calls this each time that it is read.
+    struct Reading<F>(F);
+
+    impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for Reading<F> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0(buffer)
+        }
+    }
+
+    #[test]
+    fn time_is_looked_at_where_nothing_comes_of_what_is_read() {
+        // A million members, each of which is empty: all of them are read before the first byte is there.
+        let content = gzip(b"").repeat(1_000_000);
+        for given_up in [true, false] {
+            let stop = Stop::default();
+            let until = Until { ends: Instant::now() + if given_up { MINUTE } else { MINUTE / 2000 }, stop: &stop };
+            let mut left = &content[..];
+            let source = Reading(|buffer: &mut [u8]| {
+                match given_up {
+                    true => stop.set(),
+                    false => std::thread::sleep(until.ends.saturating_duration_since(Instant::now())),
+                }
+                left.read(buffer)
+            });
+            let mut decoder = plain(media::TAR_GZIP, Timely { content: source, until }).unwrap();
+            let read = decoder.read(&mut [0; 512]);
+            drop(decoder);
+            assert!(read.is_err(), "{given_up}: {read:?}");
+            assert!(content.len() - left.len() <= STEP, "{given_up}: {} bytes were read", content.len() - left.len());
+        }
+    }
+
+    #[test]
+    fn all_layers_share_what_may_be_decompressed() {
+        let mut wanted = Wanted::new("/", "app", 8, Instant::now() + MINUTE).unwrap();
+        wanted.left = 200 << 10;
+        for number in 0..4 {
+            let plain = vec![0; 64 << 10];
+            let content = gzip(&plain);
+            let layer = Descriptor::of(media::TAR_GZIP, &content);
+            let read = wanted.read(&layer, &content, Digest::of(&plain), &Stop::default());
+            match number {
+                0..3 => assert_eq!(read.unwrap(), Found::Nothing),
+                _ => assert!(matches!(read, Err(ImageError::Layer { .. })), "{read:?}"),
+            }
+        }
     }
 }

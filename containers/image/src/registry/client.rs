@@ -82,7 +82,7 @@ pub trait Store {
 /// names as giving tokens. A registry on the Internet cannot send its clients to a private address.
 ///
 /// The futures here may be polled on any thread, inside or outside an async runtime. To drop one ends what it has started: a
-/// request, or a credential helper.
+/// request, a credential helper, or the unpacking of a layer.
 #[derive(Debug, Clone, Default)]
 pub struct Client {
     options: ClientOptions,

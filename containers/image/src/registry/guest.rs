@@ -1,5 +1,7 @@
 //! Which guest an image has.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -7,11 +9,12 @@ use super::session::Session;
 use crate::digest::Digest;
 use crate::error::{self, ImageError};
 use crate::layers::{Found, Wanted};
-use crate::limits::MAX_DOCUMENT;
+use crate::limits::{MAX_DOCUMENT, MAX_LAYER_BYTES};
 use crate::manifest::{Descriptor, ImageConfig, Index, Manifest, Platform, media};
 use crate::reference::Reference;
 use crate::verify::{PublicKey, SIGNATURE, SIMPLE_SIGNING, Verify};
 use crate::wasm;
+use crate::working::on_thread;
 
 /// The most layers of an image that are looked at.
 const MAX_LAYERS: usize = 128;
@@ -100,6 +103,11 @@ async fn unpack(
     manifest: &Manifest,
     wrong: &impl Fn(&str) -> ImageError,
 ) -> Result<Vec<u8>, ImageError> {
+    let together = manifest.layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
+    if together > MAX_LAYER_BYTES {
+        let what = format!("what the layers of {}/{} have together", session.registry, session.repository);
+        return Err(ImageError::TooLarge { what, limit: MAX_LAYER_BYTES });
+    }
     let content = session.blob("configuration", &manifest.config, MAX_DOCUMENT).await?;
     let config: ImageConfig = parse(&content, "its configuration", wrong)?;
     let process = &config.config;
@@ -107,17 +115,32 @@ async fn unpack(
     let entrypoint = program(&process.entrypoint).or_else(|| program(&process.cmd));
     let entrypoint = entrypoint.ok_or_else(|| wrong("it has no entrypoint"))?;
     let directory = process.working_dir.as_deref().unwrap_or("/");
-    let wanted = Wanted::new(directory, &entrypoint, session.max_guest_bytes, session.ends)?;
+    let mut wanted = Wanted::new(directory, &entrypoint, session.max_guest_bytes, session.ends)?;
     if config.rootfs.diff_ids.len() != manifest.layers.len() {
         return Err(wrong("its configuration does not have as many layers as its manifest"));
     }
+    // Layers that are there again, as empty ones often are, are not read again.
+    let mut nothing = BTreeSet::new();
     for (layer, unpacked) in manifest.layers.iter().zip(&config.rootfs.diff_ids).rev() {
+        let known = (layer.digest, layer.media_type.as_str(), *unpacked);
+        if nothing.contains(&known) {
+            continue;
+        }
         let content = session.blob("layer", layer, session.max_guest_bytes).await?;
-        let found = wanted.read(layer, &content, *unpacked);
+        let (of, unpacked) = (layer.clone(), *unpacked);
+        let read = on_thread("wharf-layer", move |stop| {
+            let found = wanted.read(&of, &content, unpacked, stop);
+            (wanted, found)
+        });
+        let read = read.await;
         session.left()?;
+        let found;
+        (wanted, found) = read.map_err(|source| ImageError::Layer { digest: layer.digest, source })?;
         match found? {
             Found::File(wasm) => return Ok(wasm),
-            Found::Nothing => {}
+            Found::Nothing => {
+                nothing.insert(known);
+            }
             Found::Removed => break,
         }
     }

@@ -1,7 +1,11 @@
 //! What is pulled, and what is refused, of images that are what they say.
 
+use std::future::poll_fn;
 use std::io::Write;
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_executor::block_on;
@@ -189,6 +193,66 @@ fn a_layer_is_decompressed_while_there_is_time() {
     options.timeout = std::time::Duration::from_millis(500);
     let error = block_on(wharf_image::Client::new(options).pull(&registry.reference("app"), &[], None)).unwrap_err();
     assert!(matches!(error, ImageError::Late { .. }), "{error}");
+}
+
+#[test]
+fn who_gives_up_does_not_wait_for_a_layer() {
+    // What takes seconds to decompress, up to the limit.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&vec![0; 1 << 20]).unwrap();
+    let bomb = gzip.finish().unwrap().repeat(4096);
+    let mut content = image("/app.wasm", std::slice::from_ref(&bomb));
+    content = renamed(&content, "layer.v1.tar\"", "layer.v1.tar+gzip\"");
+    let registry = Registry::of(content);
+    let reference = registry.reference("app");
+    let client = wharf_image::Client::default();
+    let mut pull = Box::pin(client.pull(&reference, &[], None));
+    let (sender, mut given_up) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let begun = Instant::now();
+        while !is_unpacking() && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        sender.send(())
+    });
+    // Whoever waits for it can do something else meanwhile.
+    let pulled = block_on(poll_fn(|context| match pull.as_mut().poll(context) {
+        Poll::Ready(pulled) => Poll::Ready(Some(pulled)),
+        Poll::Pending => Pin::new(&mut given_up).poll(context).map(|_| None),
+    }));
+    assert!(pulled.is_none(), "{pulled:?}");
+}
+
+/// Whether a layer is unpacked somewhere in this process.
+fn is_unpacking() -> bool {
+    std::fs::read_dir("/proc/self/task").unwrap().flatten().any(|task| {
+        let name = std::fs::read_to_string(task.path().join("comm"));
+        name.is_ok_and(|name| name.trim_end() == "wharf-layer")
+    })
+}
+
+#[test]
+fn layers_that_are_too_much_together_are_not_asked_for() {
+    // Each of them may be.
+    let layers: Vec<Vec<u8>> = (0..17_u8).map(|number| tar(&[(FILE, "other", &[number])])).collect();
+    let content = image("/app.wasm", &layers);
+    let large = format!("\"size\":{}", 256 << 20);
+    let content = renamed(&content, &format!("\"size\":{}", layers[0].len()), &large);
+    let registry = Registry::of(content);
+    let pulled = block_on(wharf_image::Client::default().pull(&registry.reference("app"), &[], None));
+    assert!(matches!(&pulled, Err(ImageError::TooLarge { limit, .. }) if *limit == 4 << 30), "{pulled:?}");
+    let asked: Vec<String> = registry.seen().into_iter().map(|seen| seen.path).collect();
+    assert!(!layers.iter().any(|layer| asked.contains(&blob(layer))), "{asked:?}");
+}
+
+#[test]
+fn a_layer_that_is_there_again_is_read_once() {
+    let (below, nothing) = (tar(&[(FILE, "app.wasm", MODULE)]), tar(&[(FILE, "other", b"x")]));
+    let registry = Registry::of(image("/app.wasm", &[below, nothing.clone(), Vec::new(), nothing.clone(), Vec::new()]));
+    assert_eq!(registry.pull("app").unwrap().wasm, MODULE);
+    for layer in [nothing, Vec::new()] {
+        assert_eq!(registry.seen().iter().filter(|seen| seen.path == blob(&layer)).count(), 1);
+    }
 }
 
 #[test]
