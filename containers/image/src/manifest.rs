@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::error::ImageError;
@@ -74,6 +74,12 @@ impl Descriptor {
             annotations: None,
         }
     }
+}
+
+/// Those of several descriptors that can be read.
+pub(crate) fn readable<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Descriptor>, D::Error> {
+    let entries = Vec::<serde_json::Value>::deserialize(source)?;
+    Ok(entries.into_iter().filter_map(|entry| Descriptor::deserialize(entry).ok()).collect())
 }
 
 /// What an image is for: an operating system and an architecture, written `wasi/wasm` or `linux/amd64`.
@@ -158,7 +164,8 @@ pub struct Index {
     /// [`media::INDEX`] or [`media::DOCKER_INDEX`], if it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// What it names.
+    /// What it names. When it is read, what cannot be used here is left out, such as what has another kind of digest.
+    #[serde(deserialize_with = "readable")]
     pub manifests: Vec<Descriptor>,
     /// What else is said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

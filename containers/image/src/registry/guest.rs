@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::{self, ImageError};
 use crate::layers::{Found, Wanted};
 use crate::limits::{MAX_DOCUMENT, MAX_LAYER_BYTES};
-use crate::manifest::{Descriptor, ImageConfig, Index, Manifest, Platform, media};
+use crate::manifest::{Descriptor, ImageConfig, Index, Manifest, Platform, media, readable};
 use crate::reference::Reference;
 use crate::verify::{PublicKey, SIGNATURE, SIMPLE_SIGNING, Verify};
 use crate::wasm;
@@ -27,6 +28,13 @@ const MAX_STATEMENT: u64 = 64 << 10;
 pub(super) struct Known {
     pub(super) digest: Digest,
     pub(super) manifest: Manifest,
+}
+
+/// A manifest of signatures, in so far as it can be read.
+#[derive(Deserialize)]
+struct Signatures {
+    #[serde(default, deserialize_with = "readable")]
+    layers: Vec<Descriptor>,
 }
 
 enum Document {
@@ -158,12 +166,18 @@ async fn signatures(session: &mut Session, digest: Digest) -> Result<Vec<(Vec<u8
         Err(ImageError::Missing { .. }) => return Ok(Vec::new()),
         found => found?.0,
     };
-    let Document::Manifest(manifest) = document(&content, "the signatures")? else { return Ok(Vec::new()) };
+    let wrong =
+        |reason: &str| ImageError::NoGuest { reference: "the signatures".to_owned(), reason: reason.to_owned() };
+    let signatures: Signatures = parse(&content, "their manifest", &wrong)?;
     let mut found = Vec::new();
-    for layer in manifest.layers.iter().filter(|layer| layer.media_type == SIMPLE_SIGNING).take(MAX_SIGNATURES) {
+    for layer in signatures.layers.iter().filter(|layer| layer.media_type == SIMPLE_SIGNING).take(MAX_SIGNATURES) {
         if let Some(signature) = layer.annotations.as_ref().and_then(|annotations| annotations.get(SIGNATURE)) {
-            let statement = session.blob("signed statement", layer, MAX_STATEMENT).await?;
-            found.push((statement.to_vec(), signature.clone()));
+            match session.blob("signed statement", layer, MAX_STATEMENT).await {
+                Ok(statement) => found.push((statement.to_vec(), signature.clone())),
+                // It says nothing, and another may.
+                Err(ImageError::TooLarge { .. } | ImageError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(found)

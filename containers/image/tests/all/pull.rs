@@ -289,6 +289,11 @@ fn of_an_index_the_image_for_webassembly_is_taken() {
         entry(&linux[MANIFEST], "linux", "s390x"),
         entry(&wasm[MANIFEST], "wasip1", "wasm"),
         entry(&linux[MANIFEST], "unknown", "unknown"),
+        // What cannot be read here is for others.
+        { "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha512:00", "size": 1,
+          "platform": { "os": "linux", "architecture": "wasm" } },
+        { "mediaType": 1, "digest": Digest::of(b""), "size": -1 },
+        7,
     ]);
     content.insert(MANIFEST.to_owned(), index(both));
     let pulled = Registry::of(content.clone()).pull("app").unwrap();

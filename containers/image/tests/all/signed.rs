@@ -78,6 +78,27 @@ fn an_image_that_is_signed_will_do() {
 }
 
 #[test]
+fn a_signature_that_cannot_be_read_does_not_hide_another() {
+    let ours = Signer::new();
+    let text = statement(digest());
+    let content = signed(&[("gone".to_owned(), "x".to_owned()), (text.clone(), ours.sign(&text))]);
+    let at = content.keys().find(|path| path.ends_with(".sig")).unwrap().clone();
+    let changed = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut content = content.clone();
+        content.remove(&blob(b"gone"));
+        let mut manifest = serde_json::from_slice(&content[&at]).unwrap();
+        change(&mut manifest);
+        content.insert(at.clone(), manifest.to_string().into());
+        Registry::of(content).pull_verified("app", &[Verify::Key(ours.public())])
+    };
+    changed(&|_| {}).unwrap();
+    changed(&|manifest| manifest["layers"][0]["size"] = json!(65537)).unwrap();
+    changed(&|manifest| manifest["layers"][0]["digest"] = json!("sha512:00")).unwrap();
+    let without = changed(&|manifest| manifest["layers"] = json!([manifest["layers"][0]]));
+    assert!(matches!(without, Err(ImageError::Unsigned { .. })), "{without:?}");
+}
+
+#[test]
 fn an_image_that_is_not_will_not() {
     let ours = Signer::new();
     let (text, other) = (statement(digest()), statement(Digest::of(b"other")));
