@@ -123,7 +123,7 @@ impl Session {
         // Redirects are not followed: what is sent here is a secret.
         let response = self.request(&realm, &asked, authorization).await?;
         let response = self.expect(&what, response, &[StatusCode::OK]).await?;
-        let text = body::read(response, &what, MAX_TOKEN, None, self.broken(&what)).await?;
+        let (text, _) = body::read(response, &what, MAX_TOKEN, None, self.broken(&what)).await?;
         let answer: Option<Answer> = serde_json::from_slice(&text).ok();
         let token = answer.and_then(|answer| {
             let tokens = [answer.token, answer.access_token];

@@ -4,21 +4,23 @@ use bytes::Bytes;
 use http::Response;
 use http::header::CONTENT_LENGTH;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use wharf_http::{HttpError, Incoming};
 
+use crate::digest::Digest;
 use crate::error::{self, ImageError};
 
 /// The most of a complaint that is read.
 const MAX_COMPLAINT: u64 = 8 << 10;
 
-/// The body of `response`, of at most `limit` bytes, and of exactly `length` if that is known.
+/// The body of `response`, of at most `limit` bytes, and of exactly `length` if that is known, with its digest.
 pub(super) async fn read(
     response: Response<Incoming>,
     what: &str,
     limit: u64,
     length: Option<u64>,
     broken: impl Fn(HttpError) -> ImageError,
-) -> Result<Bytes, ImageError> {
+) -> Result<(Bytes, Digest), ImageError> {
     let wrong = |found: u64| match length {
         Some(expected) => ImageError::Length { what: what.to_owned(), expected, found },
         None => ImageError::TooLarge { what: what.to_owned(), limit },
@@ -30,19 +32,20 @@ pub(super) async fn read(
     }
     let mut body = response.into_body();
     // What is announced need not come: memory is taken as it does.
-    let mut content = Vec::new();
+    let (mut content, mut digest) = (Vec::new(), Sha256::new());
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(&broken)?;
         let found = (content.len() + chunk.len()) as u64;
         if found > most {
             return Err(wrong(found));
         }
+        digest.update(&chunk);
         content.extend_from_slice(&chunk);
     }
     if length.is_some_and(|length| length != content.len() as u64) {
         return Err(wrong(content.len() as u64));
     }
-    Ok(content.into())
+    Ok((content.into(), digest.into()))
 }
 
 /// What a registry says of a request that it does not do.

@@ -96,8 +96,7 @@ impl Session {
         let response = self.expect(&what, response, &[StatusCode::OK]).await?;
         let said = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
         let said = said.and_then(|value| value.parse().ok());
-        let content = body::read(response, &what, MAX_DOCUMENT, None, self.broken(&what)).await?;
-        let found = Digest::of(&content);
+        let (content, found) = body::read(response, &what, MAX_DOCUMENT, None, self.broken(&what)).await?;
         let asked = name.parse().ok();
         for expected in [asked, said].into_iter().flatten() {
             if expected != found {
@@ -116,8 +115,7 @@ impl Session {
         let url = self.url(&format!("blobs/{}", blob.digest))?;
         let response = self.send(url, Asked::get(what.clone())).await?;
         let response = self.expect(&what, response, &[StatusCode::OK]).await?;
-        let content = body::read(response, &what, limit, Some(blob.size), self.broken(&what)).await?;
-        let found = Digest::of(&content);
+        let (content, found) = body::read(response, &what, limit, Some(blob.size), self.broken(&what)).await?;
         if found != blob.digest {
             return Err(ImageError::Mismatch { what, expected: blob.digest, found });
         }
