@@ -70,9 +70,11 @@ pub enum ImageError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The registry was not reached, or spoke HTTP wrongly.
-    #[error("cannot ask for {what}")]
+    #[error("cannot {action} {what}")]
     Http {
-        /// What was asked for.
+        /// What should have been done with it: `ask for` or `send`.
+        action: &'static str,
+        /// What was asked for, or sent.
         what: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -90,12 +92,14 @@ pub enum ImageError {
         said: String,
     },
     /// The registry does not let us in, and what it wants is not to be had.
-    #[error("{registry} asks who we are, and {reason}")]
+    #[error("{registry} asks who we are, and {reason}; {advice}")]
     Challenge {
         /// The registry.
         registry: String,
         /// What is wrong with what it wants.
         reason: &'static str,
+        /// What to do.
+        advice: &'static str,
     },
     /// The registry does not have it.
     #[error("there is no such thing as {what}{said}")]
@@ -114,6 +118,20 @@ pub enum ImageError {
         status: u16,
         /// What the registry says of it, after a colon.
         said: String,
+    },
+    /// The registry does not take what is pushed.
+    #[error("{registry} does not take {what}, and answered {status}{said}; {advice}")]
+    NotTaken {
+        /// The registry.
+        registry: String,
+        /// What it should have taken.
+        what: String,
+        /// The status of the answer.
+        status: u16,
+        /// What the registry says of it, after a colon.
+        said: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// The registry's answer cannot be understood.
     #[error("the registry was asked for {what}, and its answer is not valid: {reason}")]

@@ -21,6 +21,11 @@ const MAX_TOKEN: u64 = 64 << 10;
 /// How we are called where tokens are had.
 const CLIENT: &str = "wharf";
 
+/// What to do about a registry that asks in a way that is not valid, and about what gives tokens that are not.
+const ASKS: &str = "whoever runs it, or a proxy before it, has to mend its header WWW-Authenticate";
+const GIVES: &str = "whoever runs what gives its tokens has to mend that";
+const OTHER: &str = "look whether this is a registry: those ask for Basic or Bearer";
+
 /// Who asks: docker's configuration says it, once a registry wants to know.
 pub(super) enum Who {
     Unasked(Option<DockerConfig>),
@@ -59,7 +64,7 @@ impl Session {
             Wanted::Bearer { realm, service } => self.token(realm, service.as_deref()).await?,
         };
         let mut value =
-            HeaderValue::try_from(value).map_err(|_| self.challenge("what it gives is not a valid token"))?;
+            HeaderValue::try_from(value).map_err(|_| self.challenge("what it gives is not a valid token", GIVES))?;
         value.set_sensitive(true);
         self.authorization = Some(value);
         Ok(())
@@ -68,9 +73,9 @@ impl Session {
     fn wanted(&self, headers: &HeaderMap) -> Result<Wanted, ImageError> {
         let mut basic = false;
         for value in headers.get_all(WWW_AUTHENTICATE) {
-            let text = value.to_str().map_err(|_| self.challenge("what it wants is not text"))?;
+            let text = value.to_str().map_err(|_| self.challenge("what it wants is not text", ASKS))?;
             let challenges = http_auth::parse_challenges(text);
-            for challenge in challenges.map_err(|_| self.challenge("what it wants is not valid"))? {
+            for challenge in challenges.map_err(|_| self.challenge("what it wants is not valid", ASKS))? {
                 basic |= challenge.scheme.eq_ignore_ascii_case("basic");
                 if challenge.scheme.eq_ignore_ascii_case("bearer") {
                     let parameter = |name: &str| {
@@ -78,7 +83,8 @@ impl Session {
                         Some(value.to_unescaped())
                     };
                     let realm = parameter("realm").and_then(|realm| Url::parse(&realm).ok());
-                    let realm = realm.ok_or_else(|| self.challenge("it does not say validly where tokens are had"))?;
+                    let realm =
+                        realm.ok_or_else(|| self.challenge("it does not say validly where tokens are had", ASKS))?;
                     return Ok(Wanted::Bearer { realm, service: parameter("service") });
                 }
             }
@@ -86,7 +92,7 @@ impl Session {
         if basic {
             Ok(Wanted::Basic)
         } else {
-            Err(self.challenge("it does not say how, or in no way that is known here"))
+            Err(self.challenge("it does not say how, or in no way that is known here", OTHER))
         }
     }
 
@@ -129,7 +135,7 @@ impl Session {
             let tokens = [answer.token, answer.access_token];
             tokens.into_iter().flatten().find(|token| !token.is_empty())
         });
-        Ok(format!("Bearer {}", token.ok_or_else(|| self.challenge("what it gives is not a valid token"))?))
+        Ok(format!("Bearer {}", token.ok_or_else(|| self.challenge("what it gives is not a valid token", GIVES))?))
     }
 
     fn credential(&self) -> Option<&Credential> {
@@ -172,7 +178,7 @@ impl Session {
         ImageError::Unauthorized { registry, what: what.to_owned(), advice, said }
     }
 
-    fn challenge(&self, reason: &'static str) -> ImageError {
-        ImageError::Challenge { registry: self.registry.clone(), reason }
+    fn challenge(&self, reason: &'static str, advice: &'static str) -> ImageError {
+        ImageError::Challenge { registry: self.registry.clone(), reason, advice }
     }
 }

@@ -65,8 +65,8 @@ struct Complaint {
 /// What the registry says of its refusal, if it does, as the end of a message.
 pub(super) async fn complaint(response: Response<Incoming>) -> String {
     // Within the timeouts of the request: one that does not come is none.
-    let broken = |error| ImageError::Http { what: String::new(), source: Box::new(error) };
-    let Ok(text) = read(response, "", MAX_COMPLAINT, None, broken).await else { return String::new() };
+    let broken = |error| ImageError::Http { action: "ask for", what: String::new(), source: Box::new(error) };
+    let Ok((text, _)) = read(response, "", MAX_COMPLAINT, None, broken).await else { return String::new() };
     let Ok(Complaints { errors }) = serde_json::from_slice(&text) else { return String::new() };
     let said: Vec<String> = errors.iter().map(|error| format!("{} {}", error.code, error.message)).collect();
     let said = error::shown(&said.join("; "));

@@ -203,7 +203,12 @@ impl Session {
             HttpErrorKind::AddressProhibited if !self.place.is_here(url) => {
                 self.place.elsewhere(url, "its address is not one that it may lead to")
             }
-            _ => self.broken(&asked.what)(error),
+            _ => match self.broken(&asked.what)(error) {
+                ImageError::Http { what, source, .. } if asked.method == Method::PUT => {
+                    ImageError::Http { action: "send", what, source }
+                }
+                other => other,
+            },
         })
     }
 
@@ -212,7 +217,7 @@ impl Session {
         move |error| match error.kind() {
             HttpErrorKind::TotalTimeout => self.late(),
             HttpErrorKind::FirstByteTimeout | HttpErrorKind::BetweenBytesTimeout => self.slow(what),
-            _ => ImageError::Http { what: what.to_owned(), source: Box::new(error) },
+            _ => ImageError::Http { action: "ask for", what: what.to_owned(), source: Box::new(error) },
         }
     }
 

@@ -210,3 +210,38 @@ fn who_is_not_let_in_is_told_what_to_do() {
     );
     assert!(push.contains("no right to push to app"), "{push}");
 }
+
+#[test]
+fn what_is_not_taken_is_named() {
+    let image = packed(MODULE.to_vec());
+    let told = |method: &'static str, manifests: bool, status: &'static str| {
+        let registry = Registry::start(move |seen| match seen.method == method {
+            true if seen.path.contains("/manifests/") == manifests => Answer::status(status),
+            _ => takes(seen),
+        });
+        let error = block_on(client().push(&registry.reference("app:1"), &image)).unwrap_err();
+        assert!(matches!(error, ImageError::NotTaken { .. }), "{error:?}");
+        (error.to_string(), registry.host)
+    };
+    let (text, host) = told("POST", false, "404 Not Found");
+    assert!(text.starts_with(&format!("{host} does not take the blob sha256:")), "{text}");
+    assert!(text.contains("answered 404; it may have no such repository"), "{text}");
+    let (text, host) = told("PUT", false, "413 Large");
+    assert!(text.starts_with(&format!("{host} does not take the blob sha256:")), "{text}");
+    assert!(text.contains("can raise its limit"), "{text}");
+    let (text, host) = told("PUT", true, "500 Oh");
+    assert!(
+        text.starts_with(&format!("{host} does not take the manifest 1 of {host}/app, and answered 500")),
+        "{text}"
+    );
+    // It takes the connection, and hangs up.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = format!("202 Go\r\nlocation: http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let registry = Registry::start(move |seen| match seen.method.as_str() {
+        "POST" => Answer::status(&away),
+        _ => takes(seen),
+    });
+    let text = block_on(client().push(&registry.reference("app"), &image)).unwrap_err().to_string();
+    assert!(text.starts_with("cannot send the blob sha256:"), "{text}");
+}
