@@ -32,7 +32,7 @@ pub(crate) fn push(args: &PushArgs, console: Console) -> anyhow::Result<u8> {
 
 pub(crate) fn pull(args: &PullArgs, console: Console) -> anyhow::Result<u8> {
     let pulled = pulled(&args.image, &args.images, LoadOptions::default().max_module_bytes, None, console)?;
-    std::fs::write(&args.out, &pulled.wasm).with_context(|| format!("cannot write `{}`", args.out.display()))?;
+    pulled.write(&args.out)?;
     output::print(&format!("{}\n", args.image.pinned(pulled.digest)))?;
     Ok(exit::SUCCESS)
 }

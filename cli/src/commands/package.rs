@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read};
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -19,8 +19,7 @@ pub(crate) fn package(args: &PackageArgs) -> anyhow::Result<u8> {
     if args.out.is_dir() || args.out.as_os_str().as_encoded_bytes().ends_with(b"/") {
         image.write_directory(tag, &args.out)?;
     } else {
-        let written = File::create(&args.out).and_then(|file| image.write_tar(tag, BufWriter::new(file)));
-        written.with_context(|| format!("cannot write `{}`", args.out.display()))?;
+        image.write_file(tag, &args.out)?;
     }
     output::print(&format!("{}\n", image.root().digest))?;
     Ok(exit::SUCCESS)

@@ -9,6 +9,7 @@ use std::path::Path;
 use tar::{EntryType, Header};
 
 use crate::error::ImageError;
+use crate::file;
 use crate::manifest::{Descriptor, Index, Labels, media};
 use crate::package::Image;
 
@@ -47,26 +48,35 @@ impl Image {
         tar.into_inner()?.flush()
     }
 
+    /// Writes the image as the tar of a layout into `file`: it then has all of it, or what it had before. What is there and is
+    /// not a file, such as a pipe, is written to.
+    ///
+    /// # Errors
+    /// [`ImageError::File`].
+    pub fn write_file(&self, name: Option<&str>, file: &Path) -> Result<(), ImageError> {
+        file::write(file, |out| self.write_tar(name, out))
+    }
+
     /// Writes the image as a layout into `directory`, which is made if it is missing. What is in a layout that is there
-    /// stays, but it then names this image only.
+    /// stays, but it then names this image only. Each file is there whole or not at all, and takes the place of a link.
     ///
     /// # Errors
     /// [`ImageError::File`].
     pub fn write_directory(&self, name: Option<&str>, directory: &Path) -> Result<(), ImageError> {
         let blobs = directory.join("blobs/sha256");
-        let failed = |path: &Path, action: &'static str| {
-            let path = path.to_owned();
-            move |source| ImageError::File { action, path, source }
-        };
-        fs::create_dir_all(&blobs).map_err(failed(&blobs, "make"))?;
-        let write = |path: &Path, content: &[u8]| fs::write(path, content).map_err(failed(path, "write"));
-        write(&directory.join("oci-layout"), VERSION)?;
+        fs::create_dir_all(&blobs).map_err(|source| ImageError::File {
+            action: "make",
+            path: blobs.clone(),
+            source,
+        })?;
+        file::put(&directory.join("oci-layout"), VERSION)?;
         for (digest, _, content) in self.blobs() {
-            write(&blobs.join(digest.hex()), content)?;
+            file::put(&blobs.join(digest.hex()), content)?;
         }
         // Last: whoever reads it finds all that it names.
-        let index = directory.join("index.json");
-        write(&index, &self.index(name).map_err(failed(&index, "write"))?)
+        let path = directory.join("index.json");
+        let index = self.index(name);
+        file::put(&path, &index.map_err(|source| ImageError::File { action: "write", path: path.clone(), source })?)
     }
 
     /// The file `index.json`.

@@ -1,6 +1,7 @@
 //! What is done with a registry: an image is pushed, a guest is pulled.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use super::session::Session;
 use crate::credentials::DockerConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
+use crate::file;
 use crate::limits::MAX_GUEST;
 use crate::manifest::media;
 use crate::package::Image;
@@ -56,6 +58,17 @@ pub struct Pulled {
     pub digest: Digest,
     /// The guest: a module or a component, not validated.
     pub wasm: Bytes,
+}
+
+impl Pulled {
+    /// Writes the guest into `file`: it then has all of it, or what it had before. What is there and is not a file, such as a
+    /// pipe, is written to.
+    ///
+    /// # Errors
+    /// [`ImageError::File`].
+    pub fn write(&self, file: &Path) -> Result<(), ImageError> {
+        file::write(file, |out| out.write_all(&self.wasm))
+    }
 }
 
 impl fmt::Debug for Pulled {

@@ -104,6 +104,31 @@ fn a_directory_is_the_same_layout() {
 }
 
 #[test]
+fn a_layout_is_written_into_no_other_file() {
+    let image = Package::new("app.wasm", MODULE, Shape::Image).build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (layout, other) = (directory.path().join("layout"), directory.path().join("other"));
+    let written: Vec<_> = image.blobs().map(|(digest, ..)| format!("blobs/sha256/{}", digest.hex())).collect();
+    std::fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+    std::fs::write(&other, "as it was").unwrap();
+    let names = || written.iter().map(String::as_str).chain(["oci-layout", "index.json"]);
+    for name in names() {
+        std::os::unix::fs::symlink(&other, layout.join(name)).unwrap();
+    }
+    image.write_directory(None, &layout).unwrap();
+    assert_eq!(std::fs::read(&other).unwrap(), b"as it was");
+    for name in names() {
+        assert!(std::fs::symlink_metadata(layout.join(name)).unwrap().is_file(), "{name}");
+    }
+    // Who reads a tar while it is written anew has the former one.
+    let (tar, former) = (directory.path().join("app.tar"), directory.path().join("former.tar"));
+    image.write_file(None, &tar).unwrap();
+    std::fs::hard_link(&tar, &former).unwrap();
+    image.write_file(Some("example.com/app:1"), &tar).unwrap();
+    assert_ne!(std::fs::read(&tar).unwrap(), std::fs::read(&former).unwrap());
+}
+
+#[test]
 fn what_cannot_be_packed_is_refused() {
     let image = || Package::new("app.wasm", MODULE, Shape::Image);
     for path in ["", "/", "a", "/a/", "//a", "/../a", "/a/./b", "/a/.wh.b", "/app.wasm", "/app.wasm/a", "/a\0b"] {
