@@ -53,6 +53,9 @@ impl Package {
     /// The most bytes that the files of an image may have together, its guest included: they are held in memory.
     pub const MAX_FILES: u64 = 1 << 30;
 
+    /// The most files and directories that an image may have, its guest included.
+    pub const MAX_ENTRIES: usize = MAX_ENTRIES;
+
     /// Packs the guest `wasm`, a module or a component, as an [`Image`](Shape::Image) or [`Artifact`](Shape::Artifact).
     /// `name` is how its file is called: `app.wasm`.
     pub fn new(name: impl Into<String>, wasm: impl Into<Bytes>, shape: Shape) -> Self {
