@@ -36,7 +36,7 @@ impl Digest {
 
     /// Its 64 hexadecimal digits alone, as a layout names the files of blobs.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(self.0)
     }
 }
 
@@ -79,21 +79,11 @@ impl FromStr for Digest {
     /// [`DigestError`].
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let wrong = || DigestError { text: text.chars().take(100).collect() };
-        let hex = text.strip_prefix(ALGORITHM).ok_or_else(wrong)?.as_bytes();
-        let value = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
+        let digits = text.strip_prefix(ALGORITHM).ok_or_else(wrong)?;
         let mut bytes = [0; BYTES];
-        if hex.len() != 2 * BYTES {
-            return Err(wrong());
-        }
-        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            let (high, low) = value(pair[0]).zip(value(pair[1])).ok_or_else(wrong)?;
-            *byte = high << 4 | low;
-        }
-        Ok(Digest(bytes))
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| wrong())?;
+        // There is one spelling: upper-case digits are not taken.
+        Some(Digest(bytes)).filter(|digest| digest.hex() == digits).ok_or_else(wrong)
     }
 }
 

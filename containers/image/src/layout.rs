@@ -6,12 +6,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use tar::{EntryType, Header};
-
 use crate::error::ImageError;
 use crate::file;
 use crate::manifest::{Descriptor, Index, Labels, media};
 use crate::package::Image;
+use crate::tarball::append;
 
 /// What the file `oci-layout` says.
 const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -30,21 +29,13 @@ impl Image {
     /// What writing says.
     pub fn write_tar(&self, name: Option<&str>, out: impl Write) -> io::Result<()> {
         let mut tar = tar::Builder::new(out);
-        let mut append = |kind: EntryType, path: &str, content: &[u8]| {
-            let mut header = Header::new_ustar();
-            header.set_entry_type(kind);
-            header.set_size(content.len() as u64);
-            header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
-            header.set_mtime(0);
-            tar.append_data(&mut header, path, content)
-        };
-        append(EntryType::Regular, "oci-layout", VERSION)?;
-        append(EntryType::Directory, "blobs/", &[])?;
-        append(EntryType::Directory, "blobs/sha256/", &[])?;
+        append(&mut tar, "oci-layout", 0o644, VERSION)?;
+        append(&mut tar, "blobs/", 0o755, &[])?;
+        append(&mut tar, "blobs/sha256/", 0o755, &[])?;
         for (digest, _, content) in self.blobs() {
-            append(EntryType::Regular, &format!("blobs/sha256/{}", digest.hex()), content)?;
+            append(&mut tar, &format!("blobs/sha256/{}", digest.hex()), 0o644, content)?;
         }
-        append(EntryType::Regular, "index.json", &self.index(name)?)?;
+        append(&mut tar, "index.json", 0o644, &self.index(name)?)?;
         tar.into_inner()?.flush()
     }
 

@@ -15,7 +15,6 @@
 //! # Ok(())
 //! # }
 //! ```
-
 //!
 //! It is pushed to a registry and pulled from one by a [`Client`], which takes neither for honest: everything is held to its
 //! digest and to a limit, and [`Verify`] says which images will do.
@@ -37,6 +36,7 @@ pub mod manifest;
 mod package;
 mod reference;
 mod registry;
+mod tarball;
 mod verify;
 mod wasm;
 mod working;

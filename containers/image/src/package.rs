@@ -7,13 +7,13 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
-use tar::{EntryType, Header};
 
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::layers::MAX_ENTRIES;
 use crate::limits::{MAX_DOCUMENT, MAX_GUEST};
 use crate::manifest::{Descriptor, ImageConfig, Index, Labels, Manifest, Platform, Process, RootFs, WasmConfig, media};
+use crate::tarball::append;
 use crate::wasm;
 
 /// When everything was made, so that the same guest always has the same digest.
@@ -292,19 +292,16 @@ impl Package {
             return Err(wrong(format!("`/{both}` is a file, and a directory of others")));
         }
         let mut tar = tar::Builder::new(Vec::new());
-        let mut append = |kind: EntryType, path: &str, content: &[u8]| -> io::Result<()> {
-            let mut header = Header::new_ustar();
-            header.set_entry_type(kind);
-            header.set_size(content.len() as u64);
-            header.set_mode(if kind == EntryType::Regular && path != &entrypoint[1..] { 0o644 } else { 0o755 });
-            header.set_mtime(0);
-            tar.append_data(&mut header, path, content)
+        let pack = || -> io::Result<Vec<u8>> {
+            for path in &directories {
+                append(&mut tar, &format!("{path}/"), 0o755, &[])?;
+            }
+            for (path, content) in &files {
+                append(&mut tar, &path[1..], if path == entrypoint { 0o755 } else { 0o644 }, content)?;
+            }
+            tar.into_inner()
         };
-        let append =
-            directories.iter().try_for_each(|path| append(EntryType::Directory, &format!("{path}/"), &[])).and_then(
-                |()| files.iter().try_for_each(|(path, content)| append(EntryType::Regular, &path[1..], content)),
-            );
-        append.and_then(|()| tar.into_inner()).map_err(|error| wrong(format!("its files cannot be packed: {error}")))
+        pack().map_err(|error| wrong(format!("its files cannot be packed: {error}")))
     }
 }
 
