@@ -19,10 +19,9 @@ fn prepare_with(
     // Whether the backend has multi-memory is for the caller to ask: the module is the same for all of them.
     let flattening =
         FlattenOptions { keep_names: true, keep_adapter: options.keep_adapter, ..FlattenOptions::default() };
-    let shaped = format!("{flattening:?}");
-    let source = [b"component", revision.as_bytes(), shaped.as_bytes(), component];
+    let shape = flattening.shape(revision);
     let mut kept = true;
-    let prepared = Prepared::with_cache(backend, &source, options, || {
+    let prepared = Prepared::with_cache(backend, &[shape.as_bytes(), component], options, || {
         kept = false;
         let module = flatten(component, &flattening).map_err(|error| refused(&error))?.wasm;
         tracing::info!("the component is flattened: {} bytes became {}", component.len(), module.len());

@@ -35,3 +35,11 @@ impl Default for FlattenOptions {
         }
     }
 }
+
+impl FlattenOptions {
+    /// Names what flattening of this [`revision`](crate::revision) makes of a component with these options: with the component,
+    /// all that decides which module it becomes. Who keeps modules for others to find keeps them under both.
+    pub fn shape(&self, revision: &str) -> String {
+        format!("component {revision} {self:?}")
+    }
+}

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wharf_component::{FlattenOptions, flatten, is_component};
+use wharf_component::{FlattenError, FlattenOptions, flatten, is_component, revision};
 use wharf_core::grants::{Capture, Output};
-use wharf_core::{Capability, CodeCache, Guest, GuestConfig, HostedGuest, LoadOptions};
+use wharf_core::{Capability, CodeCache, Error, Guest, GuestConfig, HostedGuest, Kind, LoadOptions, Prepared};
 use wharf_guests::{DIRECTORY_VARIABLE, PrebuiltGuest};
 
 use crate::case::{CaseResult, Unmet};
@@ -47,16 +47,22 @@ impl Context {
     pub(crate) fn prebuilt(&self, guest: PrebuiltGuest, max_memory: u64) -> CaseResult<Arc<dyn HostedGuest>> {
         self.subject().shared(&format!("{} in {max_memory} bytes", guest.name), || {
             let options = LoadOptions { max_memory, cache: cache()?, ..LoadOptions::default() };
-            let mut wasm = read(guest)?;
-            // Not by `wharf::Runtime`: whoever runs the suite is not to link the engines that the facade was built with.
-            if is_component(&wasm) {
-                let multi_memory = self.backend().info().can(Capability::MultiMemory);
-                let keep_adapter = std::env::var_os(KEEP_ADAPTER_VARIABLE).is_some();
-                let options = FlattenOptions { multi_memory, keep_adapter, ..FlattenOptions::default() };
-                let flat = flatten(&wasm, &options);
-                wasm = flat.map_err(|error| Unmet::failed(format!("{} is not flattened: {error}", guest.name)))?.wasm;
+            let (backend, wasm) = (&**self.backend(), read(guest)?);
+            if !is_component(&wasm) {
+                return Ok(Arc::new(Guest::load(backend, &wasm, &options)?));
             }
-            Ok(Arc::new(Guest::load(&**self.backend(), &wasm, &options)?))
+            // Not by `wharf::Runtime`, though with its options, so that a cache serves both: whoever runs the suite is not to
+            // link the engines that the facade was built with.
+            let keep_adapter = std::env::var_os(KEEP_ADAPTER_VARIABLE).is_some();
+            let flattening = FlattenOptions { keep_names: true, keep_adapter, ..FlattenOptions::default() };
+            let shape = flattening.shape(&revision());
+            let prepared = Prepared::with_cache(backend, &[shape.as_bytes(), &wasm], &options, || {
+                let refused = |error: FlattenError| {
+                    Error::new(Kind::Unsupported, format!("{} is not flattened: {error}", guest.name))
+                };
+                Ok(flatten(&wasm, &flattening).map_err(refused)?.wasm.into())
+            })?;
+            Ok(Arc::new(Guest::from_prepared(backend, &prepared, &options)?))
         })
     }
 

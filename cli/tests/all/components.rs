@@ -12,6 +12,8 @@ use wharf_guests::{HTTP_JS, HTTP_PY, HTTP_WAKI, HTTP_WSTD, PrebuiltGuest};
 /// A server made with one toolchain.
 struct Toolchain {
     component: Vec<u8>,
+    /// What its instances may take: of a large one, what the suite gives it, so that both compile it once.
+    max_memory: &'static str,
     /// Whether its library hands a body on before it has all of it.
     streams: bool,
     /// What it shows its user when the host denies a request.
@@ -32,6 +34,7 @@ fn built(guest: PrebuiltGuest) -> Vec<u8> {
 fn a_component_on_wstd() {
     serves_the_same_everywhere(&Toolchain {
         component: of_rust(HTTP_WSTD),
+        max_memory: "8MiB",
         streams: true,
         denied: "HttpRequestDenied",
         // It tells of what it waits for first, and it waits for the end of the request's body as well.
@@ -43,6 +46,7 @@ fn a_component_on_wstd() {
 fn a_component_on_waki() {
     serves_the_same_everywhere(&Toolchain {
         component: of_rust(HTTP_WAKI),
+        max_memory: "8MiB",
         streams: false,
         denied: "HttpRequestDenied",
         refused: &["ConnectionRefused"],
@@ -55,6 +59,7 @@ fn a_component_in_javascript() {
     // Its fetch() tells of no causes, only whether the host or the network is at fault.
     serves_the_same_everywhere(&Toolchain {
         component: built(HTTP_JS),
+        max_memory: "12MiB",
         streams: true,
         denied: "NetworkError when attempting to fetch resource",
         refused: &["NetworkError when attempting to fetch resource"],
@@ -66,6 +71,7 @@ fn a_component_in_javascript() {
 fn a_component_in_python() {
     serves_the_same_everywhere(&Toolchain {
         component: built(HTTP_PY),
+        max_memory: "24MiB",
         streams: true,
         denied: "HTTP-request-denied",
         refused: &["connection-refused"],
@@ -91,7 +97,8 @@ fn serves_the_same_everywhere(toolchain: &Toolchain) {
     let refusing = Origin::refusing().unwrap();
     for backend in backends() {
         let (allow, refuse) = (origin.base(), refusing.base());
-        let args = ["--backend", backend, "-a", &allow, "-a", &refuse, &component];
+        let args =
+            ["--backend", backend, "--max-memory", toolchain.max_memory, "-a", &allow, "-a", &refuse, &component];
         let served = Served::start(&args);
         let before = origin.requests().len();
 
