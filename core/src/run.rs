@@ -104,6 +104,11 @@ impl Run {
         time.kept.push(Arc::downgrade(&kept));
     }
 
+    /// Releases what is kept for a guest that lets others go on, without waiting for them.
+    pub(crate) fn yielded(&self) {
+        self.let_go();
+    }
+
     fn let_go(&self) {
         let kept = std::mem::take(&mut self.time().kept);
         kept.iter().filter_map(Weak::upgrade).for_each(Kept::let_go);

@@ -79,7 +79,7 @@ fn component(module: &str, rest: &str) -> String {
 fn components_that_no_engine_takes() {
     let files = Files::new();
     for (name, text, says) in [
-        ("async", component("", "(import \"g\" (func async))"), ["async (WASI 0.3)", "build it for WASI 0.2"]),
+        ("errors", component("", "(type error-context)"), ["`error-context`", "build it for WASI 0.3"]),
         ("gc", component("(type (struct))", ""), ["garbage collection", "WebAssembly 2.0"]),
         ("exceptions", component("(tag)", ""), ["exceptions", "WebAssembly 2.0"]),
         ("memory64", component("(memory i64 1)", ""), ["64-bit memories", "WebAssembly 2.0"]),

@@ -105,7 +105,7 @@ fn status(wasm: &[u8]) -> Result<Status> {
     let mut linker = Linker::new();
     offer(&mut linker, STORE)?;
     let prepared = Prepared::new(wasm, &LoadOptions::default())?;
-    let bound = link::bind(&prepared.own_imports()[0], 0, &linker, prepared.declared());
+    let bound = link::bind(&prepared.own_imports()[0], 0, &linker, prepared.declared().map(|declared| &**declared));
     Ok(bound.map_or_else(|status| status, |binding| binding.status()))
 }
 

@@ -1,0 +1,15 @@
+//! `wasi03/...`: the concurrency of the component model and WASI 0.3, the same on every engine.
+//!
+//! The probes are components in the text format. On the column of a component host it runs them as they are; on all others
+//! they are flattened, and run on wharf's own host.
+
+mod futures;
+mod probe;
+mod service;
+mod streams;
+mod tasks;
+
+use crate::case::Case;
+
+/// The cases of this area, a slice for each file.
+pub const CASES: &[&[Case]] = &[tasks::CASES, streams::CASES, futures::CASES, service::CASES];
