@@ -1,4 +1,4 @@
-//! Components without a component runtime: turns a WASI 0.2 component into one core module.
+//! Components without a component runtime: turns a component of WASI 0.2 or 0.3 into one core module.
 //!
 //! [`flatten`] merges the core modules of a component, ahead of time, into one module that imports functions only.
 //! Every engine then runs it in the same way: compile, bind each import to a host function, instantiate, call. A
