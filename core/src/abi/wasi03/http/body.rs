@@ -20,7 +20,7 @@ use crate::types::ValType;
 const MAX_WRITE: usize = 64 << 10;
 
 /// What became of a message.
-pub(super) type Sent = Result<(), ErrorCode>;
+pub(crate) type Sent = Result<(), ErrorCode>;
 
 /// The trailers of a message: `result<option<trailers>, error-code>`.
 pub(crate) struct Trailers(pub(super) Result<Option<Fields>, ErrorCode>);

@@ -15,6 +15,7 @@ mod serving;
 
 use bytes::Bytes;
 
+pub(super) use self::body::{Sent, Trailers};
 use self::messages::{HeaderError, New, OptionsError, Parts, Request, Response};
 pub(crate) use self::serving::respond;
 use super::interfaces;
@@ -25,8 +26,6 @@ use crate::abi::wasi02::http::ErrorCode;
 use crate::abi::wasi02::http::fields::{self, Fields};
 use crate::abi::wasi02::http::outgoing::{Method, Scheme};
 use crate::abi::wasi02::http::sending::{self, RequestOptions};
-
-use self::body::{Sent, Trailers};
 
 type Changed = Result<(), HeaderError>;
 type Entries = Vec<(String, Bytes)>;

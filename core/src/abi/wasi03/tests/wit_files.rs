@@ -6,7 +6,7 @@ use std::path::Path;
 use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Resolve, TypeDefKind};
 
-use super::functions;
+use crate::abi::wasi03::functions;
 use crate::types::{FuncType, ValType};
 
 /// The packages, each behind those that it uses.
