@@ -41,7 +41,6 @@ mod adapter;
 mod blueprint;
 mod census;
 mod check;
-mod concurrent;
 mod declared;
 mod error;
 mod fingerprint;

@@ -1,4 +1,6 @@
-//! Reads a component into a [`Blueprint`]: with `concurrent`, the only module that knows wasmtime-environ.
+//! The only module that knows wasmtime-environ: it reads a component into a [`Blueprint`].
+
+mod concurrent;
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +15,6 @@ use wasmtime_environ::{EntityIndex, EntityRef, ScopeVec, Trap, Tunables, WasmVal
 
 use crate::blueprint::{Blueprint, CoreInstance, Def, Host, HostKind, Item, ItemKind, Lifted, Options, ResourceDef};
 use crate::check::COMPONENT;
-use crate::concurrent;
 use crate::error::{Fault, Feature, FlattenError, Result, internal, unsupported};
 use crate::plan::{Encoding, Function, HandleTable, Param, ROOT_MODULE, Transcoding, TrapReason, Type};
 
@@ -84,15 +85,15 @@ fn trap_reasons() -> Vec<(u32, TrapReason)> {
     reasons.map(|(trap, reason)| (trap as u32, reason)).to_vec()
 }
 
-pub(crate) struct Reader<'a> {
+struct Reader<'a> {
     component: &'a environ::Component,
-    pub(crate) types: &'a ComponentTypes,
+    types: &'a ComponentTypes,
     handle_tables: usize,
     interned: HashMap<Type, u32>,
     functions: HashMap<TypeFuncIndex, u32>,
     /// The component's own resources, by index.
     defined: BTreeMap<u32, ResourceDef>,
-    pub(crate) blueprint: Blueprint,
+    blueprint: Blueprint,
 }
 
 type Trampolines = wasmtime_environ::PrimaryMap<environ::TrampolineIndex, Trampoline>;
@@ -297,7 +298,7 @@ impl Reader<'_> {
     }
 
     /// Recursive as the type is, which validation and the translator keep below a hundred levels.
-    pub(crate) fn value(&mut self, ty: &InterfaceType) -> Result<u32> {
+    fn value(&mut self, ty: &InterfaceType) -> Result<u32> {
         let types = self.types;
         let ty = match *ty {
             InterfaceType::Bool => Type::Bool,
@@ -356,7 +357,7 @@ impl Reader<'_> {
         Ok(position)
     }
 
-    pub(crate) fn optional(&mut self, ty: Option<&InterfaceType>) -> Result<Option<u32>> {
+    fn optional(&mut self, ty: Option<&InterfaceType>) -> Result<Option<u32>> {
         ty.map(|ty| self.value(ty)).transpose()
     }
 }

@@ -6,10 +6,11 @@
 mod futures;
 mod probe;
 mod service;
+mod serving;
 mod streams;
 mod tasks;
 
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[tasks::CASES, streams::CASES, futures::CASES, service::CASES];
+pub const CASES: &[&[Case]] = &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES];

@@ -102,7 +102,7 @@ fn get<F: Fn() -> CaseResult<wharf_core::GuestConfig>>(front: &Front<F>, target:
 }
 
 /// What its toolchain makes of the core module.
-fn component() -> CaseResult<Vec<u8>> {
+pub(super) fn component() -> CaseResult<Vec<u8>> {
     let core = crate::prebuilt::read(HELLO_SERVICE)?;
     let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER;
     ComponentEncoder::default()

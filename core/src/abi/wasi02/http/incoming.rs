@@ -48,6 +48,11 @@ impl Arriving {
         Arc::new(Mutex::new(Arriving { body, rest: Bytes::new(), trailers: None, end: None, charge }))
     }
 
+    /// Whether it is known that nothing of it will be read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
     /// Ready when there are bytes that were not read, or the end.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.rest.is_empty() && self.end.is_none() {

@@ -11,7 +11,7 @@ use super::messages::{Request, Response};
 use crate::abi::wasi02::canon::{Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::http::ErrorCode;
 use crate::abi::wasi02::http::fields::Fields;
-use crate::abi::wasi02::http::incoming::{Arriving, READ_AHEAD};
+use crate::abi::wasi02::http::incoming::{Arriving, READ_AHEAD, lock};
 use crate::abi::wasi02::http::pipe::{Message, pipe};
 use crate::abi::wasi02::http::sending::head;
 use crate::abi::wasi02::io::unconstrained;
@@ -39,7 +39,11 @@ pub(super) fn send(cx: &mut Cx<'_>, Own(request): Own<Request>) -> Outcome<Later
         let message = "the content-length of the request is not a valid length".to_owned();
         return Ok(at_once(ErrorCode::InternalError(Some(message))));
     };
-    let bodiless = matches!(&body, Body::Made(made) if made.contents.is_none()) && announced.is_none();
+    let bodiless = announced.is_none()
+        && match &body {
+            Body::Made(made) => made.contents.is_none(),
+            Body::Arrived(arriving) => lock(arriving).is_empty(),
+        };
     let (writer, reader) = pipe(Message::Request, announced);
     let transmission = Transmission::new(body, writer.clone(), cx);
     cx.state.concurrent.pump(transmission);

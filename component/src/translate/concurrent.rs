@@ -6,13 +6,13 @@ use wasmtime_environ::component::{
     RuntimeComponentInstanceIndex, Trampoline, TypeFutureTableIndex, TypeStreamTableIndex, UnsafeIntrinsic,
 };
 
+use super::Reader;
 use crate::blueprint::{Blueprint, BuiltinOptions, Context, HostKind};
 use crate::error::{Feature, Result, internal, unsupported};
 use crate::plan::{Builtin, EndFunction, Passing, Payload};
-use crate::translate::Reader;
 
 /// The slot of a context that a function reads or writes.
-pub(crate) fn context(intrinsic: UnsafeIntrinsic) -> Result<Context> {
+pub(super) fn context(intrinsic: UnsafeIntrinsic) -> Result<Context> {
     Ok(match intrinsic {
         UnsafeIntrinsic::ContextGetI32_0 => Context::Get(0),
         UnsafeIntrinsic::ContextGetI32_1 => Context::Get(1),
@@ -23,7 +23,7 @@ pub(crate) fn context(intrinsic: UnsafeIntrinsic) -> Result<Context> {
 }
 
 /// Refuses asynchronous functions beside what joins components: calls and handles would have to wait for each other.
-pub(crate) fn check(blueprint: &Blueprint) -> Result<()> {
+pub(super) fn check(blueprint: &Blueprint) -> Result<()> {
     let asynchronous = blueprint.hosts.iter().any(|host| matches!(host.kind, HostKind::Async { .. }))
         || blueprint.options.iter().any(|options| options.asynchronous);
     if !asynchronous {
@@ -55,7 +55,7 @@ pub(crate) fn check(blueprint: &Blueprint) -> Result<()> {
 
 impl Reader<'_> {
     /// A function of the component model's concurrency.
-    pub(crate) fn concurrent(&mut self, trampoline: &Trampoline) -> Result<HostKind> {
+    pub(super) fn concurrent(&mut self, trampoline: &Trampoline) -> Result<HostKind> {
         use Trampoline as T;
         let only = |instance: &RuntimeComponentInstanceIndex, asynchronous: bool| BuiltinOptions::Only {
             instance: instance.as_u32(),
@@ -137,7 +137,7 @@ impl Reader<'_> {
     }
 
     /// The position of a stream's type in the plan.
-    pub(crate) fn stream(&mut self, table: TypeStreamTableIndex) -> Result<u32> {
+    pub(super) fn stream(&mut self, table: TypeStreamTableIndex) -> Result<u32> {
         let types = self.types;
         let table = &types[table];
         let ty = self.optional(types[table.ty].payload.as_ref())?;
@@ -145,7 +145,7 @@ impl Reader<'_> {
     }
 
     /// The position of a future's type in the plan.
-    pub(crate) fn future(&mut self, table: TypeFutureTableIndex) -> Result<u32> {
+    pub(super) fn future(&mut self, table: TypeFutureTableIndex) -> Result<u32> {
         let types = self.types;
         let table = &types[table];
         let ty = self.optional(types[table.ty].payload.as_ref())?;
