@@ -4,6 +4,8 @@
 //! they are flattened, and run on wharf's own host.
 
 mod futures;
+mod handler;
+mod messages;
 mod probe;
 mod service;
 mod serving;
@@ -13,4 +15,4 @@ mod tasks;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES];
+pub const CASES: &[&[Case]] = &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES, messages::CASES];

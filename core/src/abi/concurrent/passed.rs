@@ -199,6 +199,11 @@ impl<T: Lower + Send + 'static> FutureOut<T> {
     pub(crate) fn new(poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Send + 'static) -> Self {
         FutureOut(Box::new(poll))
     }
+
+    /// The value, once.
+    pub(crate) fn poll_value(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        (self.0)(context)
+    }
 }
 
 impl<T: Lower + Send + 'static> Source for FutureOut<T> {

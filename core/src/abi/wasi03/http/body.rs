@@ -146,7 +146,7 @@ enum Feed {
 /// Where trailers come from.
 enum Tail {
     Future(FutureIn<Trailers>),
-    Arriving(Box<dyn FnMut(&mut Context<'_>) -> Poll<Trailers> + Send>),
+    Arriving(FutureOut<Trailers>),
     Done,
 }
 
@@ -185,7 +185,9 @@ impl Transmission {
                 let feed = source.take_source().map_or(Feed::Done, Feed::Host);
                 let (settle, left) = promise::<()>();
                 drop(settle);
-                let tail = Box::new(move |context: &mut Context<'_>| poll_trailers(&shared, &left, &budget, context));
+                let tail = FutureOut::new(move |context: &mut Context<'_>| {
+                    poll_trailers(&shared, &left, &budget, context)
+                });
                 (feed, Tail::Arriving(tail), None)
             }
         };
@@ -256,7 +258,7 @@ impl Pump for Transmission {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(trailers) => Some(trailers),
             },
-            Tail::Arriving(poll) => match poll(context) {
+            Tail::Arriving(future) => match future.poll_value(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(trailers) => Some(Some(trailers)),
             },
