@@ -15,4 +15,5 @@ mod tasks;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] = &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES, messages::CASES];
+pub const CASES: &[&[Case]] =
+    &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES, messages::CASES];

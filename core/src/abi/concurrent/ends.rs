@@ -165,8 +165,15 @@ pub(super) fn copy(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, handle: u32, 
     let mut copying = Copying { ptr, len, moved: 0, options, open: true, event: None };
     meet(cx, &channel, named.element, side, &mut copying)?;
     *lock(&channel).copying(side) = Some(copying);
+    let context = &mut Context::from_waker(Waker::noop());
+    if side == Side::Readable {
+        cx.state.concurrent.poll_pumps(context);
+    }
     if !end(cx, named, side, handle)?.has_event() {
-        advance(cx.state, cx.caller, &channel, side, &mut Context::from_waker(Waker::noop()))?;
+        advance(cx.state, cx.caller, &channel, side, context)?;
+    }
+    if side == Side::Writable {
+        cx.state.concurrent.poll_pumps(context);
     }
     settle(cx, handle, named.asynchronous)
 }

@@ -185,9 +185,8 @@ impl Transmission {
                 let feed = source.take_source().map_or(Feed::Done, Feed::Host);
                 let (settle, left) = promise::<()>();
                 drop(settle);
-                let tail = FutureOut::new(move |context: &mut Context<'_>| {
-                    poll_trailers(&shared, &left, &budget, context)
-                });
+                let tail =
+                    FutureOut::new(move |context: &mut Context<'_>| poll_trailers(&shared, &left, &budget, context));
                 (feed, Tail::Arriving(tail), None)
             }
         };

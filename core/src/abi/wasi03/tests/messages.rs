@@ -150,6 +150,7 @@ fn a_body_has_the_length_that_is_announced() {
         let [at, len] = guest.bytes(written);
         guest.stream(EndFunction::Write, &[made.contents, at, len]);
         let answer = guest.answer(&made);
+        guest.stream(EndFunction::CancelWrite, &[made.contents]);
         guest.finish(&made);
         if let Some(Ok(response)) = answer {
             assert!(read(response.into_body()).is_err(), "{what}");
