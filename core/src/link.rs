@@ -222,6 +222,10 @@ const WASIX: &str = "WASIX is an extension of one engine, and wharf hosts what r
 const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and 0.3.0, of later releases of 0.2 and 0.3, and \
                              the draft of `wasi:logging`; rebuild the guest with bindings of such a release";
 
+/// Of WASI 0.3 there is more than this host has.
+const NOT_03: &str = "wharf's own host has of WASI 0.3 the interfaces of `cli`, `clocks`, `random` and `http`; for others run \
+                      the component on the backend `wasmtime`, whose own component host has them, or build it for WASI 0.2";
+
 /// Finds the host function for import `index`, or why there is none. What `linker` offers is to have the type that the plan
 /// of a component `declared` for it.
 pub(crate) fn bind(
@@ -281,9 +285,12 @@ pub(crate) fn bind(
             }
             if version.is_some_and(options::compatible03) {
                 let asynchronous = name.strip_prefix(ASYNC_LOWER);
-                let mut functions = wasi03::functions();
+                let mut of_interface = wasi03::functions().filter(|f| f.interface == interface).peekable();
+                if of_interface.peek().is_none() {
+                    return Err(Status::Refused { reason: NOT_03 });
+                }
                 let named = asynchronous.unwrap_or(name);
-                let found = functions.find(|f| f.interface == interface && f.name == named).ok_or_else(unknown)?;
+                let found = of_interface.find(|f| f.name == named).ok_or_else(unknown)?;
                 let asynchronous = asynchronous.is_some();
                 let binding = Binding::Wasi03(found, Arc::new(options), asynchronous);
                 return typed(binding, &found.ty(asynchronous), import);
