@@ -239,8 +239,11 @@ fn is_seen_to_fail(on: &[&str]) {
     let served = Served::start(&[on, &["--timeout", "1s", &guest]].concat());
     assert_eq!(served.get("/error").unwrap().0, 508);
     assert_eq!(served.get("/spin").unwrap().0, 504);
-    let error = served.get("/trap").expect_err("a broken body is no body");
-    assert!(error.is_body() || error.is_decode() || error.is_request(), "{error:?}");
+    match served.get("/trap") {
+        // Nothing of it was sent before, which depends on when the guest waits.
+        Ok((status, _)) => assert_eq!(status, 500),
+        Err(error) => assert!(error.is_body() || error.is_decode() || error.is_request(), "{error:?}"),
+    }
     assert_eq!(served.get("/").unwrap().0, 200);
     let (code, printed) = served.stop();
     assert_eq!(code, Some(0), "{printed}");
