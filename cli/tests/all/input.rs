@@ -144,7 +144,7 @@ fn components_whose_imports_nobody_has() {
         ("unknown", "acme:shop/basket@1.0.0", ["acme:shop/basket@1.0.0::add", "unknown"]),
         ("later", "wasi:clocks/monotonic-clock@0.4.0", ["WASI 0.2.0 and 0.3.0", "rebuild the guest"]),
         ("earlier", "wasi:clocks/monotonic-clock@0.1.0", ["WASI 0.2.0 and 0.3.0", "rebuild the guest"]),
-        ("draft", "wasi:clocks/monotonic-clock@0.2.0-rc-2023-11-10", ["WASI 0.2.0 and later", "rebuild the guest"]),
+        ("draft", "wasi:clocks/monotonic-clock@0.2.0-rc-2023-11-10", ["WASI 0.2.0 and 0.3.0", "rebuild the guest"]),
     ] {
         let file = files.wat(&format!("{name}.wasm"), &importing(interface, "add", ""));
         refused(&["run", "-i", "f", &file], 1, &[&[name, ".wasm"].concat(), says[0], says[1]]);
