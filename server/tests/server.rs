@@ -149,7 +149,7 @@ async fn both_versions_are_negotiated_with_tls() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_let_go() {
     let mut options = ServerOptions::default();
-    options.stall_timeout = Duration::from_millis(100);
+    options.stall_timeout = Duration::from_millis(500);
     let seen: Arc<Mutex<Vec<Access>>> = Arc::default();
     let log = seen.clone();
     let (address, _guard, _running) =

@@ -54,7 +54,7 @@ fn requests_go_through_the_policy() {
 #[test]
 fn failures_are_visible_and_stay_alone() {
     let files = Files::new();
-    let served = serve(&["--timeout", "400ms", &files.write("component.wasm", component())]);
+    let served = serve(&["--timeout", "2s", &files.write("component.wasm", component())]);
     assert_eq!(served.get("/silent").unwrap().0, 500);
     assert_eq!(served.get("/spin").unwrap().0, 504);
     for path in ["/trap", "/unfinished"] {

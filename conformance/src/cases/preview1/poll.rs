@@ -252,7 +252,7 @@ fn overlapping(context: &Context) -> CaseResult {
     Ok(())
 }
 
-/// A wait that must be ended from outside, with an error of `kind`, within a second and a half.
+/// A wait of a minute that must be ended from outside, with an error of `kind`, long before it is over.
 fn ended(context: &Context, config: GuestConfig, kind: Kind) -> CaseResult {
     let mut probe = WasiProbe::start_with(context, config)?;
     probe.probe.put(SUBSCRIPTIONS, &clock(1, MONOTONIC, MINUTE, 0))?;
@@ -261,7 +261,7 @@ fn ended(context: &Context, config: GuestConfig, kind: Kind) -> CaseResult {
         Err(Stop::Error(error)) => check_eq!(error.kind(), kind, "the kind of the error"),
         other => return Err(Unmet::failed(format!("a wait of a minute ended with {other:?}"))),
     }
-    check!(before.elapsed() < Duration::from_millis(1500), "ending the wait took {:?}", before.elapsed());
+    check!(before.elapsed() < Duration::from_secs(10), "ending the wait took {:?}", before.elapsed());
     Ok(())
 }
 

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::*;
 use async_trait::async_trait;
-use wharf_http::{HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, Resolver};
+use wharf_http::{HttpError, HttpErrorKind, Limits, Outbound, Policy, PolicyBuilder, Resolver, Target};
 
 /// Gives a prepared answer to each question, the last one again and again.
 struct Script {
@@ -133,15 +133,34 @@ fn names_without_an_address_and_slow_resolvers_have_errors_of_their_own() {
             Err(HttpError::new(self.0, format!("the name {name} failed")))
         }
     }
-    let limits = Limits { connect_timeout: Duration::from_millis(200), ..Limits::default() };
-    let outbound = |resolver: Arc<dyn Resolver>| {
-        outbound(Policy::builder().allow("name.example").unwrap(), resolver, limits.clone())
+    let outbound = |resolver: Arc<dyn Resolver>, limits: Limits| {
+        outbound(Policy::builder().allow("name.example").unwrap(), resolver, limits)
     };
     let url = "http://name.example/";
-    assert_eq!(refused(&outbound(Script::new(&[&[]])), get(url)), HttpErrorKind::NoAddress);
-    for kind in [HttpErrorKind::DnsFailed, HttpErrorKind::DnsNotFound, HttpErrorKind::DnsTimeout] {
-        let start = Instant::now();
-        assert_eq!(refused(&outbound(Arc::new(Fails(kind))), get(url)), kind);
-        assert!(start.elapsed() < Duration::from_secs(3));
+    assert_eq!(refused(&outbound(Script::new(&[&[]]), Limits::default()), get(url)), HttpErrorKind::NoAddress);
+    for kind in [HttpErrorKind::DnsFailed, HttpErrorKind::DnsNotFound] {
+        assert_eq!(refused(&outbound(Arc::new(Fails(kind)), Limits::default()), get(url)), kind);
+    }
+    let hasty = Limits { connect_timeout: Duration::from_millis(200), ..Limits::default() };
+    let slow = HttpErrorKind::DnsTimeout;
+    assert_eq!(refused(&outbound(Arc::new(Fails(slow)), hasty), get(url)), slow);
+}
+
+#[test]
+fn an_outbound_tells_what_it_denies_and_who_looks_names_up() {
+    let resolver: Arc<dyn Resolver> = Script::new(&[&["93.184.216.34"]]);
+    let outbound = outbound(Policy::builder().allow("http://a.example").unwrap(), resolver.clone(), Limits::default());
+    let checked = |url: &str| outbound.check(&Target::of(&url.parse().unwrap()).unwrap()).map_err(|error| error.kind());
+    assert_eq!(checked("http://a.example/path"), Ok(()));
+    for denied in ["http://b.example/", "https://a.example/", "http://a.example:81/"] {
+        assert_eq!(checked(denied), Err(HttpErrorKind::Denied), "{denied}");
+    }
+    assert!(outbound.transport().resolver().is_some_and(|own| Arc::ptr_eq(own, &resolver)));
+}
+
+#[test]
+fn more_is_kept_of_header_fields_than_is_sent() {
+    for (sent, kept) in [(0, 16 << 10), (8 << 10, 16 << 10), (9 << 10, 18 << 10), (u64::MAX, u64::MAX)] {
+        assert_eq!(Limits { header_bytes: sent, ..Limits::default() }.kept_header_bytes(), kept);
     }
 }

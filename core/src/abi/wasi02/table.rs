@@ -194,7 +194,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::canon::Fault;
+    use super::super::canon::{Fault, Shared};
     use super::*;
 
     struct A(u8);
@@ -206,6 +206,10 @@ mod tests {
 
     impl Resource for B {
         const NAME: &'static str = "b";
+    }
+
+    impl Resource for [A; 3] {
+        const NAME: &'static str = "three";
     }
 
     fn breaks<T>(outcome: Outcome<T>, text: &str) {
@@ -222,6 +226,7 @@ mod tests {
         let a = table.push(A(1), None).ok().unwrap();
         assert_eq!(a, 1);
         breaks(table.get::<B>(a), "a resource of type `a`, not `b`");
+        breaks(table.get::<Shared<B>>(a), "a resource of type `a`, not `wharf_core::");
         for wrong in [0, 2, u32::MAX] {
             breaks(table.get::<A>(wrong), "not an open handle");
         }
@@ -269,6 +274,9 @@ mod tests {
     fn handles_are_charged() {
         let budget = Budget::new(2 * (COST + 1));
         let mut table = Table::new(budget.clone());
+        let wide = table.push([A(0), A(1), A(2)], None).ok().unwrap();
+        assert_eq!(budget.used(), COST + 3);
+        table.take::<[A; 3]>(wide).ok().unwrap();
         let first = table.push(A(1), None).ok().unwrap();
         table.push(A(1), None).ok().unwrap();
         assert!(matches!(table.push(B, None), Err(Fault::Stop(_))));

@@ -445,6 +445,17 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_characters_are_one_core_value_each() {
+        let mut out = Vec::new();
+        let flattened: [fn(&mut Vec<ValType>); 5] = [u8::flat, char::flat, i64::flat, f32::flat, f64::flat];
+        flattened.iter().for_each(|flat| flat(&mut out));
+        assert_eq!(out, [ValType::I32, ValType::I32, ValType::I64, ValType::F32, ValType::F64]);
+        assert_eq!((1.5_f32.to_slot(), f32::of_slot(0xffff_ffff_3fc0_0000)), (0x3fc0_0000, 1.5));
+        assert_eq!((1.5_f64.to_slot(), f64::of_slot(0x3ff8 << 48)), (0x3ff8 << 48, 1.5));
+        assert_eq!(((-1_i8).to_slot(), i8::of_slot(0xff)), (0xffff_ffff, -1));
+    }
+
+    #[test]
     fn addresses_are_aligned_upwards() {
         for (offset, align, aligned) in [(0, 8, 0), (1, 8, 8), (7, 8, 8), (8, 8, 8), (9, 1, 9), (3, 2, 4), (5, 4, 8)] {
             assert_eq!(align_to(offset, align), aligned, "{offset} {align}");

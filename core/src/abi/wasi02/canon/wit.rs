@@ -226,4 +226,16 @@ mod tests {
             assert_eq!(kebab(rust), wit, "{rust}");
         }
     }
+
+    #[test]
+    fn a_type_stands_for_one_resource_of_one_interface() {
+        struct Bucket;
+        let mut resources = Resources::default();
+        let name = ResourceName { interface: Interface::of("my:kv/store@1.2.0"), name: "bucket".into() };
+        assert!(resources.insert(TypeId::of::<Bucket>(), name).is_none());
+        let stands = |interface, name| resources.stands_for(TypeId::of::<Bucket>(), interface, name);
+        assert!(stands("my:kv/store@1.0.0", "bucket"));
+        assert!(!stands("my:kv/store@1.0.0", "key") && !stands("my:kv/store@2.0.0", "bucket"));
+        assert!(!resources.stands_for(TypeId::of::<u8>(), "my:kv/store@1.0.0", "bucket"));
+    }
 }

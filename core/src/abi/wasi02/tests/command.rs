@@ -72,6 +72,19 @@ fn arguments_and_environment() {
 }
 
 #[test]
+fn the_most_random_bytes_at_once() {
+    const BYTES: &str = "wasi:random/random#get-random-bytes";
+    let mut guest = Guest::new(&WasiConfig::new());
+    let limited = |outcome: Result<u64, Stop>| matches!(outcome, Err(Stop::Error(error)) if error.to_string().contains("random bytes were requested"));
+    assert!(limited(guest.try_call(BYTES, &[(64 << 20) + 1, RET.into()])));
+    // They do not fit into this guest's memory.
+    assert!(!limited(guest.try_call(BYTES, &[64 << 20, RET.into()])));
+    guest.fake.next = HEAP;
+    guest.call(BYTES, &[16, RET.into()]);
+    assert!(guest.string(RET) != [CANARY; 16] && guest.u32(RET + 4) == 16);
+}
+
+#[test]
 fn exits() {
     let mut guest = Guest::new(&WasiConfig::new());
     for (name, status, code) in [("exit", 0, 0), ("exit", 1, 1), ("exit-with-code", 0, 0), ("exit-with-code", 42, 42)] {

@@ -69,6 +69,22 @@ fn errors_come_in_the_order_of_the_wit_file() {
 }
 
 #[test]
+fn fields_are_charged_until_they_are_taken_out() {
+    let mut guest = Guest::new(&WasiConfig::new());
+    let fields = guest.call("wasi:http/types#[constructor]fields", &[]);
+    let empty = guest.host.budget().used();
+    let mut one = 0;
+    for more in 1..=3 {
+        assert_eq!(guest.fields("append", fields, &[b"a", b"1"])[0], OK);
+        let used = guest.host.budget().used() - empty;
+        one = if more == 1 { used } else { one };
+        assert!(one > 100 && used == more * one, "{more} fields take {used}");
+    }
+    assert_eq!(guest.fields("delete", fields, &[b"a"])[0], OK);
+    assert_eq!(guest.host.budget().used(), empty);
+}
+
+#[test]
 fn fields_are_limited() {
     let mut guest = Guest::new(&WasiConfig::new());
     let fields = guest.call("wasi:http/types#[constructor]fields", &[]);

@@ -1,5 +1,6 @@
 //! Drives the functions as an adapter would, over a guest that is nothing but memory and an allocator.
 
+mod adapted;
 mod command;
 mod exchange;
 mod fields;

@@ -130,6 +130,10 @@ fn other_encodings() {
     guest.traps(HAS, &[fields, ptr, 2], "not UTF-16");
     guest.traps(HAS, &[fields, ptr + 1, 1], "not aligned to 2");
     guest.traps(HAS, &[fields, 0, 0x8000_0000], "longer than the guest's memory");
+    // Half a pair is none of UTF-16, and two characters of Latin-1.
+    guest.options.encoding = Encoding::CompactUtf16;
+    guest.traps(HAS, &[fields, ptr, 0x8000_0002], "not UTF-16");
+    assert_eq!(guest.call(HAS, &[fields, ptr, 2]), 0);
 }
 
 #[test]

@@ -144,6 +144,16 @@ fn a_head_that_was_kept_back_never_leaves_an_unfinished_message() {
 }
 
 #[test]
+fn a_request_is_answered_once() {
+    let (reply, mut answers) = Reply::channel();
+    let other = reply.clone();
+    assert!(!other.is_sent() && answers.try_recv().is_err());
+    assert!(reply.send(Err(ErrorCode::DnsTimeout)) && other.is_sent());
+    assert!(!other.send(Err(ErrorCode::ConnectionRefused)));
+    assert!(matches!(answers.try_recv().unwrap(), Err(ErrorCode::DnsTimeout)));
+}
+
+#[test]
 fn a_body_that_is_left_out_may_be_written_or_not() {
     for (part, ends) in [("", true), ("abc", true), ("ab", false)] {
         let (writer, reader) = pipe(Message::Response, Some(3));
@@ -166,6 +176,7 @@ fn the_guest_waits_when_nobody_takes() {
     assert!(writer.stuck());
     assert!(frame(&mut reader).is_ready());
     assert!(writer.poll_room(&mut context()).is_ready());
+    assert!(!writer.stuck(), "there is room");
     drop(reader);
     assert_eq!(writer.room(), None);
 }

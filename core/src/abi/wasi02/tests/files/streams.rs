@@ -40,6 +40,17 @@ fn a_file_is_read_as_a_stream_from_any_place() {
     assert_eq!(files.guest.call("wasi:io/poll#[method]pollable.ready", &[pollable]), 1);
 }
 
+/// A process may not read its own memory where nothing is mapped.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_cannot_be_read_fails_its_stream() {
+    let mut files = files_of(|config, _| config.preopen_read_only("/proc/self", "/").unwrap());
+    let file = files.open("mem", 0, READ).unwrap();
+    let stream = files.stream("read-via-stream", file, &[0]);
+    files.guest.call("wasi:io/streams#[method]input-stream.blocking-read", &[stream, 1, RET.into()]);
+    assert_eq!((files.guest.get(RET, 1), files.guest.get(RET + 4, 1)), (vec![1], vec![0]), "it failed");
+}
+
 #[test]
 fn a_file_is_written_as_a_stream_from_any_place() {
     let mut files = files();
