@@ -65,9 +65,7 @@ impl Feature {
         match self {
             Feature::Stackful => "lift its functions with the canonical option `callback`",
             Feature::ComponentThreads | Feature::ErrorContext => "build it for WASI 0.3 as released, without that",
-            Feature::ComposedAsync => {
-                "run it on the backend `wasmtime`, whose own component host does that, or serve its parts one by one"
-            }
+            Feature::ComposedAsync => "run it on an engine's own host for components, or serve its parts one by one",
             Feature::Gc
             | Feature::Exceptions
             | Feature::Memory64

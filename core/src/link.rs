@@ -223,8 +223,8 @@ const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and 0.3.0,
                              the draft of `wasi:logging`; rebuild the guest with bindings of such a release";
 
 /// Of WASI 0.3 there is more than this host has.
-const NOT_03: &str = "wharf's own host has of WASI 0.3 the interfaces of `cli`, `clocks`, `random` and `http`; for others run \
-                      the component on the backend `wasmtime`, whose own component host has them, or build it for WASI 0.2";
+const NOT_03: &str = "wharf's own host has of WASI 0.3 the interfaces of `cli`, `clocks`, `random` and `http`; an engine's own \
+                      host for components may have others, or build the guest for WASI 0.2";
 
 /// Finds the host function for import `index`, or why there is none. What `linker` offers is to have the type that the plan
 /// of a component `declared` for it.
