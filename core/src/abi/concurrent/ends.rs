@@ -16,6 +16,9 @@ use crate::types::Caller;
 /// The most values of one copy, by the specification.
 const MAX_LENGTH: u32 = (1 << 28) - 1;
 
+/// How many bytes the host holds while it moves values within the guest.
+const PIECE: u32 = 64 << 10;
+
 /// The answer that a copy is under way.
 pub(super) const BLOCKED: u32 = u32::MAX;
 
@@ -183,7 +186,7 @@ fn settle(cx: &mut Cx<'_>, handle: u32, asynchronous: bool) -> Outcome<u32> {
     if let Some(payload) = cx.state.table.get::<End>(handle)?.take_event() {
         return Ok(payload);
     }
-    cx.state.concurrent.waited.push(handle);
+    cx.state.concurrent.wait_for(handle);
     if asynchronous {
         return Ok(BLOCKED);
     }
@@ -252,8 +255,17 @@ fn move_bytes(
     (to, to_at): (&crate::abi::wasi02::options::Options, u32),
     bytes: u32,
 ) -> Outcome {
-    let copied = cx.memory_of(&from.options.memory)?.slice(from_at, bytes)?.to_vec();
-    Ok(cx.memory_of(&to.memory)?.write(to_at, &copied)?)
+    // By pieces, so that the host holds little: from the end where one memory may have the values overlap.
+    let backwards = to_at > from_at;
+    let mut moved = 0;
+    while moved < bytes {
+        let len = (bytes - moved).min(PIECE);
+        let at = if backwards { bytes - moved - len } else { moved };
+        let piece = cx.memory_of(&from.options.memory)?.slice(from_at + at, len)?.to_vec();
+        cx.memory_of(&to.memory)?.write(to_at + at, &piece)?;
+        moved += len;
+    }
+    Ok(())
 }
 
 /// Goes on with a copy that the host is at the other end of.

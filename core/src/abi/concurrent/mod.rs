@@ -27,8 +27,9 @@ pub(crate) use self::declared::{Element, Tables};
 pub(crate) use self::passed::{ByteStream, FutureIn, FutureOut, HostBytes, Promise, Settle, promise};
 pub(crate) use self::task::{Code, Kind as TaskKind, Task};
 pub(crate) use self::waiting::{PendingCall, Place, call_async, call_sync};
-use crate::abi::wasi02::canon::{Cx, Outcome, rule};
+use crate::abi::wasi02::canon::{Cx, Outcome, limit, rule};
 use crate::abi::wasi02::options::Options;
+use crate::abi::wasi02::table::MAX_HANDLES;
 use crate::abi::wasi02::{Host, State};
 use crate::stop::Stop;
 use crate::types::{Caller, FuncType, ValType};
@@ -121,6 +122,9 @@ fn backpressure(cx: &mut Cx<'_>, by: i32) -> Outcome {
     }
 }
 
+/// How many pieces are passed on before others have their turn, and time limits are looked at.
+pub(crate) const PIECES: usize = 64;
+
 /// Work of the host's that a guest has begun and does not wait for, as a message that is sent.
 pub(crate) trait Pump: Send {
     /// Goes on with it; ready when it is done.
@@ -142,8 +146,24 @@ pub(crate) struct Concurrent {
 
 impl Concurrent {
     /// Has the host go on with something whenever the guest waits.
-    pub(crate) fn pump(&mut self, pump: impl Pump + 'static) {
+    ///
+    /// # Errors
+    /// A limit, if there is as much already as a guest may have handles: what is under way need not have one.
+    pub(crate) fn pump(&mut self, pump: impl Pump + 'static) -> Outcome {
+        if self.pumps.len() >= MAX_HANDLES {
+            return limit(format!(
+                "the guest has {MAX_HANDLES} messages or streams on their way, the most it may have"
+            ));
+        }
         self.pumps.push(Box::new(pump));
+        Ok(())
+    }
+
+    /// Has the host bring about what is behind a handle. It is there once only, whoever has taken its last event.
+    fn wait_for(&mut self, handle: u32) {
+        if !self.waited.contains(&handle) {
+            self.waited.push(handle);
+        }
     }
 
     /// Goes on with what was begun. Returns whether anything of it can go on without the guest.

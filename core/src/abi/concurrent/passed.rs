@@ -252,6 +252,23 @@ impl<T: Lift + Lower + Send + 'static> FutureIn<T> {
         }
     }
 
+    /// The same for the guest to read, with `missing` where there will be none. What the host gave stays what it was,
+    /// however often it is passed on.
+    pub(crate) fn into_out(self, missing: impl FnOnce() -> T + Send + 'static) -> FutureOut<T> {
+        if let Some(making) = self.from_host {
+            return FutureOut(making);
+        }
+        let (mut from_guest, mut missing) = (self.from_guest, Some(missing));
+        FutureOut::new(move |context| {
+            let value = match &mut from_guest {
+                Some((_, promise)) => std::task::ready!(promise.poll(context)),
+                None => None,
+            };
+            // It is asked for its value once.
+            value.or_else(|| missing.take().map(|missing| missing())).map_or(Poll::Pending, Poll::Ready)
+        })
+    }
+
     /// Lets the guest write it, and looks at it no more.
     pub(crate) fn forget(self) {
         if let Some((end, _)) = self.from_guest {

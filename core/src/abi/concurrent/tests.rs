@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wharf_plan::{Builtin, EndFunction, PLAN_VERSION, Passing, Payload, Plan, Type};
 
 use super::task::{Code, Kind, Task};
-use super::{ByteStream, Element, Function, FutureIn, FutureOut, Tables, promise};
+use super::{ByteStream, Element, Function, FutureIn, FutureOut, Pump, Tables, promise};
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::canon::{Cx, Flat, Lift, Lower};
 use crate::abi::wasi02::io::{End, Source};
@@ -264,6 +264,51 @@ fn handles_are_bounded_and_charged() {
         Some(Stop::Error(error)) => assert_eq!(error.kind(), ErrorKind::Limit, "{error}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn what_is_waited_for_is_kept_once() {
+    let mut guest = Guest::new();
+    let (readable, writable) = guest.ends(Passing::Stream);
+    let set = guest.call(Builtin::WaitableSetNew, &[]);
+    guest.call(Builtin::WaitableJoin, &[readable, set]);
+    for _ in 0..100 {
+        assert_eq!(guest.call(stream(EndFunction::Read), &[readable, 100, 1]), BLOCKED);
+        assert_eq!(guest.call(stream(EndFunction::Write), &[writable, 40, 1]), 0x10);
+        assert_eq!(guest.call(Builtin::WaitableSetWait, &[set, 8]), 2);
+    }
+    assert!(guest.within_call(|cx| cx.state.concurrent.waited.len()) <= 1);
+}
+
+#[test]
+fn values_that_overlap_are_moved_as_they_were() {
+    for (from, to) in [(1000_u64, 1007_u64), (1007, 1000), (1000, 90_000), (1000, 400_000)] {
+        let mut guest = Guest::new();
+        guest.memory.0 = (0..800_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut expected = guest.memory.0.clone();
+        expected.copy_within(from as usize..from as usize + 200_000, to as usize);
+        let (readable, writable) = guest.ends(Passing::Stream);
+        assert_eq!(guest.call(stream(EndFunction::Write), &[writable, from, 200_000]), BLOCKED);
+        assert_eq!(guest.call(stream(EndFunction::Read), &[readable, to, 300_000]), 200_000 << 4);
+        assert!(guest.memory.0 == expected, "from {from} to {to}");
+    }
+}
+
+#[test]
+fn what_is_on_its_way_is_bounded() {
+    struct Never;
+    impl Pump for Never {
+        fn poll(&mut self, _: &mut std::task::Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+
+        fn stuck(&self) -> bool {
+            true
+        }
+    }
+    let mut guest = Guest::new();
+    let begun = guest.within_call(|cx| (0..10_000).find(|_| cx.state.concurrent.pump(Never).is_err()));
+    assert_eq!(begun, Some(4096));
 }
 
 /// `CanonicalABI.md`, sections on alignment and element size.

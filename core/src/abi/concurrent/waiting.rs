@@ -92,7 +92,7 @@ pub(crate) fn call_async(cx: &mut Cx<'_>, mut pending: Box<dyn PendingCall>, res
     let options = cx.shared_options();
     let subtask = Subtask { state: Called::Started, pending: Some(pending), options, result, delivered: false, set: 0 };
     let handle = cx.state.table.push(subtask, None)?;
-    cx.state.concurrent.waited.push(handle);
+    cx.state.concurrent.wait_for(handle);
     Ok(Called::Started as u32 | handle << 4)
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use wharf_grants::OutputStream;
 
 use super::interfaces;
-use crate::abi::concurrent::{ByteStream, FutureOut, HostBytes, Moved, Promise, Pump, Settle, Sink, promise};
+use crate::abi::concurrent::{ByteStream, FutureOut, HostBytes, Moved, PIECES, Promise, Pump, Settle, Sink, promise};
 use crate::abi::wasi02::canon::{Cx, Fault, Handle, Outcome, Own, variant};
 use crate::abi::wasi02::cli::{
     Stdin, Stdout, TerminalInput, TerminalOutput, arguments, environment, exit, exit_with_code, initial_cwd,
@@ -81,7 +81,7 @@ fn write_to(cx: &mut Cx<'_>, sink: Arc<OutputStream>, data: ByteStream) -> Outco
     let (settle, promise) = promise();
     if let Some(source) = data.take_source() {
         // What the host writes itself goes there without the guest.
-        cx.state.concurrent.pump(Copying { source, sink, run: cx.run(), settle });
+        cx.state.concurrent.pump(Copying { source, sink, run: cx.run(), settle })?;
         return Ok(outcome(promise));
     }
     data.keep(Writing { sink: Stdout(sink), settle });
@@ -98,7 +98,7 @@ struct Copying {
 
 impl Pump for Copying {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
+        for _ in 0..PIECES {
             let ended = match self.source.poll_read(MAX_WRITE as usize, context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => Ok(()),
@@ -111,6 +111,8 @@ impl Pump for Copying {
             self.settle.settle(ended);
             return Poll::Ready(());
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn stuck(&self) -> bool {

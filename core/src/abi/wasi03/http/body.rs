@@ -2,7 +2,9 @@
 
 use std::task::{Context, Poll, Waker};
 
-use crate::abi::concurrent::{ByteStream, FutureIn, FutureOut, HostBytes, Moved, Promise, Pump, Settle, Sink, promise};
+use crate::abi::concurrent::{
+    ByteStream, FutureIn, FutureOut, HostBytes, Moved, PIECES, Promise, Pump, Settle, Sink, promise,
+};
 use crate::abi::wasi02::canon::{Cx, Flat, Handle, Lift, Lower, NotAResource, Outcome, Own, Resources, Type, WitType};
 use crate::abi::wasi02::http::ErrorCode;
 use crate::abi::wasi02::http::fields::Fields;
@@ -195,7 +197,7 @@ impl Transmission {
 
     /// Passes on what there is. Ready when there is no more.
     fn poll_feed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
+        for _ in 0..PIECES {
             match &mut self.feed {
                 Feed::Done => return Poll::Ready(()),
                 Feed::Guest(stream) => {
@@ -221,6 +223,8 @@ impl Transmission {
                 }
             }
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn settle(&mut self, sent: Sent) -> Poll<()> {
@@ -329,14 +333,10 @@ pub(super) fn parts(body: Body, res: FutureIn<Sent>, budget: &Budget) -> (ByteSt
             res.forget();
             arriving(&shared, budget)
         }
-        Body::Made(Made { contents, mut trailers, sent }) => {
+        Body::Made(Made { contents, trailers, sent }) => {
             res.pass_to(sent);
-            let trailers = FutureOut::new(move |context: &mut Context<'_>| {
-                trailers.poll(context).map(|trailers| {
-                    let missing = || Trailers(Err(ErrorCode::InternalError(Some("there are no trailers".to_owned()))));
-                    trailers.unwrap_or_else(missing)
-                })
-            });
+            let missing = || Trailers(Err(ErrorCode::InternalError(Some("there are no trailers".to_owned()))));
+            let trailers = trailers.into_out(missing);
             (contents.unwrap_or_else(ByteStream::empty), trailers)
         }
     }

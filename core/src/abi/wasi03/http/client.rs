@@ -46,7 +46,7 @@ pub(super) fn send(cx: &mut Cx<'_>, Own(request): Own<Request>) -> Outcome<Later
         };
     let (writer, reader) = pipe(Message::Request, announced);
     let transmission = Transmission::new(body, writer.clone(), cx);
-    cx.state.concurrent.pump(transmission);
+    cx.state.concurrent.pump(transmission)?;
     let Some(outbound) = &cx.state.outbound else {
         writer.discard();
         return Ok(at_once(ErrorCode::HttpRequestDenied));

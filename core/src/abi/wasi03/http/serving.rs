@@ -19,17 +19,16 @@ type Returned = Result<Own<Response>, ErrorCode>;
 /// Answers with what `task.return` is called with.
 pub(crate) fn respond(cx: &mut Cx<'_>, slots: &mut [u64], reply: Reply) -> Outcome {
     let (returned,) = lift::<(Returned,)>(cx, slots)?;
-    send(cx, returned, reply);
-    Ok(())
+    send(cx, returned, reply)
 }
 
 /// Sends the response, whose head leaves as [`message`](crate::message) says.
-fn send(cx: &mut Cx<'_>, returned: Returned, reply: Reply) {
+fn send(cx: &mut Cx<'_>, returned: Returned, reply: Reply) -> Outcome {
     let Response { status, headers, body } = match returned {
         Ok(Own(response)) => response,
         Err(code) => {
             _ = answer(reply, Err(code));
-            return;
+            return Ok(());
         }
     };
     let (writer, reader) = pipe(Message::Response, headers.content_length().unwrap_or_default());
@@ -37,7 +36,7 @@ fn send(cx: &mut Cx<'_>, returned: Returned, reply: Reply) {
         Ok(message) => message,
         Err(code) => {
             _ = answer(reply, Err(code));
-            return;
+            return Ok(());
         }
     };
     let mut transmission = Transmission::new(body, writer, cx);
@@ -45,8 +44,9 @@ fn send(cx: &mut Cx<'_>, returned: Returned, reply: Reply) {
     let ended = transmission.poll(&mut at_once()).is_ready();
     reader.respond(&cx.state.run, message, reply);
     if !ended {
-        cx.state.concurrent.pump(transmission);
+        cx.state.concurrent.pump(transmission)?;
     }
+    Ok(())
 }
 
 impl Host {
@@ -73,8 +73,7 @@ impl Host {
     ) -> Result<(), Stop> {
         self.call(("wasi:http/handler", "handle"), options, caller, &mut [], |cx, _| {
             let returned = <Returned as Lift>::load(cx, ptr)?;
-            send(cx, returned, reply);
-            Ok(())
+            send(cx, returned, reply)
         })
     }
 }

@@ -266,3 +266,30 @@ fn methods_and_paths_are_checked() {
     }
     assert_eq!(guest.call("[method]request.set-path-with-query", &[request, 0, 0, 0]), 0);
 }
+
+/// However often, it is as deep as once.
+#[test]
+fn a_message_is_taken_apart_and_made_again_any_number_of_times() {
+    let mut guest = Guest::new();
+    let mut made = guest.response(&[]);
+    let consume = |guest: &mut Guest, made: &Made| {
+        let ends = guest.future(EndFunction::New, SENT, &[]);
+        let (res, writer) = guest.both(ends);
+        guest.call("[static]response.consume-body", &[made.message, res, RET.into()]);
+        let parts = (guest.u32(RET), guest.u32(RET + 4));
+        guest.fake.memory[BUFFER as usize..][..64].fill(0);
+        guest.future(EndFunction::Write, SENT, &[writer, BUFFER.into()]);
+        guest.future(EndFunction::DropWritable, SENT, &[writer]);
+        guest.future(EndFunction::DropReadable, SENT, &[made.sent]);
+        parts
+    };
+    for _ in 0..30_000 {
+        let (contents, trailers) = consume(&mut guest, &made);
+        let fields = guest.fields(&[]);
+        guest.call("[static]response.new", &[fields, 1, contents, trailers, RET.into()]);
+        (made.message, made.sent) = (guest.u32(RET), guest.u32(RET + 4));
+    }
+    let (_, trailers) = consume(&mut guest, &made);
+    assert_eq!(guest.future(EndFunction::Read, TRAILERS, &[trailers, BUFFER.into()]), BLOCKED);
+    assert_eq!(guest.future(EndFunction::Write, TRAILERS, &[made.trailers, RET.into()]), 0);
+}
