@@ -21,9 +21,7 @@ say "installing $*"
 rm -rf "$dir"
 if ! python3 -m venv "$dir" >/dev/null 2>&1; then
     rm -rf "$dir"
-    say 'installing python3-venv'
-    apt-get -qq update >&2
-    apt-get -qq install -y python3-venv >&2
+    "$(dirname "${BASH_SOURCE[0]}")/apt-install.sh" python3-venv
     python3 -m venv "$dir"
 fi
 "$dir/bin/pip" --quiet --disable-pip-version-check install "$@" >&2

@@ -50,8 +50,11 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::serve(args, console),
         Command::Demo(args) => commands::demo::demo(args, console),
         Command::Backends(args) => commands::backends::backends(args),
-        Command::Inspect(args) => commands::inspect::inspect(args),
+        Command::Inspect(args) => commands::inspect::inspect(args, console),
         Command::Compile(args) => commands::compile::compile(args, console),
+        Command::Package(args) => commands::package::package(args),
+        Command::Push(args) => commands::images::push(args, console),
+        Command::Pull(args) => commands::images::pull(args, console),
         Command::Cache(args) => commands::cache::cache(&args.command),
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => commands::conformance::conformance(args, console),

@@ -2,12 +2,13 @@
 //! process had it ignored, as nohup(1) does.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{self, signal_name};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 /// The run was stopped by this signal.
@@ -33,9 +34,13 @@ impl fmt::Display for Stopped {
 impl std::error::Error for Stopped {}
 
 /// Listens for signals until the process ends.
+#[derive(Clone)]
 pub(crate) struct Signals {
     state: Arc<State>,
 }
+
+/// What listens, once something does.
+static LISTENING: Mutex<Option<Signals>> = Mutex::new(None);
 
 #[derive(Default)]
 struct State {
@@ -45,8 +50,12 @@ struct State {
 }
 
 impl Signals {
-    /// Starts to listen. Until [`guest_starts`](Self::guest_starts), one signal ends the process.
+    /// Starts to listen, unless something does. Until [`guest_starts`](Self::guest_starts), one signal ends the process.
     pub(crate) fn listen() -> anyhow::Result<Self> {
+        let mut listening = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signals) = &*listening {
+            return Ok(signals.clone());
+        }
         let state = Arc::new(State::default());
         let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(*signal));
         let mut signals = signal_hook::iterator::Signals::new(wanted).context("cannot listen for signals")?;
@@ -63,7 +72,18 @@ impl Signals {
                 }
             })
             .context("cannot start the thread that listens for signals")?;
-        Ok(Signals { state })
+        Ok(listening.insert(Signals { state }).clone())
+    }
+
+    /// Waits for `work` on `runtime`. The first signal drops it, so that what it has started ends with it.
+    pub(crate) fn wait<T>(&self, runtime: &Runtime, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        let stop = self.guest_starts();
+        let done = runtime.block_on(stop.run_until_cancelled_owned(work));
+        self.state.running.store(false, Ordering::SeqCst);
+        match (done, self.stopped()) {
+            (Some(done), None) => Ok(done),
+            (_, stopped) => Err(stopped.unwrap_or(Stopped(SIGINT))),
+        }
     }
 
     /// From here on, the first signal cancels the token returned.

@@ -5,6 +5,7 @@ mod cache;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod global;
+mod image;
 #[cfg(all(test, feature = "conformance", feature = "wasmtime-component", feature = "wasmer", feature = "wasmedge"))]
 mod reference;
 mod run;
@@ -25,10 +26,11 @@ pub(crate) use self::conformance::ConformanceArgs;
 #[cfg(test)]
 pub(crate) use self::global::Color;
 pub(crate) use self::global::{GlobalArgs, LogFormat};
+pub(crate) use self::image::{ContentArgs, ImageArgs, PackageArgs, PullArgs, PushArgs, RegistryArgs, ShapeArg};
 pub(crate) use self::run::{GuestArgs, LimitArgs, LoadArgs, OutboundArgs, RunArgs, SocketArgs};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::usage::{Usage, one_line};
-pub(crate) use self::values::{DirGrant, EnvEntry, project_name};
+pub(crate) use self::values::{DirGrant, EnvEntry, FileGrant, project_name};
 use crate::templates;
 
 /// HTTP for WebAssembly guests, the same on every engine.
@@ -55,6 +57,12 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Turn a component into one core module, for engines without component support; or fill the cache
     Compile(Box<CompileArgs>),
+    /// Pack a guest as an image that containerd, Docker or wkg takes
+    Package(Box<PackageArgs>),
+    /// Pack a guest as an image, and push it to a registry
+    Push(Box<PushArgs>),
+    /// Pull the guest of an image in a registry
+    Pull(Box<PullArgs>),
     /// List or remove cached code
     Cache(CacheCommandArgs),
     /// Run the conformance suite
@@ -94,16 +102,18 @@ pub(crate) struct BackendsArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// A WebAssembly module or component
+    /// A WebAssembly module or component, or an image that has one (`oci://HOST/REPOSITORY:TAG`)
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) images: ImageArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompileArgs {
-    /// A WebAssembly component; with --emit cache, also a module
+    /// A WebAssembly component, or an image that has one (`oci://HOST/REPOSITORY:TAG`); with --emit cache, also a module
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     /// The file to write the core module to; not with --emit cache
@@ -121,6 +131,8 @@ pub(crate) struct CompileArgs {
     pub(crate) host: HostArgs,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+    #[command(flatten)]
+    pub(crate) images: ImageArgs,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
 }

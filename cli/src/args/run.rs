@@ -10,6 +10,7 @@ use wharf::core::http::Redirects;
 
 use super::backend::{BackendArgs, HostArgs};
 use super::cache::CacheArgs;
+use super::image::ImageArgs;
 use super::values::{self, AllowEntry, DirGrant, EnvEntry};
 
 const EXAMPLES: &str = "\
@@ -42,12 +43,15 @@ pub(crate) struct RunArgs {
     pub(crate) guest: GuestArgs,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+    #[command(flatten)]
+    pub(crate) images: ImageArgs,
 
     /// Call this exported function, which takes no parameters, instead of `_start`
     #[arg(short, long, value_name = "FN", help_heading = "Guest")]
     pub(crate) invoke: Option<String>,
 
-    /// The guest, a WebAssembly module or component, followed by its arguments
+    /// The guest, a WebAssembly module or component, or an image that has one (`oci://HOST/REPOSITORY:TAG`), followed by its
+    /// arguments
     #[arg(
         help_heading = "Arguments",
         value_name = "MODULE",

@@ -9,6 +9,7 @@ use wharf_server::Reuse;
 
 use super::backend::{BackendArgs, HostArgs};
 use super::cache::CacheArgs;
+use super::image::ImageArgs;
 use super::run::{GuestArgs, LimitArgs, OutboundArgs, SocketArgs};
 use super::values;
 
@@ -45,9 +46,11 @@ pub(crate) struct ServeArgs {
     pub(crate) guest: GuestArgs,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+    #[command(flatten)]
+    pub(crate) images: ImageArgs,
 
     /// The guest: a component, or a core module made with its bindings, that exports `wasi:http/incoming-handler`, or a
-    /// component of WASI 0.3 that exports `wasi:http/handler`
+    /// component of WASI 0.3 that exports `wasi:http/handler`; or an image that has one (`oci://HOST/REPOSITORY:TAG`)
     #[arg(help_heading = "Arguments", value_name = "MODULE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) module: PathBuf,
 }

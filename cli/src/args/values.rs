@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wharf::core::chain;
 use wharf::core::grants::Listen;
 use wharf::core::http::{Policy, PolicyError, Redirects};
+use wharf_image::{ImageError, Platform, Reference, Verify};
 
 /// An entry of the allow-list, known to be one.
 #[derive(Debug, Clone)]
@@ -24,6 +26,13 @@ pub(crate) struct EnvEntry {
 pub(crate) struct DirGrant {
     pub(crate) host: PathBuf,
     pub(crate) guest: String,
+}
+
+/// `HOST` or `HOST::PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileGrant {
+    pub(crate) host: PathBuf,
+    pub(crate) path: String,
 }
 
 pub(super) fn allow_entry(text: &str) -> Result<AllowEntry, PolicyError> {
@@ -114,6 +123,49 @@ pub(super) fn dir_grant(text: &str) -> Result<DirGrant, String> {
         return Err("a name is empty; write HOST or HOST::GUEST".to_owned());
     }
     Ok(DirGrant { host: host.into(), guest: guest.to_owned() })
+}
+
+/// A file's path in an image is absolute: by default, `/` and the name that was given.
+pub(super) fn file_grant(text: &str) -> Result<FileGrant, String> {
+    let (host, path) = match text.split_once("::") {
+        Some((host, path)) => (host, path.to_owned()),
+        None => (text, own_path(text)?),
+    };
+    if host.is_empty() || !path.starts_with('/') {
+        return Err(
+            "write HOST or HOST::PATH, where PATH is absolute, for example ./app.conf::/etc/app.conf".to_owned()
+        );
+    }
+    Ok(FileGrant { host: host.into(), path })
+}
+
+/// The path that a file has of its own, without `.` and empty steps: `/etc/app.conf` of `./etc//app.conf`, `/` of `.`.
+fn own_path(text: &str) -> Result<String, String> {
+    let steps: Vec<&str> = text.split('/').filter(|step| !matches!(*step, "" | ".")).collect();
+    if steps.contains(&"..") {
+        return Err(format!("a path with `..` is not one in an image; write {text}::PATH, where PATH is absolute"));
+    }
+    Ok(format!("/{}", steps.join("/")))
+}
+
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+pub(super) fn image(text: &str) -> Result<Reference, ImageError> {
+    text.parse()
+}
+
+/// The sources of an error are told, too: it may be a file that is missing.
+pub(super) fn verify(text: &str) -> Result<Verify, String> {
+    text.parse().map_err(|error: ImageError| chain(&error))
+}
+
+pub(super) fn platform(text: &str) -> Result<Platform, ImageError> {
+    text.parse()
 }
 
 /// What a project can be called in every language: a name for a directory, a crate, a package and a file.

@@ -1,6 +1,5 @@
 //! From the options to what a guest is granted: the same for a guest that runs and one that serves.
 
-use std::env::VarError;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -8,7 +7,8 @@ use anyhow::Context;
 use wharf::core::grants::{Network, WasiConfig};
 use wharf::core::http::{Limits, Outbound, Policy};
 
-use crate::args::{DirGrant, EnvEntry, GuestArgs, LimitArgs, OutboundArgs, SocketArgs, Usage};
+use crate::args::{DirGrant, GuestArgs, LimitArgs, OutboundArgs, SocketArgs};
+use crate::commands::env_value;
 
 /// How many connections may wait for the guest to accept them; the operating system may let less.
 const BACKLOG: i32 = 4096;
@@ -17,17 +17,10 @@ const BACKLOG: i32 = 4096;
 pub(crate) fn wasi(args: &GuestArgs, module: &Path, guest_args: Vec<String>) -> anyhow::Result<WasiConfig> {
     let program = module.file_name().unwrap_or_default().to_string_lossy();
     let mut wasi = WasiConfig::new().arg(program)?.args(guest_args)?;
-    for EnvEntry { name, value } in &args.env {
-        let value = match (value, std::env::var(name)) {
-            (Some(value), _) => value.clone(),
-            (None, Ok(value)) => value,
-            (None, Err(VarError::NotPresent)) => {
-                tracing::debug!("--env {name}: wharf's environment has no such variable, so the guest does not get it");
-                continue;
-            }
-            (None, Err(error)) => return Err(Usage(format!("--env {name}: {error}; write {name}=VALUE")).into()),
-        };
-        wasi = wasi.env(name, value)?;
+    for entry in &args.env {
+        if let Some(value) = env_value(entry)? {
+            wasi = wasi.env(&entry.name, value)?;
+        }
     }
     for DirGrant { host, guest } in &args.dir {
         wasi = wasi.preopen(host, guest).with_context(|| "--dir")?;

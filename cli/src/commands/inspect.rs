@@ -8,13 +8,14 @@ use wharf::core::abi::preview1::Dialect;
 use wharf::core::{Abi, Export, ExportType, FuncType, Import, Inspection, LoadOptions, Status};
 
 use crate::args::{Format, InspectArgs};
-use crate::commands::{component, read_module};
+use crate::commands::{component, images};
+use crate::console::Console;
 use crate::output::{BAD, GOOD, HEADING, Table, printable, styled};
 use crate::{exit, output};
 
-pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<u8> {
+pub(crate) fn inspect(args: &InspectArgs, console: Console) -> anyhow::Result<u8> {
     let name = args.file.display().to_string();
-    let wasm = read_module(&args.file, LoadOptions::default().max_module_bytes)?;
+    let wasm = images::guest(&args.file, LoadOptions::default().max_module_bytes, &args.images, None, console)?;
     if wharf_component::is_component(&wasm) {
         component::inspect(&name, &wasm, args.output.format)?;
         return Ok(exit::SUCCESS);

@@ -9,8 +9,8 @@ use anyhow::Context;
 use wharf::core::{CodeCache, Error, Kind, LoadOptions, TotalMemory};
 use wharf::{PreparedProgram, Program, Runtime};
 
-use crate::args::{BackendArgs, CacheArgs, ComponentHost, HostArgs, LoadArgs, Usage};
-use crate::commands::{cache, read_module};
+use crate::args::{BackendArgs, CacheArgs, ComponentHost, HostArgs, ImageArgs, LoadArgs, Usage};
+use crate::commands::{cache, images};
 use crate::console::Console;
 use crate::progress::Progress;
 use crate::{backend, exit, output};
@@ -32,6 +32,7 @@ pub(crate) struct Loading<'a> {
     pub(crate) host: &'a HostArgs,
     pub(crate) limits: &'a LoadArgs,
     pub(crate) cache: &'a CacheArgs,
+    pub(crate) images: &'a ImageArgs,
 }
 
 impl<'a> Loading<'a> {
@@ -40,14 +41,16 @@ impl<'a> Loading<'a> {
         host: &'a HostArgs,
         limits: &'a LoadArgs,
         cache: &'a CacheArgs,
+        images: &'a ImageArgs,
     ) -> Self {
-        Loading { total_memory: None, backend, host, limits, cache }
+        Loading { total_memory: None, backend, host, limits, cache, images }
     }
 
-    /// Loads the module or component at `path`.
+    /// Loads the module or component at `path`, a file or an image.
     pub(crate) fn guest(&self, path: &Path, purpose: Purpose<'_>, console: Console) -> anyhow::Result<Program> {
-        let runtime = self.runtime(cache::open(self.cache, path)?)?;
-        let wasm = self.read(path)?;
+        let cache = cache::open(self.cache, path)?;
+        let runtime = self.runtime(cache.clone())?;
+        let wasm = self.read(path, cache.as_ref(), console)?;
         let load = || {
             let prepared = prepare(&runtime, &wasm)?;
             match purpose {
@@ -65,8 +68,8 @@ impl<'a> Loading<'a> {
     pub(crate) fn fill_cache(&self, path: &Path, console: Console) -> anyhow::Result<()> {
         let cache = cache::open(self.cache, path)?
             .context("there is no directory to keep compiled code in; name one with --cache-dir")?;
-        let runtime = self.runtime(Some(cache))?;
-        let wasm = self.read(path)?;
+        let runtime = self.runtime(Some(cache.clone()))?;
+        let wasm = self.read(path, Some(&cache), console)?;
         let fill = || {
             let _compiling = self.compiling(&runtime, path, console)?;
             Ok(prepare(&runtime, &wasm)?.keep()?)
@@ -74,8 +77,8 @@ impl<'a> Loading<'a> {
         named(path, fill())
     }
 
-    fn read(&self, path: &Path) -> anyhow::Result<Vec<u8>> {
-        read_module(path, LoadOptions::default().max_module_bytes)
+    fn read(&self, path: &Path, cache: Option<&Arc<CodeCache>>, console: Console) -> anyhow::Result<Vec<u8>> {
+        images::guest(path, LoadOptions::default().max_module_bytes, self.images, cache, console)
     }
 
     fn runtime(&self, cache: Option<Arc<CodeCache>>) -> anyhow::Result<Runtime> {

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
         .stderr(Output::Inherit)
         .network(network);
     let invoke = args.invoke.as_deref();
-    let loading = Loading::new(&args.backend, &args.host, &args.limits.load, &args.cache);
+    let loading = Loading::new(&args.backend, &args.host, &args.limits.load, &args.cache, &args.images);
     let program = loading.guest(module, Purpose::Run(invoke), console)?;
     let config = GuestConfig {
         wasi,

@@ -75,7 +75,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
         None => None,
     };
 
-    let loading = Loading::new(&args.backend, &args.host, &args.limits.load, &args.cache);
+    let loading = Loading::new(&args.backend, &args.host, &args.limits.load, &args.cache, &args.images);
     let total = shares.account();
     if let Some(total) = &total {
         runtime.spawn(memory::release(total.clone()));

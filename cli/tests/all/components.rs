@@ -76,7 +76,6 @@ fn serves_the_same_everywhere(toolchain: &Toolchain) {
     let files = Files::new();
     let component = files.write("component.wasm", &toolchain.component);
     // A guest as large as an interpreter is compiled for as long as all its requests take, so that one server has them all.
-    let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/components-cache");
     let large = bytes(1_500_000);
     let origin = {
         let large = large.clone();
@@ -92,7 +91,7 @@ fn serves_the_same_everywhere(toolchain: &Toolchain) {
     let refusing = Origin::refusing().unwrap();
     for backend in backends() {
         let (allow, refuse) = (origin.base(), refusing.base());
-        let args = ["--backend", backend, "--cache-dir", cache, "-a", &allow, "-a", &refuse, &component];
+        let args = ["--backend", backend, "-a", &allow, "-a", &refuse, &component];
         let served = Served::start(&args);
         let before = origin.requests().len();
 

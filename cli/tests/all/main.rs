@@ -9,6 +9,7 @@ mod composed_mutation;
 mod fetch;
 mod guide;
 mod hello;
+mod images;
 mod input;
 mod kept;
 mod limits;

@@ -4,6 +4,7 @@ pub(crate) mod composed;
 #[cfg(feature = "wasmtime-component")]
 pub(crate) mod middleware;
 pub(crate) mod random;
+pub(crate) mod registry;
 pub(crate) mod served;
 pub(crate) mod server;
 
