@@ -6,6 +6,7 @@
 mod futures;
 mod handler;
 mod messages;
+mod orders;
 mod probe;
 mod service;
 mod serving;
@@ -16,4 +17,4 @@ use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
 pub const CASES: &[&[Case]] =
-    &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES, messages::CASES];
+    &[tasks::CASES, streams::CASES, futures::CASES, orders::CASES, service::CASES, serving::CASES, messages::CASES];
