@@ -7,6 +7,7 @@ mod futures;
 mod handler;
 mod messages;
 mod orders;
+mod payloads;
 mod probe;
 mod service;
 mod serving;
@@ -16,5 +17,13 @@ mod tasks;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] =
-    &[tasks::CASES, streams::CASES, futures::CASES, orders::CASES, service::CASES, serving::CASES, messages::CASES];
+pub const CASES: &[&[Case]] = &[
+    tasks::CASES,
+    streams::CASES,
+    futures::CASES,
+    orders::CASES,
+    payloads::CASES,
+    service::CASES,
+    serving::CASES,
+    messages::CASES,
+];

@@ -184,11 +184,15 @@ pub(super) fn load(context: &Context, component: &[u8]) -> CaseResult<Arc<dyn Ho
     Ok(Arc::new(Guest::load(&**context.backend(), &flat.wasm, &LoadOptions::default())?))
 }
 
-fn call(context: &Context, functions: &str, timeout: Duration, output: Output) -> CaseResult<Result<Vec<u64>, Stop>> {
+/// The text of a probe that has these functions.
+fn probe(functions: &str) -> String {
     let callback = if functions.contains("\"callback\"") { "" } else { NO_CALLBACK };
-    let text = COMPONENT.replace("CASE", &format!("{functions}\n{callback}"));
-    let component = wat::parse_str(&text).map_err(Unmet::harness)?;
-    let guest = context.subject().shared(&text, || load(context, &component))?;
+    COMPONENT.replace("CASE", &format!("{functions}\n{callback}"))
+}
+
+fn call(context: &Context, text: &str, timeout: Duration, output: Output) -> CaseResult<Result<Vec<u64>, Stop>> {
+    let component = wat::parse_str(text).map_err(Unmet::harness)?;
+    let guest = context.subject().shared(text, || load(context, &component))?;
     let wasi = WasiConfig::new().stdout(output);
     let config = GuestConfig { wasi, timeout: Some(timeout), ..GuestConfig::default() };
     Ok(guest.start(config).and_then(|mut session| session.call("f", &[])))
@@ -196,7 +200,12 @@ fn call(context: &Context, functions: &str, timeout: Duration, output: Output) -
 
 /// The probe returns this.
 pub(super) fn returns(context: &Context, functions: &str, expected: u64) -> CaseResult {
-    check_eq!(call(context, functions, LONG, Output::Discard)??, vec![expected], "what the task returns");
+    component_returns(context, &probe(functions), expected)
+}
+
+/// The component of this text returns this from its function `f`.
+pub(super) fn component_returns(context: &Context, text: &str, expected: u64) -> CaseResult {
+    check_eq!(call(context, text, LONG, Output::Discard)??, vec![expected], "what the task returns");
     Ok(())
 }
 
@@ -204,14 +213,19 @@ pub(super) fn returns(context: &Context, functions: &str, expected: u64) -> Case
 pub(super) fn writes(context: &Context, functions: &str, expected: u64, text: &str) -> CaseResult {
     let capture = Capture::new(1 << 16);
     let output = Output::Capture(capture.clone());
-    check_eq!(call(context, functions, LONG, output)??, vec![expected], "what the task returns");
+    check_eq!(call(context, &probe(functions), LONG, output)??, vec![expected], "what the task returns");
     check_eq!(String::from_utf8_lossy(&capture.contents()), text, "what is written");
     Ok(())
 }
 
 /// The probe breaks a rule: a trap, which on wharf's own host names this function and this rule.
 pub(super) fn traps(context: &Context, functions: &str, function: &str, rule: &str) -> CaseResult {
-    match call(context, functions, LONG, Output::Discard)? {
+    component_traps(context, &probe(functions), function, rule)
+}
+
+/// The same for the function `f` of the component of this text.
+pub(super) fn component_traps(context: &Context, text: &str, function: &str, rule: &str) -> CaseResult {
+    match call(context, text, LONG, Output::Discard)? {
         Err(Stop::Error(error)) if context.subject().component_host().is_some() => {
             check_eq!(error.kind(), Kind::Trap, "the kind of the error `{}`", chain(&error));
             Ok(())
@@ -231,7 +245,7 @@ pub(super) fn traps(context: &Context, functions: &str, function: &str, rule: &s
 
 /// The probe does not end by itself: its time limit ends it.
 pub(super) fn times_out(context: &Context, functions: &str) -> CaseResult {
-    match call(context, functions, SHORT, Output::Discard)? {
+    match call(context, &probe(functions), SHORT, Output::Discard)? {
         Err(Stop::Error(error)) if error.kind() == Kind::Timeout => Ok(()),
         other => Err(Unmet::failed(format!("it should run out of time and gave {other:?}"))),
     }
@@ -239,7 +253,7 @@ pub(super) fn times_out(context: &Context, functions: &str) -> CaseResult {
 
 /// The probe asks for more than it may have, or is given it: nothing else.
 pub(super) fn within_limits(context: &Context, functions: &str, expected: u64) -> CaseResult {
-    match call(context, functions, LONG, Output::Discard)? {
+    match call(context, &probe(functions), LONG, Output::Discard)? {
         Ok(results) => check_eq!(results, vec![expected], "what the task returns"),
         Err(Stop::Error(error)) if matches!(error.kind(), Kind::Limit | Kind::Trap) => {}
         other => return Err(Unmet::failed(format!("it should reach a limit and gave {other:?}"))),
