@@ -3,6 +3,7 @@
 //! The probes are components in the text format. On the column of a component host it runs them as they are; on all others
 //! they are flattened, and run on wharf's own host.
 
+mod builtins;
 mod futures;
 mod handler;
 mod messages;
@@ -23,6 +24,7 @@ pub const CASES: &[&[Case]] = &[
     futures::CASES,
     orders::CASES,
     payloads::CASES,
+    builtins::CASES,
     service::CASES,
     serving::CASES,
     messages::CASES,

@@ -76,8 +76,10 @@ const COMPONENT: &str = r#"(component
     (core func $o-cancel-write (canon future.cancel-write $ended))
     (core func $o-drop-readable (canon future.drop-readable $ended))
     (core func $o-drop-writable (canon future.drop-writable $ended))
+    CANON
     (core module $main
         (import "memory" "memory" (memory 1))
+        IMPORTS
         (import "" "wait-for" (func $wait-for (param i64) (result i32)))
         (import "" "wait" (func $wait (param i64)))
         (import "" "stdout" (func $stdout (param i32) (result i32)))
@@ -130,6 +132,7 @@ const COMPONENT: &str = r#"(component
     (core instance $main (instantiate $main
         (with "memory" (instance $memory))
         (with "" (instance
+            EXPORTS
             (export "wait-for" (func $wait-for))
             (export "wait" (func $wait))
             (export "stdout" (func $stdout))
@@ -186,8 +189,24 @@ pub(super) fn load(context: &Context, component: &[u8]) -> CaseResult<Arc<dyn Ho
 
 /// The text of a probe that has these functions.
 fn probe(functions: &str) -> String {
+    probe_with(&[], functions)
+}
+
+/// A function that a probe has beside the others: its name, what it is of the component model's, and its type.
+pub(super) type Extra = (&'static str, &'static str, &'static str);
+
+/// The text of a probe that has these functions, and imports those beside what all do.
+pub(super) fn probe_with(extras: &[Extra], functions: &str) -> String {
     let callback = if functions.contains("\"callback\"") { "" } else { NO_CALLBACK };
-    COMPONENT.replace("CASE", &format!("{functions}\n{callback}"))
+    let (mut canon, mut imports, mut exports) = (String::new(), String::new(), String::new());
+    for (name, definition, ty) in extras {
+        let definition = definition.replace("MEMORY", r#"(memory (core memory $memory "memory"))"#);
+        canon += &format!("(core func ${name} (canon {definition}))\n");
+        imports += &format!("(import \"\" \"{name}\" (func ${name} {ty}))\n");
+        exports += &format!("(export \"{name}\" (func ${name}))\n");
+    }
+    let text = COMPONENT.replace("CANON", &canon).replace("IMPORTS", &imports).replace("EXPORTS", &exports);
+    text.replace("CASE", &format!("{functions}\n{callback}"))
 }
 
 fn call(context: &Context, text: &str, timeout: Duration, output: Output) -> CaseResult<Result<Vec<u64>, Stop>> {
