@@ -123,14 +123,20 @@ const MODULE: &str = r#"(module
 
 /// A component whose handler does this, with this text in its memory.
 pub(super) fn handler(steps: &str, text: &str) -> CaseResult<Vec<u8>> {
-    let mut module = assemble(&MODULE.replace("STEPS", steps).replace("\"TEXT\"", &format!("{text:?}")))?;
+    let module = MODULE.replace("STEPS", steps).replace("\"TEXT\"", &format!("{text:?}"));
+    component(&module, "wasi:http/service@0.3.0")
+}
+
+/// The core module of this text as a component of a world of WASI 0.3.
+pub(super) fn component(module: &str, world: &str) -> CaseResult<Vec<u8>> {
+    let mut module = assemble(module)?;
     let mut resolve = Resolve { all_features: true, ..Resolve::default() };
-    let wrong = |error| Unmet::harness(format!("the handler is not a component: {error:#}"));
+    let wrong = |error| Unmet::harness(format!("the module is not a component: {error:#}"));
     for (name, text) in PACKAGES {
         resolve.push_str(name, text).map_err(wrong)?;
     }
-    let world = "package wharf:handler;\nworld handler { include wasi:http/service@0.3.0; }\n";
-    let package = resolve.push_str("handler.wit", world).map_err(wrong)?;
+    let world = format!("package wharf:probe;\nworld probe {{ include {world}; }}\n");
+    let package = resolve.push_str("probe.wit", &world).map_err(wrong)?;
     let world = resolve.select_world(&[package], None).map_err(wrong)?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(wrong)?;
     let mut encoder = ComponentEncoder::default().validate(true).module(&module).map_err(wrong)?;

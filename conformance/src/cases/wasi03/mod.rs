@@ -4,6 +4,7 @@
 //! they are flattened, and run on wharf's own host.
 
 mod builtins;
+mod commands;
 mod futures;
 mod handler;
 mod messages;
@@ -25,6 +26,7 @@ pub const CASES: &[&[Case]] = &[
     orders::CASES,
     payloads::CASES,
     builtins::CASES,
+    commands::CASES,
     service::CASES,
     serving::CASES,
     messages::CASES,

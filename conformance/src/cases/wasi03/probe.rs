@@ -123,6 +123,14 @@ const COMPONENT: &str = r#"(component
         (func $writable (param i64) (result i32) (i32.wrap_i64 (i64.shr_u (local.get 0) (i64.const 32))))
         ;; What a set waits for, as the answer of a callback.
         (func $wait-in (param i32) (result i32) (i32.or (i32.const 2) (i32.shl (local.get 0) (i32.const 4))))
+        ;; The handle of a call that waits for so long: one that was over before it was asked after is made again.
+        (func $later (param $time i64) (result i32)
+            (local $state i32)
+            (loop $again
+                (local.set $state (call $wait-for (local.get $time)))
+                (br_if $again (i32.eq (local.get $state) (i32.const 2))))
+            (call $is (i32.and (local.get $state) (i32.const 15)) (i32.const 1))
+            (i32.shr_u (local.get $state) (i32.const 4)))
         ;; Traps unless both are the same.
         (func $is (param i32 i32) (if (i32.ne (local.get 0) (local.get 1)) (then unreachable)))
         (global $a (mut i32) (i32.const 0))
