@@ -11,6 +11,7 @@ mod messages;
 mod orders;
 mod payloads;
 mod probe;
+mod refused;
 mod service;
 mod serving;
 mod streams;
@@ -26,6 +27,7 @@ pub const CASES: &[&[Case]] = &[
     orders::CASES,
     payloads::CASES,
     builtins::CASES,
+    refused::CASES,
     commands::CASES,
     service::CASES,
     serving::CASES,
