@@ -72,9 +72,8 @@ fn a_host_that_does_not_fit_is_refused() {
         let refused = (backend != "wasmtime").then_some(Kind::Config);
         assert_eq!(kind(backend, Some(ComponentHost::Wasmtime), &component()), refused, "{backend}");
         assert_eq!(kind(backend, Some(ComponentHost::Wasmtime), &core_module()), Some(Kind::Config), "{backend}");
-        assert_eq!(kind(backend, Some(ComponentHost::Core), &three), Some(Kind::Config), "{backend}");
-        let alone = (backend != "wasmtime").then_some(Kind::Unsupported);
-        assert_eq!(kind(backend, None, &three), alone, "{backend}");
+        assert_eq!(kind(backend, Some(ComponentHost::Core), &three), None, "{backend}");
+        assert_eq!(kind(backend, None, &three), None, "{backend}");
         for (wrong, expected) in [(&b""[..], Kind::Guest), (b"hello", Kind::Guest), (&component()[..1000], Kind::Guest)]
         {
             assert_eq!(kind(backend, None, wrong), Some(expected), "{backend}");

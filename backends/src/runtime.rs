@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wharf_core::{
-    Backend, BackendInfo, CacheOptions, CodeCache, Error, Guest, HostedGuest, Kind, Linker, LoadOptions, Prepared,
-    Result,
+    Backend, BackendInfo, CacheOptions, CodeCache, Error, Guest, HostedGuest, Inspection, Kind, Linker, LoadOptions,
+    Prepared, Result,
 };
 
 use crate::component;
@@ -16,7 +16,8 @@ use crate::program::Program;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ComponentHost {
-    /// Wharf's own, the same on every backend: the component is flattened into one core module (WASI 0.2).
+    /// Wharf's own, the same on every backend: the component is flattened into one core module (WASI 0.2, and services of
+    /// WASI 0.3 that are not composed).
     Core,
     /// Wasmtime's own component model, with WASI 0.2 and 0.3, under wharf's policy and limits; for the backend `wasmtime`,
     /// with the feature `wasmtime-component`.
@@ -68,13 +69,36 @@ impl Runtime {
     /// - [`Kind::Config`]: the runtime's host for components is not one for this guest.
     pub fn prepare(&self, wasm: &[u8]) -> Result<PreparedProgram> {
         let kind = match self.choose(wasm)? {
-            ComponentHost::Core if component::is_component(wasm) => {
-                Ready::Core(component::prepare(&*self.backend, wasm, &self.options)?)
-            }
+            ComponentHost::Core if component::is_component(wasm) => match self.flat(wasm) {
+                Ok(prepared) => Ready::Core(prepared),
+                Err(error) if self.leaves_to_wasmtime(wasm, &error) => {
+                    tracing::info!("the component runs on wasmtime's own component host: {error}");
+                    Ready::Wasmtime(wasm.to_vec())
+                }
+                Err(error) => return Err(error),
+            },
             ComponentHost::Core => Ready::Core(Prepared::of_module(&*self.backend, wasm, &self.options)?),
             ComponentHost::Wasmtime => Ready::Wasmtime(wasm.to_vec()),
         };
         Ok(PreparedProgram { runtime: self.clone(), kind })
+    }
+
+    /// The component as a module that wharf's own host has all imports of.
+    fn flat(&self, wasm: &[u8]) -> Result<Prepared> {
+        let prepared = component::prepare(&*self.backend, wasm, &self.options)?;
+        if component::wasi03(wasm).is_some() {
+            Inspection::with_linker(&prepared, &self.options.linker).check()?;
+        }
+        Ok(prepared)
+    }
+
+    /// Whether a component of WASI 0.3 that needs what wharf's own host does not have is for the one that has it.
+    fn leaves_to_wasmtime(&self, wasm: &[u8], error: &Error) -> bool {
+        self.host.is_none()
+            && cfg!(feature = "wasmtime-component")
+            && self.backend.info().name == WITH_HOST
+            && error.kind() == Kind::Unsupported
+            && component::wasi03(wasm).is_some()
     }
 
     /// Loads a guest, which may then be started any number of times.
@@ -97,21 +121,11 @@ impl Runtime {
                 _ => Ok(ComponentHost::Core),
             };
         }
-        let (backend, wasi03) = (self.backend.info().name, component::wasi03(wasm));
-        match (self.host, &wasi03) {
-            (Some(ComponentHost::Core), Some(name)) => config(format!(
-                "this is a component of WASI 0.3, by `{name}`, which wharf's own host does not run; leave the choice of \
-                 the component host to wharf"
-            )),
-            (None | Some(ComponentHost::Core), None) => Ok(ComponentHost::Core),
-            _ if backend == WITH_HOST => Ok(ComponentHost::Wasmtime),
-            (None, Some(name)) => Err(Error::new(
-                Kind::Unsupported,
-                format!(
-                    "this is a component of WASI 0.3, by `{name}`, which runs on the backend {WITH_HOST} only; use that one, not {backend}"
-                ),
-            )),
-            (Some(ComponentHost::Wasmtime), _) => config(format!(
+        let backend = self.backend.info().name;
+        match self.host {
+            None | Some(ComponentHost::Core) => Ok(ComponentHost::Core),
+            Some(ComponentHost::Wasmtime) if backend == WITH_HOST => Ok(ComponentHost::Wasmtime),
+            Some(ComponentHost::Wasmtime) => config(format!(
                 "the component host `wasmtime-component` is for the backend {WITH_HOST}, and the backend is {backend}"
             )),
         }

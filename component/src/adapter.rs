@@ -159,7 +159,7 @@ impl Found {
 fn callee(blueprint: &Blueprint, function: Func, adapter: usize) -> Result<Callee> {
     let host = match function {
         Func::Defined { instance, .. } if instance != adapter => return Ok(Callee::Main),
-        Func::Defined { .. } => return Ok(Callee::Other),
+        Func::Defined { .. } | Func::Context(_) => return Ok(Callee::Other),
         Func::Host(host) => host,
     };
     let host = blueprint.hosts.get(host).ok_or_else(|| internal("a host function is out of range"))?;

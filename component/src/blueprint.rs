@@ -2,7 +2,7 @@
 //!
 //! What [`translate`](crate::translate) reads from wasmtime-environ, in types of our own.
 
-use crate::plan::{AdapterVariant, Encoding, Function, HandleTable, Transcoding, TrapReason, Type};
+use crate::plan::{AdapterVariant, Builtin, Encoding, Function, HandleTable, Payload, Transcoding, TrapReason, Type};
 
 /// A component with its structure resolved.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Blueprint {
     pub(crate) reallocs: Vec<Def>,
     /// The functions that canonical options name as `post-return`.
     pub(crate) post_returns: Vec<Def>,
+    /// The functions that canonical options name as `callback`.
+    pub(crate) callbacks: Vec<Def>,
     /// The canonical options.
     pub(crate) options: Vec<Options>,
     /// The functions that the component exports.
@@ -26,6 +28,8 @@ pub(crate) struct Blueprint {
     /// The resource types, imported ones first.
     pub(crate) resources: Vec<ResourceDef>,
     pub(crate) handle_tables: Vec<HandleTable>,
+    pub(crate) streams: Vec<Payload>,
+    pub(crate) futures: Vec<Payload>,
     pub(crate) types: Vec<Type>,
     pub(crate) functions: Vec<Function>,
     /// What the codes mean that adapters stop the guest with.
@@ -72,6 +76,15 @@ pub(crate) enum Def {
     MayLeave(u32),
     /// The host, by position in [`Blueprint::hosts`].
     Host(usize),
+    /// Reads or writes the context of the task that runs.
+    Context(Context),
+}
+
+/// `context.get` or `context.set`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Context {
+    Get(u32),
+    Set(u32),
 }
 
 /// A function that the host provides.
@@ -109,6 +122,10 @@ pub(crate) enum HostKind {
         from: usize,
         to: usize,
     },
+    Async {
+        builtin: Builtin,
+        options: BuiltinOptions,
+    },
     ResourceTransferOwn,
     ResourceTransferBorrow,
     EnterSyncCall,
@@ -123,7 +140,18 @@ pub(crate) struct Options {
     pub(crate) memory: Option<usize>,
     pub(crate) realloc: Option<usize>,
     pub(crate) post_return: Option<usize>,
+    pub(crate) callback: Option<usize>,
+    pub(crate) asynchronous: bool,
     pub(crate) encoding: Encoding,
+}
+
+/// The options of a function of the component model's concurrency.
+#[derive(Debug)]
+pub(crate) enum BuiltinOptions {
+    /// By position in [`Blueprint::options`].
+    Listed(usize),
+    /// It has none but these.
+    Only { instance: u32, asynchronous: bool },
 }
 
 /// A function that the component exports.

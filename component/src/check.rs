@@ -14,18 +14,19 @@ pub(crate) const PORTABLE: WasmFeatures =
     WasmFeatures::WASM2.union(WasmFeatures::EXTENDED_CONST).union(WasmFeatures::MULTI_MEMORY);
 
 /// The same, and the component model as of WASI 0.2.
-pub(crate) const COMPONENT: WasmFeatures = PORTABLE.union(WasmFeatures::COMPONENT_MODEL);
+pub(crate) const SYNCHRONOUS: WasmFeatures = PORTABLE.union(WasmFeatures::COMPONENT_MODEL);
+
+/// The same, and that of WASI 0.3, with what its toolchains will have: the second slot of contexts belongs to threads, whose
+/// functions translation refuses.
+pub(crate) const COMPONENT: WasmFeatures = SYNCHRONOUS
+    .union(WasmFeatures::CM_ASYNC)
+    .union(WasmFeatures::CM_MORE_ASYNC_BUILTINS)
+    .union(WasmFeatures::CM_THREADING);
 
 /// Features that have a name of their own in a refusal.
-const NAMED: [(WasmFeatures, Feature); 8] = [
-    (
-        WasmFeatures::CM_ASYNC
-            .union(WasmFeatures::CM_ASYNC_STACKFUL)
-            .union(WasmFeatures::CM_MORE_ASYNC_BUILTINS)
-            .union(WasmFeatures::CM_THREADING)
-            .union(WasmFeatures::CM_ERROR_CONTEXT),
-        Feature::Async,
-    ),
+const NAMED: [(WasmFeatures, Feature); 9] = [
+    (WasmFeatures::CM_ASYNC_STACKFUL, Feature::Stackful),
+    (WasmFeatures::CM_ERROR_CONTEXT, Feature::ErrorContext),
     (WasmFeatures::GC.union(WasmFeatures::FUNCTION_REFERENCES).union(WasmFeatures::CM_GC), Feature::Gc),
     (WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS), Feature::Exceptions),
     (WasmFeatures::MEMORY64.union(WasmFeatures::CM64), Feature::Memory64),
@@ -40,6 +41,11 @@ const DRAFTS: WasmFeatures = WasmFeatures::CM_VALUES
     .union(WasmFeatures::CM_NESTED_NAMES)
     .union(WasmFeatures::CM_IMPLEMENTS)
     .union(WasmFeatures::CM_CANON_NAMES);
+
+/// Whether a component that is valid needs asynchronous functions.
+pub(crate) fn is_asynchronous(wasm: &[u8]) -> bool {
+    !valid(wasm, SYNCHRONOUS)
+}
 
 /// Refuses what is not a component, is too large or invalid, or needs more than [`COMPONENT`].
 pub(crate) fn check(wasm: &[u8], options: &FlattenOptions) -> Result<()> {

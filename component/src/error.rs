@@ -6,8 +6,14 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Feature {
-    /// Asynchronous functions, streams, futures and error contexts: WASI 0.3.
-    Async,
+    /// Asynchronous functions that are lifted without a callback, whose stack would have to be switched.
+    Stackful,
+    /// Threads of the component model, `thread.yield` aside.
+    ComponentThreads,
+    /// Error contexts.
+    ErrorContext,
+    /// Asynchronous functions in a component that is composed of several, or that has resources of its own.
+    ComposedAsync,
     /// Garbage-collected references.
     Gc,
     /// Exceptions and their tags.
@@ -36,7 +42,10 @@ impl Feature {
     /// The feature's name in messages.
     pub fn name(self) -> &'static str {
         match self {
-            Feature::Async => "async (WASI 0.3)",
+            Feature::Stackful => "asynchronous functions without a callback",
+            Feature::ComponentThreads => "threads of the component model (`thread.*`)",
+            Feature::ErrorContext => "`error-context`",
+            Feature::ComposedAsync => "asynchronous functions beside composed components or resources of its own",
             Feature::Gc => "garbage collection",
             Feature::Exceptions => "exceptions",
             Feature::Memory64 => "64-bit memories",
@@ -54,7 +63,9 @@ impl Feature {
     /// What to do about it.
     fn advice(self) -> &'static str {
         match self {
-            Feature::Async => "build it for WASI 0.2",
+            Feature::Stackful => "lift its functions with the canonical option `callback`",
+            Feature::ComponentThreads | Feature::ErrorContext => "build it for WASI 0.3 as released, without that",
+            Feature::ComposedAsync => "run it on an engine's own host for components, or serve its parts one by one",
             Feature::Gc
             | Feature::Exceptions
             | Feature::Memory64

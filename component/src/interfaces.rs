@@ -4,8 +4,6 @@ use wasmparser::{Parser, Payload};
 
 /// The first interface of WASI 0.3 that a component imports or exports, with its version. `None` if it has none, or if
 /// the bytes cannot be read: loading them then says why.
-///
-/// Such a component needs the asynchronous functions of the component model, which [`flatten`](crate::flatten) refuses.
 pub fn wasi03(component: &[u8]) -> Option<String> {
     // Modules and components within are read as well; their names are their own.
     let mut depth = 0_usize;

@@ -1,10 +1,11 @@
 //! Where the parts of the linked instances come to lie in the module that is written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{ConstExpr, Ieee32, Ieee64};
 
+use crate::blueprint::Context;
 use crate::error::{Result, internal};
 use crate::link::{Const, Func, Linked};
 use crate::naming::count;
@@ -13,6 +14,8 @@ use crate::shims::Shims;
 /// Where everything comes to lie in the module.
 pub(crate) struct Layout {
     functions: HashMap<Func, u32>,
+    /// The functions that read and write contexts, after all others.
+    pub(crate) contexts: Vec<Context>,
     /// How many functions there are, `$start` not counted.
     pub(crate) function_count: u32,
     /// By position in [`Linked::tables`]; `None` for what is taken out.
@@ -36,6 +39,7 @@ impl Layout {
         let (mut elements, mut data) = (Vec::new(), Vec::new());
         let (mut element_count, mut data_count) = (0, 0);
         let mut used = vec![false; linked.globals.len()];
+        let mut contexts = BTreeSet::new();
         for (number, instance) in linked.instances.iter().enumerate() {
             let module = linked.module(number)?;
             for body in 0..count(module.bodies.len())? {
@@ -49,15 +53,28 @@ impl Layout {
             data.push(data_count);
             element_count += count(module.elements.len())?;
             data_count += count(module.data.len())?;
+            for function in instance.functions.iter().filter(|_| !shims.drops_instance(number)) {
+                if let Func::Context(context @ (Context::Get(slot) | Context::Set(slot))) = shims.resolve(*function) {
+                    contexts.insert(context);
+                    if let Some(used) = used.get_mut(linked.context(slot)) {
+                        *used = true;
+                    }
+                }
+            }
             for global in instance.globals.iter().filter(|_| !shims.drops_instance(number)) {
                 if let Some(used) = used.get_mut(*global) {
                     *used = true;
                 }
             }
         }
+        for context in &contexts {
+            functions.insert(Func::Context(*context), function_count);
+            function_count += 1;
+        }
         let tables = (0..linked.tables.len()).map(|table| !shims.drops_table(table));
         Ok(Layout {
             functions,
+            contexts: contexts.into_iter().collect(),
             function_count,
             tables: number(tables),
             globals: number(used.into_iter()),

@@ -1,4 +1,4 @@
-//! Components without a component runtime: turns a WASI 0.2 component into one core module.
+//! Components without a component runtime: turns a component of WASI 0.2 or 0.3 into one core module.
 //!
 //! [`flatten`] merges the core modules of a component, ahead of time, into one module that imports functions only.
 //! Every engine then runs it in the same way: compile, bind each import to a host function, instantiate, call. A
@@ -16,9 +16,14 @@
 //! Handles of the component's own resources, and what joins composed components, are imported from
 //! [`INTRINSICS_MODULE`]; `[resource-new]3` is that of handle table 3.
 //!
+//! What the component model has for concurrency is imported from [`ASYNC_MODULE`], `stream.read[0]` for what
+//! stream type 0 of the plan is. A call that does not wait has `[async-lower]` before its name. A task's context is two
+//! globals, `$context_0` and `$context_1`, which whoever switches between tasks puts away and back.
+//!
 //! Exports are `memory` (others `memory_1` and so on), `cabi_realloc` (others `cabi_realloc_1`), the component's
 //! functions (`wasi:cli/run@0.2.3#run`, or the plain name of one outside of an interface), `cabi_post_` before such a
-//! name, `$destructor_N` of resource N, `$may_leave_N` of component instance N, and [`START_EXPORT`].
+//! name, `$destructor_N` of resource N, `$may_leave_N` of component instance N,
+//! `[async-lift]` before the name of a function that does not wait, `[callback]` before that, and [`START_EXPORT`].
 //! The plan says which of them there are; it is authoritative where a name had to be changed because of another.
 //!
 //! # The way through this crate
@@ -55,7 +60,7 @@ pub use error::{Feature, FlattenError};
 pub use interfaces::wasi03;
 pub use options::FlattenOptions;
 pub use wharf_plan as plan;
-pub use wharf_plan::{INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE, START_EXPORT};
+pub use wharf_plan::{ASYNC_MODULE, INTRINSICS_MODULE, PLAN_SECTION, Plan, PlanError, ROOT_MODULE, START_EXPORT};
 
 /// Names this version of flattening: its crate's version and a digest of its sources, and of the plan's. Another revision
 /// may make another module of the same component, so modules have to be cached under this name.

@@ -2,16 +2,19 @@
 
 use wasmparser::{ConstExpr, FuncType, HeapType, Operator};
 
-use crate::blueprint::{Blueprint, Def, Host, Item, ItemKind};
+use crate::blueprint::{Blueprint, Context, Def, Host, Item, ItemKind};
 use crate::error::{FlattenError, Result, internal};
 use crate::module::Module;
 use crate::options::FlattenOptions;
+use crate::plan::CONTEXT_SLOTS;
 
 /// A function, wherever it is imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Func {
     /// The host's, by position in [`Blueprint::hosts`].
     Host(usize),
+    /// The one of flattening's own that reads or writes a context.
+    Context(Context),
     /// One with a body, by position among the bodies of its module.
     Defined { instance: usize, body: u32 },
 }
@@ -42,6 +45,8 @@ pub(crate) enum Global {
     Defined(Origin, Const),
     /// The may-leave flag of a component instance, whose number is its position: made by flattening, initially 1.
     MayLeave,
+    /// A slot of a task's context: made by flattening, initially 0. They come after the flags.
+    Context,
 }
 
 /// A core instance: its index spaces, each entry resolved.
@@ -64,17 +69,23 @@ pub(crate) struct Linked<'a> {
     pub(crate) tables: Vec<Origin>,
     pub(crate) memories: Vec<Origin>,
     pub(crate) globals: Vec<Global>,
+    /// The first slot of context in [`Linked::globals`].
+    context: usize,
 }
 
 impl<'a> Linked<'a> {
     /// Links the instances of `blueprint`, whose modules are `modules`.
     pub(crate) fn new(blueprint: &Blueprint, modules: &'a [Module<'a>], options: &FlattenOptions) -> Result<Self> {
+        let flags = blueprint.component_instances as usize;
+        let mut globals = vec![Global::MayLeave; flags];
+        globals.resize(flags + CONTEXT_SLOTS as usize, Global::Context);
         let mut linked = Linked {
             modules,
             instances: Vec::new(),
             tables: Vec::new(),
             memories: Vec::new(),
-            globals: vec![Global::MayLeave; blueprint.component_instances as usize],
+            globals,
+            context: flags,
         };
         let (mut found, limit) = (0_u64, options.max_module_bytes);
         for spec in &blueprint.instances {
@@ -97,6 +108,7 @@ impl<'a> Linked<'a> {
         for arg in args {
             match *arg {
                 Def::Host(host) => instance.functions.push(Func::Host(host)),
+                Def::Context(context) => instance.functions.push(Func::Context(context)),
                 Def::MayLeave(flag) => instance.globals.push(flag as usize),
                 Def::Item(item) => match item.kind {
                     ItemKind::Function => instance.functions.push(self.function(item)?),
@@ -201,6 +213,7 @@ impl<'a> Linked<'a> {
     pub(crate) fn function_def(&self, def: Def) -> Result<Func> {
         match def {
             Def::Host(host) => Ok(Func::Host(host)),
+            Def::Context(context) => Ok(Func::Context(context)),
             Def::Item(item) if item.kind == ItemKind::Function => self.function(item),
             _ => Err(internal("an item that should be a function is not one")),
         }
@@ -213,11 +226,18 @@ impl<'a> Linked<'a> {
                 let host = hosts.get(host).ok_or_else(|| internal("a host function is out of range"))?;
                 Ok(same(&host.params, ty.params()) && same(&host.results, ty.results()))
             }
+            Func::Context(Context::Get(_)) => Ok(ty.params().is_empty() && ty.results() == [wasmparser::ValType::I32]),
+            Func::Context(Context::Set(_)) => Ok(ty.params() == [wasmparser::ValType::I32] && ty.results().is_empty()),
             Func::Defined { instance, body } => {
                 let module = self.module(instance)?;
                 Ok(module.function_type(module.imported_functions + body)? == ty)
             }
         }
+    }
+
+    /// The global that holds a slot of context, by position in [`Linked::globals`].
+    pub(crate) fn context(&self, slot: u32) -> usize {
+        self.context + slot as usize
     }
 
     fn item<T: Copy>(&self, item: Item, space: impl Fn(&Instance) -> &Vec<T>) -> Result<T> {

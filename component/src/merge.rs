@@ -6,13 +6,13 @@ use std::collections::{BTreeSet, HashMap};
 use wasm_encoder::reencode::{self, Reencode, RoundtripReencoder};
 use wasm_encoder::{
     CodeSection, ConstExpr, CustomSection, DataCountSection, ElementSection, Elements, EntityType, ExportKind,
-    ExportSection, FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection, Module, TableSection,
-    TypeSection, ValType,
+    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection, Module,
+    TableSection, TypeSection, ValType,
 };
 use wasmparser::Operator;
 
 use crate::START_EXPORT;
-use crate::blueprint::Blueprint;
+use crate::blueprint::{Blueprint, Context};
 use crate::error::{Fault, Result, internal};
 use crate::layout::Layout;
 use crate::link::{Func, Global, Instance, Linked, at};
@@ -55,9 +55,25 @@ pub(crate) fn merge(
                 continue;
             }
             functions.function(at(&layout.types, at(&module.functions, module.imported_functions + position)?)?);
-            let mut remap = Remap { layout: &layout, shims, number, instance, declared: &mut declared };
+            let mut remap = Remap { linked, layout: &layout, shims, number, instance, declared: &mut declared };
             remap.parse_function_body(&mut code, body.clone()).map_err(fault)?;
         }
+    }
+
+    for context in &layout.contexts {
+        let mut body = Function::new([]);
+        let ty = match context {
+            Context::Get(slot) => {
+                body.instructions().global_get(layout.global(linked.context(*slot))?).end();
+                types.intern(Vec::new(), vec![ValType::I32])?
+            }
+            Context::Set(slot) => {
+                body.instructions().local_get(0).global_set(layout.global(linked.context(*slot))?).end();
+                types.intern(vec![ValType::I32], Vec::new())?
+            }
+        };
+        functions.function(ty);
+        code.function(&body);
     }
 
     let segments = Segments::new(linked, shims, &layout)?;
@@ -131,6 +147,7 @@ impl Types {
 
 /// Moves the code of one instance into the index spaces of the module.
 struct Remap<'a> {
+    linked: &'a Linked<'a>,
     layout: &'a Layout,
     shims: &'a Shims,
     number: usize,
@@ -176,6 +193,15 @@ impl Reencode for Remap<'_> {
     }
 
     fn instruction<'a>(&mut self, operator: Operator<'a>) -> Reencoded<wasm_encoder::Instruction<'a>> {
+        if let Operator::Call { function_index } = operator {
+            let function = at(&self.instance.functions, function_index).map_err(reencode::Error::UserError)?;
+            let global = |slot| self.layout.global(self.linked.context(slot)).map_err(reencode::Error::UserError);
+            match self.shims.resolve(function) {
+                Func::Context(Context::Get(slot)) => return Ok(wasm_encoder::Instruction::GlobalGet(global(slot)?)),
+                Func::Context(Context::Set(slot)) => return Ok(wasm_encoder::Instruction::GlobalSet(global(slot)?)),
+                _ => {}
+            }
+        }
         if let Operator::RefFunc { function_index } = operator {
             let function = self.function_index(function_index)?;
             self.declared.insert(function);
@@ -226,9 +252,9 @@ fn globals(linked: &Linked<'_>, shims: &Shims, layout: &Layout) -> Result<Global
     for (global, place) in linked.globals.iter().zip(&layout.globals) {
         match global {
             _ if place.is_none() => {}
-            Global::MayLeave => {
+            Global::MayLeave | Global::Context => {
                 let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
-                section.global(ty, &ConstExpr::i32_const(1));
+                section.global(ty, &ConstExpr::i32_const(i32::from(matches!(global, Global::MayLeave))));
             }
             Global::Defined(origin, value) => {
                 let global = linked.module(origin.instance)?.globals.get(origin.index);

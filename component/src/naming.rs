@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::blueprint::{Blueprint, HostKind, Options, ResourceDef};
+use crate::blueprint::{Blueprint, BuiltinOptions, Context, HostKind, Options, ResourceDef};
 use crate::error::{Result, internal};
 use crate::link::{Func, Linked};
 use crate::plan::{
-    Adapter, CanonicalOptions, Encoding, Export, INTRINSICS_MODULE, Import, ImportKind, Instance, Intrinsic,
-    PLAN_VERSION, Plan, Resource,
+    ASYNC_LIFT, ASYNC_LOWER, ASYNC_MODULE, Adapter, CALLBACK, CONTEXT, CONTEXT_SLOTS, CanonicalOptions, Encoding,
+    Export, INTRINSICS_MODULE, Import, ImportKind, Instance, Intrinsic, PLAN_VERSION, Plan, Resource,
 };
 use crate::shims::Shims;
 
@@ -50,6 +50,7 @@ impl Naming {
         let resources = namer.resources()?;
         let crossing = Crossing { default_instance: default_instance(blueprint), memories, reallocs };
         let exports = namer.lifted(&crossing)?;
+        namer.contexts();
         let hosts = namer.hosts_used()?;
         let imports = namer.imports(&hosts, &crossing)?;
         let plan = Plan {
@@ -63,6 +64,8 @@ impl Naming {
             instances,
             resources,
             handle_tables: blueprint.handle_tables.clone(),
+            streams: blueprint.streams.clone(),
+            futures: blueprint.futures.clone(),
             types: blueprint.types.clone(),
             traps: blueprint.traps.clone(),
             functions: blueprint.functions.clone(),
@@ -106,6 +109,8 @@ impl Crossing {
             realloc: realloc.transpose()?,
             encoding: options.encoding,
             post_return,
+            asynchronous: options.asynchronous,
+            callback: None,
         })
     }
 }
@@ -181,6 +186,21 @@ impl Namer<'_> {
             .collect()
     }
 
+    /// The slots of a task's context that something uses.
+    fn contexts(&mut self) {
+        for slot in 0..CONTEXT_SLOTS {
+            let uses = |function: &Func| {
+                let function = self.shims.resolve(*function);
+                [Context::Get(slot), Context::Set(slot)].map(Func::Context).contains(&function)
+            };
+            let instances = self.linked.instances.iter().enumerate();
+            let mut kept = instances.filter(|(number, _)| !self.shims.drops_instance(*number));
+            if kept.any(|(_, instance)| instance.functions.iter().any(uses)) {
+                self.export(&format!("{CONTEXT}{slot}"), Exported::Global(self.linked.context(slot)));
+            }
+        }
+    }
+
     fn resources(&mut self) -> Result<Vec<Resource>> {
         let mut resources = Vec::new();
         for (index, resource) in self.blueprint.resources.iter().enumerate() {
@@ -211,9 +231,19 @@ impl Namer<'_> {
                 None => lifted.function.clone(),
             };
             let function = self.shims.resolve(self.linked.function_def(lifted.def)?);
-            let name = self.export(&wanted, Exported::Function(function));
             let options = self.blueprint.options.get(lifted.options);
             let options = options.ok_or_else(|| internal("a lifted function has no options"))?;
+            let lift = if options.asynchronous { ASYNC_LIFT } else { "" };
+            let name = self.export(&format!("{lift}{wanted}"), Exported::Function(function));
+            let callback = match options.callback {
+                Some(index) => {
+                    let def = self.blueprint.callbacks.get(index);
+                    let def = def.ok_or_else(|| internal("a callback is out of range"))?;
+                    let function = self.shims.resolve(self.linked.function_def(*def)?);
+                    Some(self.export(&format!("{CALLBACK}{name}"), Exported::Function(function)))
+                }
+                None => None,
+            };
             let post_return = match options.post_return {
                 Some(index) => {
                     let def = self.blueprint.post_returns.get(index);
@@ -228,7 +258,7 @@ impl Namer<'_> {
                 interface: lifted.interface.clone(),
                 function: lifted.function.clone(),
                 ty: lifted.ty,
-                options: crossing.options(options, post_return)?,
+                options: CanonicalOptions { callback, ..crossing.options(options, post_return)? },
             });
         }
         Ok(exports)
@@ -295,7 +325,8 @@ impl Namer<'_> {
                 let options =
                     self.blueprint.options.get(*options).ok_or_else(|| internal("an import has no options"))?;
                 let options = crossing.options(options, None)?;
-                let name = format!("{function}{}", suffix(&options, crossing.default_instance));
+                let lower = if options.asynchronous { ASYNC_LOWER } else { "" };
+                let name = format!("{lower}{function}{}", suffix(&options, crossing.default_instance));
                 let (module, interface, function) = (interface.clone(), interface.clone(), function.clone());
                 Import { module, name, kind: ImportKind::Call { interface, function, ty: *ty, options } }
             }
@@ -323,6 +354,29 @@ impl Namer<'_> {
             HostKind::Transcode { transcoding, from, to } => {
                 let (from, to) = (memory(*from)?, memory(*to)?);
                 intrinsic(Intrinsic::Transcode { transcoding: *transcoding, from, to })
+            }
+            HostKind::Async { builtin, options } => {
+                let options = match options {
+                    BuiltinOptions::Listed(index) => {
+                        let options = self.blueprint.options.get(*index);
+                        crossing.options(options.ok_or_else(|| internal("a function has no options"))?, None)?
+                    }
+                    BuiltinOptions::Only { instance, asynchronous } => CanonicalOptions {
+                        instance: *instance,
+                        memory: None,
+                        realloc: None,
+                        encoding: Encoding::Utf8,
+                        post_return: None,
+                        asynchronous: *asynchronous,
+                        callback: None,
+                    },
+                };
+                let lower = if options.asynchronous { ASYNC_LOWER } else { "" };
+                Import {
+                    module: ASYNC_MODULE.to_owned(),
+                    name: format!("{lower}{}{}", builtin.import_name(), suffix(&options, crossing.default_instance)),
+                    kind: ImportKind::Async { builtin: *builtin, options },
+                }
             }
             HostKind::ResourceTransferOwn => intrinsic(Intrinsic::TransferOwn),
             HostKind::ResourceTransferBorrow => intrinsic(Intrinsic::TransferBorrow),

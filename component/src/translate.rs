@@ -1,5 +1,7 @@
 //! The only module that knows wasmtime-environ: it reads a component into a [`Blueprint`].
 
+mod concurrent;
+
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -32,8 +34,8 @@ pub(crate) fn translate(wasm: &[u8]) -> Result<Blueprint> {
 fn translate_unguarded(wasm: &[u8]) -> Result<Blueprint> {
     let mut tunables = Tunables::default_u32();
     tunables.parse_wasm_debuginfo = false;
-    // Adapters then need nothing of the host that only concurrent calls need.
-    tunables.concurrency_support = false;
+    // Without it adapters need nothing of the host that only concurrent calls need, and cannot join asynchronous functions.
+    tunables.concurrency_support = crate::check::is_asynchronous(wasm);
     let scope = ScopeVec::new();
     let mut validator = Validator::new_with_features(COMPONENT);
     let mut types = ComponentTypesBuilder::new(&validator);
@@ -120,6 +122,7 @@ impl Reader<'_> {
             let host = self.host(index, trampoline, &lowered)?;
             self.blueprint.hosts.push(host);
         }
+        concurrent::check(&self.blueprint)?;
         for (name, (export, _)) in self.component.exports.raw_iter() {
             self.export(None, name.as_ref(), *export)?;
         }
@@ -156,20 +159,15 @@ impl Reader<'_> {
                 let instance = resource.instance.as_u32();
                 self.defined.insert(resource.index.as_u32(), ResourceDef::Defined { instance, destructor });
             }
-            GlobalInitializer::ExtractCallback(_) => {
-                return Err(unsupported(Feature::Async, "a lifted function with a callback"));
-            }
+            GlobalInitializer::ExtractCallback(callback) => self.blueprint.callbacks.push(def(&callback.def)?),
             GlobalInitializer::ExtractTable(_) => {
-                return Err(unsupported(Feature::Async, "a function that starts threads"));
+                return Err(unsupported(Feature::ComponentThreads, "a function that starts threads"));
             }
         }
         Ok(())
     }
 
     fn canonical_options(&self, options: &environ::CanonicalOptions) -> Result<Options> {
-        if options.async_ || options.callback.is_some() {
-            return Err(unsupported(Feature::Async, "a function with the canonical option `async`"));
-        }
         let CanonicalOptionsDataModel::LinearMemory(linear) = &options.data_model else {
             return Err(unsupported(Feature::Gc, "a function with the canonical option `gc`"));
         };
@@ -178,6 +176,8 @@ impl Reader<'_> {
             memory: linear.memory.map(EntityRef::index),
             realloc: linear.realloc.map(EntityRef::index),
             post_return: options.post_return.map(EntityRef::index),
+            callback: options.callback.map(EntityRef::index),
+            asynchronous: options.async_,
             encoding: match options.string_encoding {
                 environ::StringEncoding::Utf8 => Encoding::Utf8,
                 environ::StringEncoding::Utf16 => Encoding::Utf16,
@@ -218,9 +218,6 @@ impl Reader<'_> {
         trampoline: &Trampoline,
         lowered: &[environ::RuntimeImportIndex],
     ) -> Result<Host> {
-        let ty = self.types.module_types()[self.component.trampolines[index]].unwrap_func();
-        let params = ty.params().iter().map(number).collect::<Result<_>>()?;
-        let results = ty.results().iter().map(number).collect::<Result<_>>()?;
         let kind = match trampoline {
             Trampoline::LowerImport { index, lower_ty, options } => {
                 let import = lowered.get(index.index()).ok_or_else(|| internal("a lowered function has no import"))?;
@@ -244,8 +241,11 @@ impl Reader<'_> {
                 self.blueprint.traps = trap_reasons();
                 HostKind::Trap
             }
-            other => return Err(unsupported(Feature::Async, format!("the built-in function {}", other.symbol_name()))),
+            other => self.concurrent(other)?,
         };
+        let ty = self.types.module_types()[self.component.trampolines[index]].unwrap_func();
+        let params = ty.params().iter().map(number).collect::<Result<_>>()?;
+        let results = ty.results().iter().map(number).collect::<Result<_>>()?;
         Ok(Host { params, results, kind })
     }
 
@@ -282,9 +282,6 @@ impl Reader<'_> {
         }
         let types = self.types;
         let ty = &types[index];
-        if ty.async_ {
-            return Err(unsupported(Feature::Async, "a function with an async type"));
-        }
         let mut params = Vec::new();
         for (name, ty) in ty.param_names.iter().zip(&types[ty.params].types) {
             params.push(Param { name: name.clone(), ty: self.value(ty)? });
@@ -342,8 +339,10 @@ impl Reader<'_> {
             }
             InterfaceType::Own(table) => Type::Own { table: table.as_u32() },
             InterfaceType::Borrow(table) => Type::Borrow { table: table.as_u32() },
-            InterfaceType::Future(_) | InterfaceType::Stream(_) | InterfaceType::ErrorContext(_) => {
-                return Err(unsupported(Feature::Async, "a stream, a future or an error context"));
+            InterfaceType::Stream(table) => Type::Stream { table: self.stream(table)? },
+            InterfaceType::Future(table) => Type::Future { table: self.future(table)? },
+            InterfaceType::ErrorContext(_) => {
+                return Err(unsupported(Feature::ErrorContext, "a type that contains an error context"));
             }
             InterfaceType::Map(_) | InterfaceType::FixedLengthList(_) => {
                 return Err(unsupported(Feature::Other, "a map or a list of fixed length"));
@@ -368,8 +367,9 @@ fn def(def: &CoreDef) -> Result<Def> {
         CoreDef::Export(export) => Def::Item(export_item(export)?),
         CoreDef::InstanceFlags(instance) => Def::MayLeave(instance.as_u32()),
         CoreDef::Trampoline(index) => Def::Host(index.index()),
-        CoreDef::UnsafeIntrinsic(_) | CoreDef::TaskMayBlock => {
-            return Err(internal("an adapter uses something that only Wasmtime has"));
+        CoreDef::UnsafeIntrinsic(intrinsic) => Def::Context(concurrent::context(*intrinsic)?),
+        CoreDef::TaskMayBlock => {
+            return Err(unsupported(Feature::ComposedAsync, "a component that calls another one"));
         }
     })
 }

@@ -43,5 +43,8 @@ fn wasmtime_component() -> wharf::core::Result<Subject> {
         Ok(Arc::new(host.load(component, &LoadOptions::default())?))
     };
     let subject = Subject::new(Arc::from(wharf::backend("wasmtime")?));
-    Ok(subject.named(wharf_conformance::WASMTIME_COMPONENT).only(["wasihttp/", "serving/"]).components(Arc::new(load)))
+    Ok(subject
+        .named(wharf_conformance::WASMTIME_COMPONENT)
+        .only(["wasihttp/", "wasi03/", "serving/"])
+        .components(Arc::new(load)))
 }

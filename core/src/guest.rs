@@ -1,5 +1,7 @@
 //! Loads a guest on a backend and runs it: the whole journey for an embedder who lets wharf own the instance.
 
+mod task;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -8,9 +10,11 @@ use http::Extensions;
 use tokio_util::sync::CancellationToken;
 
 use wharf_grants::WasiConfig;
-use wharf_plan::START_EXPORT;
+use wharf_plan::{ASYNC_LIFT, START_EXPORT};
 
-use crate::abi::composed::Composed;
+use self::task::{Handler, Lifted};
+use crate::abi::composed::{Composed, Declared};
+use crate::abi::concurrent::TaskKind;
 use crate::abi::preview1::Wasi;
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::canon::Resources;
@@ -55,7 +59,8 @@ pub struct Guest {
     bindings: Arc<[Binding]>,
     exports: Arc<[Export]>,
     /// The export that requests are handed to, if it answers any.
-    handler: Option<Lifted>,
+    handler: Option<Handler>,
+    declared: Option<Arc<Declared>>,
     has_start: bool,
     /// Whether it is a reactor of WASI 0.2 with an initialiser.
     initializes: bool,
@@ -99,7 +104,7 @@ impl Guest {
         }
         let composed = prepared.composed();
         let bind = |(index, import): (usize, &Import)| {
-            let binding = link::bind(import, index, &options.linker, prepared.declared());
+            let binding = link::bind(import, index, &options.linker, prepared.declared().map(|declared| &**declared));
             let binding = binding.map_err(|status| Error::new(Kind::Internal, status.to_string()))?;
             Ok(binding.called_by(composed.and_then(|composed| composed.caller(index))))
         };
@@ -115,9 +120,8 @@ impl Guest {
             imports: prepared.imports().clone(),
             bindings,
             exports: prepared.exports().clone(),
-            handler: inspect::handler(prepared.exports())
-                .map(|handler| Lifted::of(prepared.exports(), handler))
-                .transpose()?,
+            handler: Handler::of(prepared.exports())?,
+            declared: prepared.declared().cloned(),
             has_start: prepared.has_start(),
             initializes: inspect::initializes(prepared.exports()),
             composed: composed.cloned(),
@@ -134,8 +138,8 @@ impl Guest {
         &self.exports
     }
 
-    /// Whether it answers requests: it exports `wasi:http/incoming-handler` of WASI 0.2. [`Session::handle`] hands it
-    /// one.
+    /// Whether it answers requests: it exports `wasi:http/incoming-handler` of WASI 0.2, or `wasi:http/handler` of WASI 0.3.
+    /// [`Session::handle`] hands it one.
     pub fn is_handler(&self) -> bool {
         self.handler.is_some()
     }
@@ -179,12 +183,14 @@ impl Guest {
             linked,
             exports: self.exports.clone(),
             handler: self.handler.clone(),
+            declared: self.declared.clone(),
             uninterruptible: self.uninterruptible,
             granted: config.wasi,
             outbound,
             run,
             watch,
             spent: false,
+            once: false,
         };
         if self.has_start {
             session.enter(START_EXPORT, &mut [])?;
@@ -226,7 +232,8 @@ pub struct Session {
     imports: Arc<Imports>,
     linked: Arc<Linked>,
     exports: Arc<[Export]>,
-    handler: Option<Lifted>,
+    handler: Option<Handler>,
+    declared: Option<Arc<Declared>>,
     uninterruptible: Option<&'static str>,
     /// What it was started with, any of which it may have remembered.
     granted: WasiConfig,
@@ -237,6 +244,8 @@ pub struct Session {
     watch: Option<Watchdog>,
     /// Whether it trapped, exited or was interrupted, and is not to be used again.
     spent: bool,
+    /// Whether it answers one request only.
+    once: bool,
 }
 
 impl Session {
@@ -247,6 +256,8 @@ impl Session {
     /// [`Stop::Exit`] if the guest exits. A trap is an error of [`Kind::Trap`] whose source is a [`Trap`]. After
     /// either, and after a time limit, the instance cannot be called again.
     pub fn call(&mut self, export: &str, params: &[u64]) -> Result<Vec<u64>, Stop> {
+        let export = inspect::lifted(&self.exports, export).map_or_else(|| export.to_owned(), str::to_owned);
+        let export = export.as_str();
         let ty = function(&self.exports, export)?;
         if ty.params.len() != params.len() {
             let message = format!("`{export}` takes {} parameters, {} were given", ty.params.len(), params.len());
@@ -255,12 +266,15 @@ impl Session {
         let results = ty.results.len();
         let mut slots = params.to_vec();
         slots.resize(params.len().max(results), 0);
+        if export.starts_with(ASYNC_LIFT) {
+            return self.run_task(export, &mut slots, TaskKind::Slots);
+        }
         self.enter(export, &mut slots)?;
         slots.truncate(results);
         Ok(slots)
     }
 
-    /// Hands a request to the guest's export `wasi:http/incoming-handler` and returns when that does.
+    /// Hands a request to the guest's export `wasi:http/incoming-handler`, or `wasi:http/handler`, and returns when that does.
     ///
     /// The response goes to `reply` as soon as the guest sets it, and its body follows while the guest writes it: take
     /// it on another thread. A request without an authority, in its target or in Host, is answered with 400. If the
@@ -271,8 +285,11 @@ impl Session {
     /// As [`call`](Session::call); [`Kind::Guest`] if there is no such export.
     pub fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop> {
         let Some(handler) = self.handler.clone() else {
-            let message = "the guest exports no `wasi:http/incoming-handler@0.2` and cannot be handed a request";
-            return Err(Error::new(Kind::Guest, message).into());
+            return Err(crate::no_handler().into());
+        };
+        let handler = match handler {
+            Handler::Wasi02(handler) => handler,
+            Handler::Wasi03(handler) => return self.handle03(&handler, request, reply),
         };
         let Some(mut slots) = self.linked.host.begin(request, reply)? else { return Ok(()) };
         let ended = self.enter(&handler.name, &mut slots).and_then(|()| self.returned(&handler, &[]));
@@ -286,7 +303,7 @@ impl Session {
     /// of a request open, which could be confused with those of the next one.
     pub fn recycle(&mut self) -> bool {
         self.spent |= self.watch.take().is_some_and(|watch| !watch.end());
-        self.spent |= self.linked.host.is_untidy();
+        self.spent |= self.once || self.linked.host.is_untidy();
         self.linked.recycle(&self.run);
         !self.spent
     }
@@ -376,32 +393,6 @@ impl Session {
     }
 }
 
-/// An export that the canonical ABI lifts, and its post-return function, by which a guest frees what it returned.
-#[derive(Clone)]
-struct Lifted {
-    name: Arc<str>,
-    post_return: Option<Arc<str>>,
-}
-
-impl Lifted {
-    /// The export `name`.
-    ///
-    /// # Errors
-    /// [`Kind::Guest`] if there is no such function, or its post-return function does not take what it returns.
-    fn of(exports: &[Export], name: &str) -> Result<Self> {
-        let results = &function(exports, name)?.results;
-        let post_return = format!("cabi_post_{name}");
-        let post_return = exports.iter().find(|export| export.name == post_return);
-        if let Some(export) = post_return
-            && !matches!(&export.ty, ExportType::Function(ty) if ty.params == *results && ty.results.is_empty())
-        {
-            let message = format!("the export `{}` is not a function that takes what `{name}` returns", export.name);
-            return Err(Error::new(Kind::Guest, message));
-        }
-        Ok(Lifted { name: name.into(), post_return: post_return.map(|export| export.name.as_str().into()) })
-    }
-}
-
 /// Refuses a time limit that nothing would enforce.
 fn check_timeout(uninterruptible: Option<&str>, timeout: Option<Duration>) -> Result<()> {
     match (uninterruptible, timeout) {
@@ -468,6 +459,7 @@ impl Prepared {
 /// [`Kind::Guest`] if there is none, or it takes parameters.
 fn to_run<'a>(exports: &'a [Export], invoke: Option<&'a str>) -> Result<&'a str> {
     let export = invoke.or_else(|| inspect::command(exports)).unwrap_or(COMMAND_EXPORT);
+    let export = inspect::lifted(exports, export).unwrap_or(export);
     let params = function(exports, export)?.params.len();
     if params > 0 {
         let message = format!("the function `{export}` takes {params} parameters; only one that takes none can be run");

@@ -218,7 +218,7 @@ impl HostedSession for Session {
 
 /// The error for a guest that is to answer requests but exports no handler.
 pub fn no_handler() -> Error {
-    let message = "the guest exports no `wasi:http/incoming-handler@0.2`, so it cannot serve; `wharf run` is for guests \
-                   that are started as a command";
+    let message = "the guest exports no `wasi:http/incoming-handler@0.2` and no `wasi:http/handler@0.3`, so it cannot serve; \
+                   `wharf run` is for guests that are started as a command";
     Error::new(Kind::Guest, message)
 }

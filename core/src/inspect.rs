@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use wharf_plan::ASYNC_LIFT;
+
 use crate::abi::wasi02::options;
 use crate::error::{Error, Kind, Result};
 use crate::limits::LoadOptions;
@@ -23,10 +25,27 @@ pub(crate) const INITIALIZE_EXPORT: &str = "_initialize";
 
 /// The exported function `function` of any release 0.2 of `interface`, if its type is the one given.
 fn of_interface<'a>(exports: &'a [Export], interface: &str, function: &str, ty: &FuncType) -> Option<&'a str> {
+    of_release(exports, interface, function, ty, "", options::compatible)
+}
+
+/// The same of any release 0.3, whether it is lifted asynchronously or not.
+fn of_interface03<'a>(exports: &'a [Export], interface: &str, function: &str, ty: &FuncType) -> Option<&'a str> {
+    let lifted = |prefix| of_release(exports, interface, function, ty, prefix, options::compatible03);
+    lifted(ASYNC_LIFT).or_else(|| lifted(""))
+}
+
+fn of_release<'a>(
+    exports: &'a [Export],
+    interface: &str,
+    function: &str,
+    ty: &FuncType,
+    prefix: &str,
+    compatible: fn(&str) -> bool,
+) -> Option<&'a str> {
     exports.iter().find_map(|export| {
-        let (module, name) = export.name.split_once('#')?;
+        let (module, name) = export.name.strip_prefix(prefix)?.split_once('#')?;
         let (found, version) = options::split_version(module);
-        let named = found == interface && name == function && version.is_some_and(options::compatible);
+        let named = found == interface && name == function && version.is_some_and(compatible);
         (named && export.ty == ExportType::Function(ty.clone())).then_some(export.name.as_str())
     })
 }
@@ -38,7 +57,16 @@ pub(crate) fn command(exports: &[Export]) -> Option<&str> {
     let run = FuncType { params: vec![], results: vec![ValType::I32] };
     let start = function(COMMAND_EXPORT).map(|export| export.name.as_str());
     let default = || function(DEFAULT_EXPORT).map(|export| export.name.as_str());
-    start.or_else(|| of_interface(exports, "wasi:cli/run", "run", &run)).or_else(default)
+    start
+        .or_else(|| of_interface(exports, "wasi:cli/run", "run", &run))
+        .or_else(|| of_interface03(exports, "wasi:cli/run", "run", &run))
+        .or_else(default)
+}
+
+/// The export of this name, or the one that is lifted asynchronously under it.
+pub(crate) fn lifted<'a>(exports: &'a [Export], name: &str) -> Option<&'a str> {
+    let found = |name: &str| exports.iter().find(|export| export.name == name).map(|export| export.name.as_str());
+    found(name).or_else(|| found(&format!("{ASYNC_LIFT}{name}")))
 }
 
 /// The export that answers requests: `wasi:http/incoming-handler` of WASI 0.2.
@@ -47,13 +75,24 @@ pub(crate) fn handler(exports: &[Export]) -> Option<&str> {
     of_interface(exports, "wasi:http/incoming-handler", "handle", &handle)
 }
 
+/// The export that answers requests of WASI 0.3: `wasi:http/handler`.
+pub(crate) fn handler03(exports: &[Export]) -> Option<&str> {
+    let handle = FuncType { params: vec![ValType::I32], results: vec![ValType::I32] };
+    of_interface03(exports, "wasi:http/handler", "handle", &handle)
+}
+
+/// Whether there is an export that answers requests.
+fn is_handler(exports: &[Export]) -> bool {
+    handler(exports).is_some() || handler03(exports).is_some()
+}
+
 impl Prepared {
     /// Whether the guest could answer requests: to be checked before a long compilation.
     ///
     /// # Errors
     /// [`no_handler`](crate::no_handler).
     pub fn check_serve(&self) -> Result<()> {
-        handler(self.exports()).map(drop).ok_or_else(crate::no_handler)
+        if is_handler(self.exports()) { Ok(()) } else { Err(crate::no_handler()) }
     }
 }
 
@@ -62,7 +101,7 @@ pub(crate) fn initializes(exports: &[Export]) -> bool {
     let none = ExportType::Function(FuncType { params: vec![], results: vec![] });
     let reactor = !exports.iter().any(|export| export.name == COMMAND_EXPORT);
     reactor
-        && (command(exports).is_some() || handler(exports).is_some())
+        && (command(exports).is_some() || is_handler(exports))
         && exports.iter().any(|export| export.name == INITIALIZE_EXPORT && export.ty == none)
 }
 
@@ -92,10 +131,11 @@ impl Inspection {
 
     /// The same beside what the embedder offers.
     pub fn with_linker(prepared: &Prepared, linker: &Linker) -> Self {
-        let status = |index, import| match link::bind(import, index, linker, prepared.declared()) {
-            Ok(binding) => binding.status(),
-            Err(status) => status,
-        };
+        let status =
+            |index, import| match link::bind(import, index, linker, prepared.declared().map(|declared| &**declared)) {
+                Ok(binding) => binding.status(),
+                Err(status) => status,
+            };
         let imports = prepared.own_imports().iter().enumerate();
         let imports = imports.map(|(index, import)| (import.clone(), status(index, import))).collect();
         Inspection { imports, exports: prepared.exports().to_vec() }
@@ -117,9 +157,9 @@ impl Inspection {
         command(&self.exports).is_some()
     }
 
-    /// Whether it answers requests: it exports `wasi:http/incoming-handler` of WASI 0.2.
+    /// Whether it answers requests: it exports `wasi:http/incoming-handler` of WASI 0.2 or `wasi:http/handler` of WASI 0.3.
     pub fn is_handler(&self) -> bool {
-        handler(&self.exports).is_some()
+        is_handler(&self.exports)
     }
 
     /// Whether it exports the memory that the ABIs work on.
@@ -135,7 +175,8 @@ impl Inspection {
             .collect();
         // What joins components names its memories itself.
         let by_default = self.imports.iter().any(|(import, status)| {
-            import.module != wharf_plan::INTRINSICS_MODULE && !matches!(status, Status::Offered { needs_memory: false })
+            ![wharf_plan::INTRINSICS_MODULE, wharf_plan::ASYNC_MODULE].contains(&&*import.module)
+                && !matches!(status, Status::Offered { needs_memory: false })
         });
         if by_default && !self.has_memory() {
             problems.push("the guest imports host functions but exports no memory named `memory`".to_owned());

@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use http::Extensions;
 use wharf_grants::WasiConfig;
-use wharf_plan::{AdapterVariant, INTRINSICS_MODULE, Intrinsic};
+use wharf_plan::{ASYNC_LOWER, ASYNC_MODULE, AdapterVariant, INTRINSICS_MODULE, Intrinsic};
 
 use crate::abi::composed::{self, Declared};
 use crate::abi::wasi02::options::{self, Options};
-use crate::abi::{Function, experimental, preview1, wasi02};
+use crate::abi::{Function, concurrent, experimental, preview1, wasi02, wasi03};
 use crate::budget::Budget;
 use crate::http::Outbound;
 use crate::imports::Calls;
@@ -29,21 +29,28 @@ pub enum Abi {
     Preview1,
     /// WASI 0.2, `wasi:http` included, as lowered core functions.
     Wasi02,
+    /// WASI 0.3, `wasi:http` included, as lowered core functions.
+    Wasi03,
+    /// Tasks, streams and futures of the component model.
+    Concurrent,
     /// Connects the parts of a composed component.
     Composed,
 }
 
 impl Abi {
     /// Every ABI.
-    pub const ALL: [Abi; 4] = [Abi::Experimental, Abi::Preview1, Abi::Wasi02, Abi::Composed];
+    pub const ALL: [Abi; 6] =
+        [Abi::Experimental, Abi::Preview1, Abi::Wasi02, Abi::Wasi03, Abi::Concurrent, Abi::Composed];
 
-    /// The module name that guests import its functions from; WASI 0.2 has one for each interface and version, and
+    /// The module name that guests import its functions from; WASI 0.2 and 0.3 have one for each interface and version, and
     /// this is what they have in common.
     pub fn module(self) -> &'static str {
         match self {
             Abi::Experimental => experimental::MODULE,
             Abi::Preview1 => preview1::MODULE,
             Abi::Wasi02 => "wasi:*@0.2",
+            Abi::Wasi03 => "wasi:*@0.3",
+            Abi::Concurrent => ASYNC_MODULE,
             Abi::Composed => INTRINSICS_MODULE,
         }
     }
@@ -60,8 +67,9 @@ impl Abi {
                 Box::new(functions.map(move |f| full(preview1::MODULE, f.name)))
             }
             Abi::Wasi02 => Box::new(wasi02::functions().map(move |f| full(f.interface, f.name))),
+            Abi::Wasi03 => Box::new(wasi03::functions().map(move |f| full(f.interface, f.name))),
             // What flattening writes, nobody spells.
-            Abi::Composed => Box::new(std::iter::empty()),
+            Abi::Concurrent | Abi::Composed => Box::new(std::iter::empty()),
         }
     }
 }
@@ -74,6 +82,9 @@ pub(crate) enum Binding {
     /// Of preview 1, as an adapter has it.
     Adapted(&'static Function<wasi02::Host>),
     Wasi02(&'static wasi02::Function, Arc<Options>),
+    /// Of WASI 0.3, lowered asynchronously or not.
+    Wasi03(&'static wasi03::Function, Arc<Options>, bool),
+    Concurrent(Arc<concurrent::Function>),
     Composed(Arc<Intrinsic>),
     /// Of an embedder's interface, with the function's name there.
     Offered(Arc<Named>, Arc<Options>),
@@ -92,7 +103,10 @@ impl Binding {
     /// The canonical options it is called with, if it was lowered.
     fn options(&self) -> Option<&Arc<Options>> {
         match self {
-            Binding::Wasi02(_, options) | Binding::Offered(_, options) => Some(options),
+            Binding::Wasi02(_, options) | Binding::Wasi03(_, options, _) | Binding::Offered(_, options) => {
+                Some(options)
+            }
+            Binding::Concurrent(function) => Some(&function.options),
             _ => None,
         }
     }
@@ -121,6 +135,8 @@ impl Binding {
     pub(crate) fn realloc(&self) -> Option<&str> {
         match self {
             Binding::Wasi02(function, options) if function.needs_realloc => Some(&options.realloc),
+            Binding::Wasi03(function, options, _) if function.needs_realloc => Some(&options.realloc),
+            Binding::Concurrent(function) if function.needs_realloc() => Some(&function.options.realloc),
             Binding::Offered(named, options) if named.function.needs_realloc => Some(&options.realloc),
             _ => None,
         }
@@ -203,8 +219,12 @@ const WASIX: &str = "WASIX is an extension of one engine, and wharf hosts what r
                      wasm32-wasip1, with sockets of preview 1 or of WasmEdge";
 
 /// A prerelease of 0.2 or another minor version has other interfaces under the same names.
-const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and later releases of 0.2, and the draft of \
-                             `wasi:logging`; rebuild the guest with bindings of such a release";
+const OTHER_VERSION: &str = "wharf hosts the interfaces of WASI 0.2.0 and 0.3.0, of later releases of 0.2 and 0.3, and \
+                             the draft of `wasi:logging`; rebuild the guest with bindings of such a release";
+
+/// Of WASI 0.3 there is more than this host has.
+const NOT_03: &str = "wharf's own host has of WASI 0.3 the interfaces of `cli`, `clocks`, `random` and `http`; an engine's own \
+                      host for components may have others, or build the guest for WASI 0.2";
 
 /// Finds the host function for import `index`, or why there is none. What `linker` offers is to have the type that the plan
 /// of a component `declared` for it.
@@ -237,6 +257,13 @@ pub(crate) fn bind(
             let ty = composed::ty(&intrinsic);
             (Binding::Composed(Arc::new(intrinsic)), ty)
         }
+        ASYNC_MODULE => {
+            let function = declared.and_then(|declared| declared.concurrent(index));
+            let function = function.ok_or(Status::Unknown { nearest: None })?;
+            // `task.return` takes what its task has for a result.
+            let ty = function.ty().unwrap_or(FuncType { params: import.ty.params.clone(), results: Vec::new() });
+            (Binding::Concurrent(Arc::new(function)), ty)
+        }
         module if let Some(variant) = AdapterVariant::of_module(module) => {
             let mut functions = wasi02::adapted::functions(variant).iter();
             let found = functions.find(|f| f.name == import.name).ok_or(Status::Unknown { nearest: None })?;
@@ -255,6 +282,18 @@ pub(crate) fn bind(
                 let (interface, name) = (module.to_owned(), name.to_owned());
                 let named = Named { interface, name, function: function.clone() };
                 return typed(Binding::Offered(Arc::new(named), Arc::new(options)), &function.ty, import);
+            }
+            if version.is_some_and(options::compatible03) {
+                let asynchronous = name.strip_prefix(ASYNC_LOWER);
+                let mut of_interface = wasi03::functions().filter(|f| f.interface == interface).peekable();
+                if of_interface.peek().is_none() {
+                    return Err(Status::Refused { reason: NOT_03 });
+                }
+                let named = asynchronous.unwrap_or(name);
+                let found = of_interface.find(|f| f.name == named).ok_or_else(unknown)?;
+                let asynchronous = asynchronous.is_some();
+                let binding = Binding::Wasi03(found, Arc::new(options), asynchronous);
+                return typed(binding, &found.ty(asynchronous), import);
             }
             let mut of_interface = wasi02::functions().filter(|f| f.interface == interface).peekable();
             if of_interface.peek().is_some() && !options::hosts(interface, version) {
@@ -283,6 +322,8 @@ impl Binding {
             Binding::Experimental(_) => Status::Satisfied(Abi::Experimental),
             Binding::Preview1(_) | Binding::Adapted(_) => Status::Satisfied(Abi::Preview1),
             Binding::Wasi02(..) => Status::Satisfied(Abi::Wasi02),
+            Binding::Wasi03(..) => Status::Satisfied(Abi::Wasi03),
+            Binding::Concurrent(_) => Status::Satisfied(Abi::Concurrent),
             Binding::Composed(_) => Status::Satisfied(Abi::Composed),
         }
     }
@@ -349,6 +390,10 @@ impl Calls for Arc<Linked> {
             Binding::Preview1(function) => (function.call)(&read(&self.wasi), caller, slots),
             Binding::Adapted(function) => (function.call)(&self.host, caller, slots),
             Binding::Wasi02(function, options) => function.call(&self.host, options, caller, slots),
+            Binding::Wasi03(function, options, asynchronous) => {
+                function.call(&self.host, options, *asynchronous, caller, slots)
+            }
+            Binding::Concurrent(function) => function.call(&self.host, caller, slots),
             Binding::Composed(intrinsic) => composed::call(intrinsic, &self.host, caller, slots),
             Binding::Offered(named, options) => {
                 let data = read(&self.data);

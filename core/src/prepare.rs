@@ -95,7 +95,9 @@ impl Prepared {
         }
         let has_start = has_start || own_start.is_some();
         let composed = Composed::read(original, &read.imports, &exports)?.map(Arc::new);
-        let foreign = read.imports.iter().any(|import| !is_reserved(&import.module));
+        let foreign =
+            read.imports.iter().any(|import| !is_reserved(&import.module) || import.module == wharf_plan::ASYNC_MODULE)
+                || exports.iter().any(|export| export.name.starts_with(wharf_plan::ASYNC_LIFT));
         let declared = if foreign { Declared::read(original)?.map(Arc::new) } else { None };
         let imports = read.imports.into_iter().chain(guarded.then(growth::import)).collect();
         let (exports, spaces, memories, kept) = (exports.into(), spaces.into(), read.memories, None);
@@ -119,8 +121,8 @@ impl Prepared {
     }
 
     /// The types of what it imports that is not wharf's, if it says.
-    pub(crate) fn declared(&self) -> Option<&Declared> {
-        self.declared.as_deref()
+    pub(crate) fn declared(&self) -> Option<&Arc<Declared>> {
+        self.declared.as_ref()
     }
 
     /// The rewritten module.

@@ -19,7 +19,7 @@ pub(crate) struct BackendArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Backend")]
 pub(crate) struct HostArgs {
-    /// Which host runs a component [default: wharf's own, or wasmtime's for components of WASI 0.3]
+    /// Which host runs a component [default: wharf's own, or wasmtime's for what of WASI 0.3 that one lacks]
     #[arg(long, value_name = "HOST", value_enum)]
     pub(crate) component_host: Option<ComponentHost>,
 

@@ -38,7 +38,7 @@ struct Report<'a> {
     kind: &'static str,
     /// Whether it can be made one core module.
     flattens: bool,
-    /// The interface that makes it one of WASI 0.3, which runs on wasmtime's own component host.
+    /// The interface that makes it one of WASI 0.3.
     wasi03: Option<String>,
     /// What keeps it from that.
     problems: Vec<String>,
@@ -130,7 +130,11 @@ fn text(report: &Report<'_>) -> String {
         let _ = writeln!(text, "\n{} {}", styled(ODD, "needs an engine with"), report.needs.join(", "));
     }
     if let Some(name) = &report.wasi03 {
-        let advice = "`wharf run` and `wharf serve` run it on wasmtime's component host";
+        let advice = if report.flattens {
+            "`wharf run` and `wharf serve` run it on every backend, if wharf has what it imports"
+        } else {
+            "`wharf run` and `wharf serve` run it on wasmtime's component host"
+        };
         let _ = writeln!(text, "\n{} ({}): {advice}", styled(ODD, "of WASI 0.3"), printable(name));
     }
     if report.flattens {

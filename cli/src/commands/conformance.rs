@@ -92,7 +92,7 @@ fn wasmtime_component() -> anyhow::Result<Subject> {
         Ok(Arc::new(host.load(component, &wharf::core::LoadOptions::default())?))
     };
     let subject = Subject::new(Arc::from(backend::named("wasmtime")?));
-    Ok(subject.named(WASMTIME_COMPONENT).only(["wasihttp/", "serving/"]).components(Arc::new(load)))
+    Ok(subject.named(WASMTIME_COMPONENT).only(["wasihttp/", "wasi03/", "serving/"]).components(Arc::new(load)))
 }
 
 #[cfg(not(feature = "wasmtime-component"))]

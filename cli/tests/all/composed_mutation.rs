@@ -291,7 +291,7 @@ fn intrinsics() -> (Vec<u8>, Vec<(String, usize)>) {
             {"kind": "defined", "instance": 0, "destructor": null},
             {"kind": "imported", "interface": "wasi:http/types@0.2.3", "name": "fields"},
         ],
-        "handle_tables": tables, "types": [], "functions": [], "traps": [[2, "unaligned"]], "component_imports": [],
+        "handle_tables": tables, "streams": [], "futures": [], "types": [], "functions": [], "traps": [[2, "unaligned"]], "component_imports": [],
     });
     (with_plan(&module, &plan), functions.into_iter().map(|(name, params, _)| (name, params)).collect())
 }

@@ -79,7 +79,7 @@ fn component(module: &str, rest: &str) -> String {
 fn components_that_no_engine_takes() {
     let files = Files::new();
     for (name, text, says) in [
-        ("async", component("", "(import \"g\" (func async))"), ["async (WASI 0.3)", "build it for WASI 0.2"]),
+        ("errors", component("", "(type error-context)"), ["`error-context`", "build it for WASI 0.3"]),
         ("gc", component("(type (struct))", ""), ["garbage collection", "WebAssembly 2.0"]),
         ("exceptions", component("(tag)", ""), ["exceptions", "WebAssembly 2.0"]),
         ("memory64", component("(memory i64 1)", ""), ["64-bit memories", "WebAssembly 2.0"]),
@@ -142,9 +142,9 @@ fn components_whose_imports_nobody_has() {
     let files = Files::new();
     for (name, interface, says) in [
         ("unknown", "acme:shop/basket@1.0.0", ["acme:shop/basket@1.0.0::add", "unknown"]),
-        ("later", "wasi:clocks/monotonic-clock@0.4.0", ["WASI 0.2.0 and later releases of 0.2", "rebuild the guest"]),
-        ("earlier", "wasi:clocks/monotonic-clock@0.1.0", ["WASI 0.2.0 and later releases of 0.2", "rebuild the guest"]),
-        ("draft", "wasi:clocks/monotonic-clock@0.2.0-rc-2023-11-10", ["WASI 0.2.0 and later", "rebuild the guest"]),
+        ("later", "wasi:clocks/monotonic-clock@0.4.0", ["WASI 0.2.0 and 0.3.0", "rebuild the guest"]),
+        ("earlier", "wasi:clocks/monotonic-clock@0.1.0", ["WASI 0.2.0 and 0.3.0", "rebuild the guest"]),
+        ("draft", "wasi:clocks/monotonic-clock@0.2.0-rc-2023-11-10", ["WASI 0.2.0 and 0.3.0", "rebuild the guest"]),
     ] {
         let file = files.wat(&format!("{name}.wasm"), &importing(interface, "add", ""));
         refused(&["run", "-i", "f", &file], 1, &[&[name, ".wasm"].concat(), says[0], says[1]]);

@@ -180,13 +180,13 @@ fn a_host_that_cannot_is_said_in_one_line() {
         (vec![HOST[2], HOST[3], &core], 2, "is a core module"),
         // What it was called before.
         (vec!["--component-host", "native", &core], 2, "is a core module"),
-        (vec!["--component-host", "core", &three], 2, "leave the choice of the component host"),
+        (vec!["--component-host", "core", &three], 1, "no `wasi:http/handler@0.3`"),
         (vec![HOST[2], HOST[3], &truncated], 1, "wasmtime cannot compile the component"),
         (vec![HOST[2], HOST[3], &other], 1, "some:other/host@1.0.0"),
     ];
     for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
         cases.push((vec!["--backend", backend, HOST[2], HOST[3], &guest], 2, "is for the backend wasmtime"));
-        cases.push((vec!["--backend", backend, &three], 1, "runs on the backend wasmtime only"));
+        cases.push((vec!["--backend", backend, &three], 1, "no `wasi:http/handler@0.3`"));
     }
     for (args, code, part) in cases {
         let ended = end(&mut wharf(&[&["serve", "--addr", "127.0.0.1:0"], &args[..]].concat()));
@@ -198,13 +198,20 @@ fn a_host_that_cannot_is_said_in_one_line() {
     assert!(inspected.code == Some(0) && inspected.out.contains("wasi:http/handler@0.3.0"), "{inspected:?}");
 }
 
-/// A service of WASI 0.3 needs no option: it goes to the only host that runs it.
+/// A service of WASI 0.3 needs no option, whatever the backend; Wasmtime's own host has it as well.
 #[test]
 fn a_service_of_wasi_0_3_serves_and_sends() {
+    for backend in backends() {
+        serves_and_sends(&["--backend", backend]);
+    }
+    serves_and_sends(&HOST);
+}
+
+fn serves_and_sends(on: &[&str]) {
     let files = Files::new();
     let guest = files.write("service.wasm", service());
     let origin = Origin::replying(Reply::ok("from the origin")).unwrap();
-    let served = Served::start(&["--backend", "wasmtime", "-a", &origin.base(), &guest]);
+    let served = Served::start(&[on, &["-a", &origin.base(), &guest]].concat());
     assert_eq!(served.get("/a?b=c").unwrap(), (200, "hello from /a?b=c\n".to_owned()));
     let body: Vec<u8> = (0..1_500_000_u32).map(|n| (n % 251) as u8).collect();
     let echoed = client().post(format!("{}/echo", served.base)).body(body.clone()).send().unwrap();
@@ -220,13 +227,23 @@ fn a_service_of_wasi_0_3_serves_and_sends() {
 
 #[test]
 fn a_service_that_fails_is_seen_to_fail() {
+    for backend in backends() {
+        is_seen_to_fail(&["--backend", backend]);
+    }
+    is_seen_to_fail(&HOST);
+}
+
+fn is_seen_to_fail(on: &[&str]) {
     let files = Files::new();
     let guest = files.write("service.wasm", service());
-    let served = Served::start(&["--backend", "wasmtime", "--timeout", "1s", &guest]);
+    let served = Served::start(&[on, &["--timeout", "1s", &guest]].concat());
     assert_eq!(served.get("/error").unwrap().0, 508);
     assert_eq!(served.get("/spin").unwrap().0, 504);
-    let error = served.get("/trap").expect_err("a broken body is no body");
-    assert!(error.is_body() || error.is_decode() || error.is_request(), "{error:?}");
+    match served.get("/trap") {
+        // Nothing of it was sent before, which depends on when the guest waits.
+        Ok((status, _)) => assert_eq!(status, 500),
+        Err(error) => assert!(error.is_body() || error.is_decode() || error.is_request(), "{error:?}"),
+    }
     assert_eq!(served.get("/").unwrap().0, 200);
     let (code, printed) = served.stop();
     assert_eq!(code, Some(0), "{printed}");
@@ -234,18 +251,13 @@ fn a_service_that_fails_is_seen_to_fail() {
 }
 
 #[test]
-fn a_service_is_explained_and_refused_elsewhere() {
+fn a_service_is_explained() {
     let files = Files::new();
     let guest = files.write("service.wasm", service());
     let inspected = end(&mut wharf(&["inspect", &guest]));
     assert!(inspected.code == Some(0) && inspected.out.contains("of WASI 0.3 (wasi:http/types@0.3."), "{inspected:?}");
-    for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
-        let ended = end(&mut wharf(&["serve", "--addr", "127.0.0.1:0", "--backend", backend, &guest]));
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.err.contains("runs on the backend wasmtime only") && ended.err.lines().count() == 1, "{ended:?}");
-    }
     let ended = end(&mut wharf(&["run", &guest]));
-    assert!(ended.code == Some(1) && ended.err.contains("exports no `wasi:cli/run`"), "{ended:?}");
+    assert!(ended.code == Some(1) && ended.err.contains("exports no function `_start`"), "{ended:?}");
 }
 
 /// What stands behind a middleware that is composed with nothing is the network, as far as it is granted.
@@ -290,8 +302,4 @@ fn a_middleware_of_wasi_0_3_hands_on_what_is_granted() {
     assert_eq!((named.status().as_u16(), named.text().unwrap()), (200, "GET of 0 bytes".to_owned()));
     assert_eq!(relay.get("/itself").unwrap().0, 500, "nobody granted it its own address");
     assert_eq!((origin.requests().len(), &*origin.requests()[3].target), (4, "/named"));
-    for backend in backends().into_iter().filter(|backend| *backend != "wasmtime") {
-        let ended = end(&mut wharf(&["serve", "--addr", "127.0.0.1:0", "--backend", backend, &guest]));
-        assert!(ended.code == Some(1) && ended.err.contains("runs on the backend wasmtime only"), "{ended:?}");
-    }
 }

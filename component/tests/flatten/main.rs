@@ -4,6 +4,7 @@ mod run;
 
 mod adapter;
 mod composed;
+mod concurrent;
 mod linking;
 mod refusals;
 mod shims;

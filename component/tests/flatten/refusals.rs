@@ -47,8 +47,21 @@ fn invalid_components_name_the_offset() {
 
 #[test]
 fn features_are_named() {
-    assert_eq!(feature("(component (import \"f\" (func async)))"), Feature::Async);
-    assert_eq!(feature("(component (type (stream u8)))"), Feature::Async);
+    assert_eq!(feature("(component (type error-context))"), Feature::ErrorContext);
+    assert_eq!(
+        feature(
+            "(component (core func $t (canon thread.index)) (core module $m (import \"\" \"t\" (func (result i32)))) \
+             (core instance (instantiate $m (with \"\" (instance (export \"t\" (func $t)))))))"
+        ),
+        Feature::ComponentThreads
+    );
+    assert_eq!(
+        feature(
+            "(component (core module $m (func (export \"f\"))) (core instance $i (instantiate $m)) \
+             (func (export \"f\") async (canon lift (core func $i \"f\") async)))"
+        ),
+        Feature::Stackful
+    );
     assert_eq!(feature("(component (core module (type (struct))))"), Feature::Gc);
     assert_eq!(feature("(component (core module (tag)))"), Feature::Exceptions);
     assert_eq!(feature("(component (core module (memory i64 1)))"), Feature::Memory64);

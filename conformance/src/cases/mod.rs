@@ -10,12 +10,13 @@ pub mod preview1;
 pub mod serving;
 pub mod sockets;
 pub mod suite;
+pub mod wasi03;
 pub mod wasihttp;
 
 use crate::case::Case;
 
 /// The areas, each a slice of slices.
-const AREAS: [&[&[Case]]; 10] = [
+const AREAS: [&[&[Case]]; 11] = [
     backend::CASES,
     guest::CASES,
     experimental::CASES,
@@ -23,6 +24,7 @@ const AREAS: [&[&[Case]]; 10] = [
     sockets::CASES,
     outbound::CASES,
     wasihttp::CASES,
+    wasi03::CASES,
     serving::CASES,
     linker::CASES,
     suite::CASES,

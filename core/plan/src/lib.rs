@@ -10,12 +10,14 @@
 //! the core module.
 
 mod adapter;
+mod concurrent;
 mod intrinsic;
 mod reading;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::adapter::{Adapter, AdapterVariant};
+pub use self::concurrent::{Builtin, EndFunction, Passing};
 pub use self::intrinsic::{Intrinsic, Transcoding, TrapReason};
 
 /// The export that the host calls once after instantiation, where the plan says that there is one.
@@ -28,11 +30,30 @@ pub const PLAN_SECTION: &str = "wharf.plan";
 pub const REVISION: &str = env!("WHARF_PLAN_SOURCES");
 
 /// The version of the plan's format that this crate reads.
-pub const PLAN_VERSION: u32 = 3;
+pub const PLAN_VERSION: u32 = 4;
 
 /// The module that functions of no interface are imported from: handle tables of the component's own resources, and
 /// functions that connect composed components.
 pub const INTRINSICS_MODULE: &str = "wharf:component/intrinsics";
+
+/// The module that functions of the component model's concurrency are imported from: tasks, waitables, streams and
+/// futures.
+pub const ASYNC_MODULE: &str = "wharf:component/async";
+
+/// What the name of an import begins with that is lowered as an asynchronous function.
+pub const ASYNC_LOWER: &str = "[async-lower]";
+
+/// What the name of an export begins with that is lifted as an asynchronous function.
+pub const ASYNC_LIFT: &str = "[async-lift]";
+
+/// What stands before the name of such an export for its callback's.
+pub const CALLBACK: &str = "[callback]";
+
+/// What the name of a global begins with that holds a task's context: the slot's number follows.
+pub const CONTEXT: &str = "$context_";
+
+/// How many slots of context a task has.
+pub const CONTEXT_SLOTS: u32 = 2;
 
 /// The import module of functions and resources that the component imports by themselves, outside of an interface.
 pub const ROOT_MODULE: &str = "$root";
@@ -63,6 +84,10 @@ pub struct Plan {
     /// The handle tables: one for each pair of component instance and resource type. A table whose resource is `None`
     /// stands for a type that nothing uses when the component runs.
     pub handle_tables: Vec<HandleTable>,
+    /// The types of streams, for each component instance.
+    pub streams: Vec<Payload>,
+    /// The types of futures, for each component instance.
+    pub futures: Vec<Payload>,
     /// The value types that functions and other types refer to.
     pub types: Vec<Type>,
     /// The function types.
@@ -111,6 +136,13 @@ pub enum ImportKind {
         /// The function, by its name.
         name: Intrinsic,
     },
+    /// A function of the component model's concurrency.
+    Async {
+        /// The function.
+        builtin: Builtin,
+        /// How values are passed.
+        options: CanonicalOptions,
+    },
     /// A function of preview 1, as the adapter would have it that was left out. The import's module says which variant.
     Adapted,
 }
@@ -143,6 +175,10 @@ pub struct CanonicalOptions {
     pub encoding: Encoding,
     /// The export that is called with the results when they have been read.
     pub post_return: Option<String>,
+    /// Whether the function does not wait.
+    pub asynchronous: bool,
+    /// The export that is called with the events that an exported function waits for.
+    pub callback: Option<String>,
 }
 
 /// How a component encodes strings.
@@ -203,6 +239,15 @@ pub struct HandleTable {
     pub instance: u32,
     /// The resource its handles refer to, in [`Plan::resources`].
     pub resource: Option<u32>,
+}
+
+/// The type of a stream or of a future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Payload {
+    /// The component instance that has ends of it, in [`Plan::instances`].
+    pub instance: u32,
+    /// The type of the values, in [`Plan::types`]; `None` where they are only counted.
+    pub ty: Option<u32>,
 }
 
 /// The type of a function.
@@ -272,6 +317,14 @@ pub enum Type {
     },
     /// `table` is a position in [`Plan::handle_tables`].
     Borrow {
+        table: u32,
+    },
+    /// `table` is a position in [`Plan::streams`].
+    Stream {
+        table: u32,
+    },
+    /// `table` is a position in [`Plan::futures`].
+    Future {
         table: u32,
     },
 }

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use wasmparser::{ExternalKind, Parser, Payload};
 
 use crate::{
-    AdapterVariant, CanonicalOptions, INTRINSICS_MODULE, Import, ImportKind, Intrinsic, PLAN_SECTION, PLAN_VERSION,
-    Plan, PlanError, Resource, START_EXPORT, Type,
+    ASYNC_MODULE, AdapterVariant, Builtin, CanonicalOptions, INTRINSICS_MODULE, Import, ImportKind, Intrinsic,
+    PLAN_SECTION, PLAN_VERSION, Passing, Plan, PlanError, Resource, START_EXPORT, Type,
 };
 
 #[derive(Deserialize)]
@@ -108,7 +108,10 @@ impl Check<'_> {
         let agrees = match &import.kind {
             ImportKind::Intrinsic { name } => connects && Intrinsic::parse(&import.name).as_ref() == Some(name),
             ImportKind::Adapted => adapted,
-            ImportKind::Call { .. } | ImportKind::ResourceDrop { .. } => !connects && !adapted,
+            ImportKind::Async { .. } => import.module == ASYNC_MODULE,
+            ImportKind::Call { .. } | ImportKind::ResourceDrop { .. } => {
+                !connects && !adapted && import.module != ASYNC_MODULE
+            }
         };
         if !agrees {
             return Err(format!("it says of `{}` of `{}` what its name does not", import.name, import.module));
@@ -120,6 +123,16 @@ impl Check<'_> {
             }
             ImportKind::ResourceDrop { table } => self.table(*table),
             ImportKind::Adapted => Ok(()),
+            ImportKind::Async { builtin, options } => {
+                match builtin {
+                    Builtin::TaskReturn { result } => {
+                        result.map_or(Ok(()), |ty| self.index("type", ty, self.plan.types.len()))?;
+                    }
+                    Builtin::End { of, table, .. } => self.payload(*of, *table)?,
+                    _ => {}
+                }
+                self.options(options)
+            }
             ImportKind::Intrinsic { name } => {
                 name.table().map_or(Ok(()), |table| self.table(table))?;
                 match name {
@@ -161,8 +174,14 @@ impl Check<'_> {
                 Type::Tuple { types } => types.iter().try_for_each(|ty| earlier(*ty))?,
                 Type::Result { ok, err } => ok.iter().chain(err).try_for_each(|ty| earlier(*ty))?,
                 Type::Own { table } | Type::Borrow { table } => self.table(*table)?,
+                Type::Stream { table } => self.payload(Passing::Stream, *table)?,
+                Type::Future { table } => self.payload(Passing::Future, *table)?,
                 _ => {}
             }
+        }
+        for payload in self.plan.streams.iter().chain(&self.plan.futures) {
+            self.instance(payload.instance)?;
+            payload.ty.map_or(Ok(()), |ty| self.index("type", ty, self.plan.types.len()))?;
         }
         for function in &self.plan.functions {
             let types = function.params.iter().map(|param| param.ty).chain(function.result);
@@ -176,7 +195,8 @@ impl Check<'_> {
         if let Some(memory) = &options.memory {
             self.memory(memory)?;
         }
-        options.realloc.iter().chain(&options.post_return).try_for_each(|name| self.function(name))
+        let functions = [&options.realloc, &options.post_return, &options.callback];
+        functions.into_iter().flatten().try_for_each(|name| self.function(name))
     }
 
     fn instance(&self, instance: u32) -> Checked {
@@ -185,6 +205,14 @@ impl Check<'_> {
 
     fn table(&self, table: u32) -> Checked {
         self.index("handle table", table, self.plan.handle_tables.len())
+    }
+
+    fn payload(&self, of: Passing, table: u32) -> Checked {
+        let tables = match of {
+            Passing::Stream => &self.plan.streams,
+            Passing::Future => &self.plan.futures,
+        };
+        self.index(of.name(), table, tables.len())
     }
 
     fn memory(&self, name: &str) -> Checked {

@@ -4,12 +4,14 @@ use crate::stop::Stop;
 use crate::types::{Caller, FuncType, ValType};
 
 pub(crate) mod composed;
+pub(crate) mod concurrent;
 pub mod experimental;
 mod paths;
 pub mod preview1;
 #[cfg(test)]
 mod signatures;
 pub mod wasi02;
+pub(crate) mod wasi03;
 
 /// Whether modules of this name are wharf's own, and nobody else may offer functions of theirs.
 pub(crate) fn is_reserved(module: &str) -> bool {

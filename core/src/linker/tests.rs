@@ -84,14 +84,15 @@ fn a_clone_goes_its_own_way() {
 
 /// What a plan says of the import `get`, whose type is the first function of the plan.
 const CALL: &str = r#"{"kind":"call","interface":"my:kv/store@1.0.0","function":"get","ty":0,
-    "options":{"instance":0,"memory":"memory","realloc":null,"encoding":"utf8","post_return":null}}"#;
+    "options":{"instance":0,"memory":"memory","realloc":null,"encoding":"utf8","post_return":null,
+    "asynchronous":false,"callback":null}}"#;
 
 /// A module that imports `get`, with a plan that says this of its type.
 fn planned(types: &str, function: &str, kind: &str) -> Vec<u8> {
     let plan = format!(
         r#"{{"version":{},"imports":[{{"module":"{STORE}","name":"get","kind":{kind}}}],"exports":[],
             "memories":["memory"],"memory_count":1,"tables":0,"start":false,"instances":[{{"may_leave":null}}],
-            "resources":[],"handle_tables":[],"types":[{types}],"functions":[{function}],"traps":[],
+            "resources":[],"handle_tables":[],"streams":[],"futures":[],"types":[{types}],"functions":[{function}],"traps":[],
             "component_imports":[]}}"#,
         wharf_plan::PLAN_VERSION
     );
@@ -105,7 +106,7 @@ fn status(wasm: &[u8]) -> Result<Status> {
     let mut linker = Linker::new();
     offer(&mut linker, STORE)?;
     let prepared = Prepared::new(wasm, &LoadOptions::default())?;
-    let bound = link::bind(&prepared.own_imports()[0], 0, &linker, prepared.declared());
+    let bound = link::bind(&prepared.own_imports()[0], 0, &linker, prepared.declared().map(|declared| &**declared));
     Ok(bound.map_or_else(|status| status, |binding| binding.status()))
 }
 

@@ -18,7 +18,6 @@ mod requests;
 mod responses;
 mod rules;
 mod sent;
-mod service;
 pub(crate) mod serving;
 mod stdio;
 mod streams;
@@ -40,7 +39,6 @@ pub const CASES: &[&[Case]] = &[
     codes::CASES,
     inbound::CASES,
     serving::CASES,
-    service::CASES,
     responses::CASES,
     files::CASES,
     stdio::CASES,

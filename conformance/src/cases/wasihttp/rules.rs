@@ -62,11 +62,13 @@ fn refused(context: &Context, text: &str, kind: Kind, says: &str) -> CaseResult 
 
 fn other_versions(context: &Context) -> CaseResult {
     context.not_for_components(NAMES)?;
-    for interface in ["wasi:cli/environment@0.3.0", "wasi:cli/environment@0.2.0-rc-2023-11-10", "wasi:cli/environment"]
-    {
-        let text = importing(interface, ARGUMENTS.0, ARGUMENTS.1, ALLOCATOR);
-        refused(context, &text, Kind::Unsupported, "WASI 0.2.0 and later")?;
+    for version in ["@0.4.0", "@0.3.0-rc-2025-09-16", "@0.2.0-rc-2023-11-10", ""] {
+        let interface = format!("wasi:cli/environment{version}");
+        let text = importing(&interface, ARGUMENTS.0, ARGUMENTS.1, ALLOCATOR);
+        refused(context, &text, Kind::Unsupported, "WASI 0.2.0 and 0.3.0")?;
     }
+    let text = importing("wasi:filesystem/types@0.3.0", ARGUMENTS.0, ARGUMENTS.1, ALLOCATOR);
+    refused(context, &text, Kind::Unsupported, "has of WASI 0.3")?;
     let text = importing("wasi:cli/environment@0.2.0", "get-argument", ARGUMENTS.1, ALLOCATOR);
     refused(context, &text, Kind::Unsupported, "get-arguments")
 }

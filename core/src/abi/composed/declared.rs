@@ -6,11 +6,13 @@
 //! alone.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
-use wharf_plan::{Function, ImportKind, Plan, PlanError, Resource, Type};
+use wharf_plan::{Builtin, CanonicalOptions, Function, ImportKind, Payload, Plan, PlanError, Resource, Type};
 
+use crate::abi::concurrent::{self, Element, Tables};
 use crate::abi::wasi02::canon::{ResourceName, WitFunction, WitType};
-use crate::abi::wasi02::options::Interface;
+use crate::abi::wasi02::options::{Encoding, Interface, Options};
 use crate::error::{Error, Kind, Result};
 
 /// How long the text of a type may get, in bytes.
@@ -18,7 +20,22 @@ const MAX_TEXT: usize = 1000;
 
 /// The types of what a module imports that was made of a component.
 #[derive(Debug)]
-pub(crate) struct Declared(Plan);
+pub(crate) struct Declared(Plan, Tables);
+
+/// The options as functions have them.
+fn passing(options: &CanonicalOptions) -> Options {
+    let default = Options::default();
+    Options {
+        instance: options.instance,
+        memory: options.memory.as_deref().map_or(default.memory, Arc::from),
+        realloc: options.realloc.as_deref().map_or(default.realloc, Arc::from),
+        encoding: match options.encoding {
+            wharf_plan::Encoding::Utf8 => Encoding::Utf8,
+            wharf_plan::Encoding::Utf16 => Encoding::Utf16,
+            wharf_plan::Encoding::CompactUtf16 => Encoding::CompactUtf16,
+        },
+    }
+}
 
 impl Declared {
     /// Reads the plan of `wasm`; `None` if it has none.
@@ -27,13 +44,39 @@ impl Declared {
     /// [`Kind::Guest`] if it is not a valid plan, or does not fit the module.
     pub(crate) fn read(wasm: &[u8]) -> Result<Option<Self>> {
         match Plan::read(wasm) {
-            Ok(plan) => Ok(Some(Declared(plan))),
+            Ok(plan) => {
+                let tables = Tables::of(&plan);
+                Ok(Some(Declared(plan, tables)))
+            }
             Err(PlanError::Missing) => Ok(None),
             Err(error) => {
                 let message = "the types of what this component imports cannot be read; compile the component again";
                 Err(Error::new(Kind::Guest, message).with_source(error))
             }
         }
+    }
+
+    /// The function of the component model's concurrency that import `import` is.
+    pub(crate) fn concurrent(&self, import: usize) -> Option<concurrent::Function> {
+        let ImportKind::Async { builtin, options } = &self.0.imports.get(import)?.kind else { return None };
+        let element = match builtin {
+            Builtin::End { of, table, .. } => self.1.element(*of, *table),
+            _ => Element::default(),
+        };
+        Some(concurrent::Function {
+            builtin: *builtin,
+            name: builtin.to_string(),
+            options: Arc::new(passing(options)),
+            asynchronous: options.asynchronous,
+            element,
+        })
+    }
+
+    /// The type of the result of export `name`, and how it is passed.
+    pub(crate) fn exported(&self, name: &str) -> Option<(Option<u32>, Arc<Options>)> {
+        let export = self.0.exports.iter().find(|export| export.name == name)?;
+        let result = self.0.functions.get(export.ty as usize)?.result;
+        Some((result, Arc::new(passing(&export.options))))
     }
 
     fn function(&self, import: usize) -> Option<&Function> {
@@ -57,6 +100,10 @@ impl Declared {
             (Some(ty), Some(wanted)) => self.is(ty, wanted),
             (ty, wanted) => ty.is_none() && wanted.is_none(),
         }
+    }
+
+    fn is_payload(&self, tables: &[Payload], table: u32, wanted: Option<&WitType>) -> bool {
+        tables.get(table as usize).is_some_and(|payload| self.is_option(payload.ty, wanted))
     }
 
     /// Whether type `ty` of the plan is the one wanted. WIT compares names regardless of case.
@@ -108,6 +155,12 @@ impl Declared {
             (Type::Flags { names }, WitType::Flags(wanted)) => same(names, wanted),
             (Type::Result { ok, err }, WitType::Result(wanted_ok, wanted_err)) => {
                 self.is_option(*ok, wanted_ok.as_deref()) && self.is_option(*err, wanted_err.as_deref())
+            }
+            (Type::Stream { table }, WitType::Stream(wanted)) => {
+                self.is_payload(&self.0.streams, *table, wanted.as_deref())
+            }
+            (Type::Future { table }, WitType::Future(wanted)) => {
+                self.is_payload(&self.0.futures, *table, wanted.as_deref())
             }
             (Type::Own { table }, WitType::Own(wanted)) | (Type::Borrow { table }, WitType::Borrow(wanted)) => {
                 self.imported(*table).is_some_and(|(interface, name)| {
@@ -208,9 +261,18 @@ impl Declared {
             }
             Some(Type::Flags { names: flags }) => names(text, "flags", flags),
             Some(Type::Enum { names: cases }) => names(text, "enum", cases),
+            Some(Type::Stream { table }) => self.write_payload(text, "stream", &self.0.streams, *table),
+            Some(Type::Future { table }) => self.write_payload(text, "future", &self.0.futures, *table),
             Some(Type::Own { table }) => text.push_str(&self.resource(*table)),
             Some(Type::Borrow { table }) => _ = write!(text, "borrow<{}>", self.resource(*table)),
             None => text.push('?'),
+        }
+    }
+
+    fn write_payload(&self, text: &mut String, what: &str, tables: &[Payload], table: u32) {
+        text.push_str(what);
+        if let Some(ty) = tables.get(table as usize).and_then(|payload| payload.ty) {
+            self.write_in(text, "<", &[Some(ty)], ">");
         }
     }
 
@@ -243,18 +305,25 @@ impl Declared {
 
 #[cfg(test)]
 mod tests {
-    use wharf_plan::{CanonicalOptions, Encoding, HandleTable, Import, Instance, PLAN_VERSION, Param};
+    use wharf_plan::{HandleTable, Import, Instance, PLAN_VERSION, Param};
 
     use super::*;
 
     /// The plan of a module that imports one function of this type.
     fn declared(types: Vec<Type>, params: &[u32], result: Option<u32>) -> Declared {
-        let options =
-            CanonicalOptions { instance: 0, memory: None, realloc: None, encoding: Encoding::Utf8, post_return: None };
+        let options = CanonicalOptions {
+            instance: 0,
+            memory: None,
+            realloc: None,
+            encoding: wharf_plan::Encoding::Utf8,
+            post_return: None,
+            asynchronous: false,
+            callback: None,
+        };
         let (interface, function) = ("my:kv/store@1.2.0".to_owned(), "f".to_owned());
         let kind = ImportKind::Call { interface: interface.clone(), function: function.clone(), ty: 0, options };
         let params = params.iter().enumerate().map(|(at, ty)| Param { name: format!("p{at}"), ty: *ty }).collect();
-        Declared(Plan {
+        let plan = Plan {
             version: PLAN_VERSION,
             imports: vec![Import { module: interface.clone(), name: function, kind }],
             exports: Vec::new(),
@@ -268,12 +337,16 @@ mod tests {
                 Resource::Defined { instance: 0, destructor: None },
             ],
             handle_tables: [0, 1].map(|resource| HandleTable { instance: 0, resource: Some(resource) }).to_vec(),
+            streams: Vec::new(),
+            futures: Vec::new(),
             types,
             functions: vec![Function { params, result }],
             traps: Vec::new(),
             component_imports: Vec::new(),
             adapter: None,
-        })
+        };
+        let tables = Tables::of(&plan);
+        Declared(plan, tables)
     }
 
     fn names(names: [&str; 2]) -> Vec<String> {

@@ -47,7 +47,7 @@ impl Composed {
     /// The instance that import `index` belongs to.
     pub(crate) fn caller(&self, index: usize) -> Option<u32> {
         match &self.plan.imports.get(index)?.kind {
-            ImportKind::Call { options, .. } => Some(options.instance),
+            ImportKind::Call { options, .. } | ImportKind::Async { options, .. } => Some(options.instance),
             ImportKind::ResourceDrop { table } => self.instance_of(*table),
             ImportKind::Intrinsic { name } => self.instance_of(name.table()?),
             // Only a component of one instance imports it.

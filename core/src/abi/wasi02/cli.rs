@@ -18,22 +18,22 @@ use crate::stop::Stop;
 /// How much a guest may write to a standard stream at once.
 const ROOM: u64 = 64 << 10;
 
-struct TerminalInput;
+pub(crate) struct TerminalInput;
 
 impl Resource for TerminalInput {
     const NAME: &'static str = "terminal-input";
 }
 
-struct TerminalOutput;
+pub(crate) struct TerminalOutput;
 
 impl Resource for TerminalOutput {
     const NAME: &'static str = "terminal-output";
 }
 
 /// Standard input.
-struct Stdin {
-    stream: Arc<wharf_grants::InputStream>,
-    wait: Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send>>>,
+pub(crate) struct Stdin {
+    pub(crate) stream: Arc<wharf_grants::InputStream>,
+    pub(crate) wait: Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send>>>,
 }
 
 impl Source for Stdin {
@@ -76,7 +76,7 @@ impl Source for Stdin {
 }
 
 /// Standard output or error. A write is done when it returns, so there is always room for the next.
-struct Stdout(Arc<wharf_grants::OutputStream>);
+pub(crate) struct Stdout(pub(crate) Arc<wharf_grants::OutputStream>);
 
 impl Sink for Stdout {
     fn room(&mut self) -> Result<u64, End> {
@@ -96,7 +96,7 @@ impl Sink for Stdout {
     }
 }
 
-fn environment(cx: &mut Cx<'_>) -> Outcome<Vec<(String, String)>> {
+pub(crate) fn environment(cx: &mut Cx<'_>) -> Outcome<Vec<(String, String)>> {
     let pair = |entry: &String| {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         (name.to_owned(), value.to_owned())
@@ -104,20 +104,20 @@ fn environment(cx: &mut Cx<'_>) -> Outcome<Vec<(String, String)>> {
     Ok(cx.state.env.iter().map(pair).collect())
 }
 
-fn arguments(cx: &mut Cx<'_>) -> Outcome<Vec<String>> {
+pub(crate) fn arguments(cx: &mut Cx<'_>) -> Outcome<Vec<String>> {
     Ok(cx.state.args.to_vec())
 }
 
 /// A guest has no working directory: what its paths start from are the granted directories.
-fn initial_cwd(_: &mut Cx<'_>) -> Outcome<Option<String>> {
+pub(crate) fn initial_cwd(_: &mut Cx<'_>) -> Outcome<Option<String>> {
     Ok(None)
 }
 
-fn exit(_: &mut Cx<'_>, status: Result<(), ()>) -> Outcome {
+pub(crate) fn exit(_: &mut Cx<'_>, status: Result<(), ()>) -> Outcome {
     Err(Fault::Stop(Stop::Exit(i32::from(status.is_err()))))
 }
 
-fn exit_with_code(_: &mut Cx<'_>, status: u8) -> Outcome {
+pub(crate) fn exit_with_code(_: &mut Cx<'_>, status: u8) -> Outcome {
     Err(Fault::Stop(Stop::Exit(status.into())))
 }
 
@@ -141,15 +141,15 @@ fn stderr(cx: &mut Cx<'_>) -> Outcome<Handle<OutputStream>> {
     cx.push(output(stream))
 }
 
-fn terminal_stdin(cx: &mut Cx<'_>) -> Outcome<Option<Handle<TerminalInput>>> {
+pub(crate) fn terminal_stdin(cx: &mut Cx<'_>) -> Outcome<Option<Handle<TerminalInput>>> {
     if cx.state.stdin.terminal() { cx.push(TerminalInput).map(Some) } else { Ok(None) }
 }
 
-fn terminal_stdout(cx: &mut Cx<'_>) -> Outcome<Option<Handle<TerminalOutput>>> {
+pub(crate) fn terminal_stdout(cx: &mut Cx<'_>) -> Outcome<Option<Handle<TerminalOutput>>> {
     if cx.state.stdout.terminal() { cx.push(TerminalOutput).map(Some) } else { Ok(None) }
 }
 
-fn terminal_stderr(cx: &mut Cx<'_>) -> Outcome<Option<Handle<TerminalOutput>>> {
+pub(crate) fn terminal_stderr(cx: &mut Cx<'_>) -> Outcome<Option<Handle<TerminalOutput>>> {
     if cx.state.stderr.terminal() { cx.push(TerminalOutput).map(Some) } else { Ok(None) }
 }
 

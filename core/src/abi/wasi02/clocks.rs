@@ -36,13 +36,13 @@ record! {
 }
 
 /// The most random bytes of one call.
-pub(super) const MAX_RANDOM: u64 = 64 << 20;
+pub(crate) const MAX_RANDOM: u64 = 64 << 20;
 
-fn monotonic_now(cx: &mut Cx<'_>) -> Outcome<u64> {
+pub(crate) fn monotonic_now(cx: &mut Cx<'_>) -> Outcome<u64> {
     Ok(u64::try_from(cx.state.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn monotonic_resolution(_: &mut Cx<'_>) -> Outcome<u64> {
+pub(crate) fn monotonic_resolution(_: &mut Cx<'_>) -> Outcome<u64> {
     Ok(1)
 }
 
@@ -72,13 +72,13 @@ fn utc_offset(_: &mut Cx<'_>, _: Datetime) -> Outcome<i32> {
     Ok(0)
 }
 
-pub(super) fn fill(bytes: &mut [u8]) -> Outcome {
+pub(crate) fn fill(bytes: &mut [u8]) -> Outcome {
     getrandom::fill(bytes).map_err(|error| {
         Fault::Stop(Error::new(Kind::Internal, "the host has no randomness").with_source(error.to_string()).into())
     })
 }
 
-fn random_bytes(cx: &mut Cx<'_>, len: u64) -> Outcome<Bytes> {
+pub(crate) fn random_bytes(cx: &mut Cx<'_>, len: u64) -> Outcome<Bytes> {
     if len > MAX_RANDOM {
         return limit(format!("{len} random bytes were requested at once; at most {MAX_RANDOM} are allowed"));
     }
@@ -88,7 +88,7 @@ fn random_bytes(cx: &mut Cx<'_>, len: u64) -> Outcome<Bytes> {
     Ok(bytes.into())
 }
 
-fn random_u64(_: &mut Cx<'_>) -> Outcome<u64> {
+pub(crate) fn random_u64(_: &mut Cx<'_>) -> Outcome<u64> {
     let mut bytes = [0; 8];
     fill(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))
@@ -96,7 +96,7 @@ fn random_u64(_: &mut Cx<'_>) -> Outcome<u64> {
 
 /// The same at every call of a guest's life: the WIT text has it become a value that is imported, and says that it is for
 /// tables of hashes, not a source of randomness.
-fn insecure_seed(cx: &mut Cx<'_>) -> Outcome<(u64, u64)> {
+pub(crate) fn insecure_seed(cx: &mut Cx<'_>) -> Outcome<(u64, u64)> {
     if let Some(seed) = cx.state.seed {
         return Ok(seed);
     }

@@ -13,15 +13,15 @@
 
 pub(crate) mod adapted;
 pub(crate) mod canon;
-mod cli;
-mod clocks;
+pub(crate) mod cli;
+pub(crate) mod clocks;
 mod filesystem;
 pub mod http;
-mod io;
+pub(crate) mod io;
 mod logging;
 pub(crate) mod options;
 mod sockets;
-mod table;
+pub(crate) mod table;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +36,7 @@ use self::table::{Resource, Table};
 use wharf_grants::{Directory, InputStream, OutputStream, Stream, WasiConfig};
 
 use crate::abi::composed::{Composed, Handles};
+use crate::abi::concurrent::Concurrent;
 use crate::budget::Budget;
 use crate::error::{Error, Kind};
 use crate::http::{Limits, Outbound};
@@ -88,25 +89,27 @@ pub(crate) struct State {
     pub(crate) budget: Budget,
     /// The handles of each component, where the guest is composed of several; else a handle is an index of the table.
     pub(crate) handles: Option<Handles>,
-    outbound: Option<Outbound>,
+    pub(crate) outbound: Option<Outbound>,
     /// How large the header fields of one `fields` may be, in bytes.
-    header_bytes: u64,
+    pub(crate) header_bytes: u64,
     /// Whether the guest is in a post-return function.
     returning: bool,
     /// Whether the request that the guest answers is a HEAD, to which no body is sent.
-    answers_head: bool,
+    pub(crate) answers_head: bool,
     /// Whether it has left a request unanswered, a message unfinished, or handles of a request open.
-    untidy: bool,
-    start: Instant,
+    pub(crate) untidy: bool,
+    pub(crate) start: Instant,
     /// What `insecure-seed` gives, once it was asked for.
-    seed: Option<(u64, u64)>,
-    args: Arc<Vec<String>>,
-    env: Arc<Vec<String>>,
+    pub(crate) seed: Option<(u64, u64)>,
+    pub(crate) args: Arc<Vec<String>>,
+    pub(crate) env: Arc<Vec<String>>,
     directories: Arc<Vec<Directory>>,
-    stdin: Arc<InputStream>,
-    stdout: Arc<OutputStream>,
-    stderr: Arc<OutputStream>,
+    pub(crate) stdin: Arc<InputStream>,
+    pub(crate) stdout: Arc<OutputStream>,
+    pub(crate) stderr: Arc<OutputStream>,
     adapted: adapted::Adapted,
+    /// Its task, and what that waits for.
+    pub(crate) concurrent: Concurrent,
 }
 
 impl State {
@@ -159,6 +162,7 @@ impl Host {
             stdout: Arc::new(OutputStream::new(granted.stdout.clone(), Stream::Stdout)),
             stderr: Arc::new(OutputStream::new(granted.stderr.clone(), Stream::Stderr)),
             adapted: adapted::Adapted::default(),
+            concurrent: Concurrent::default(),
         };
         Host { state: Arc::new(Mutex::new(state)), composed, offered }
     }
@@ -188,7 +192,11 @@ impl Host {
     ///
     /// # Errors
     /// As [`call`](Self::call).
-    fn locked(&self, (interface, name): (&str, &str), action: impl FnOnce(&mut State) -> Outcome) -> Result<(), Stop> {
+    pub(crate) fn locked(
+        &self,
+        (interface, name): (&str, &str),
+        action: impl FnOnce(&mut State) -> Outcome,
+    ) -> Result<(), Stop> {
         let outcome = match self.state.try_lock() {
             Ok(state) if state.returning => {
                 canon::rule("it was called by a post-return function, which may not call anything")
@@ -302,12 +310,13 @@ impl Host {
     /// Closes everything the guest has open, as when it has ended: a body it did not finish breaks its message off.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
+        state.concurrent = Concurrent::default();
         state.table.clear();
         let composed = self.composed.clone();
         state.handles = composed.map(|plan| Handles::new(plan, self.offered.clone(), &state.budget));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -318,7 +327,7 @@ fn header_bytes(outbound: Option<&Outbound>) -> u64 {
 }
 
 /// `[resource-drop]`: what a resource holds goes with it.
-fn drop_resource<T: Resource>(_: &mut Cx<'_>, resource: Own<T>) -> Outcome {
+pub(crate) fn drop_resource<T: Resource>(_: &mut Cx<'_>, resource: Own<T>) -> Outcome {
     drop(resource.0);
     Ok(())
 }

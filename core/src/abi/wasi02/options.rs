@@ -115,7 +115,16 @@ pub(crate) fn split_version(module: &str) -> (&str, Option<&str>) {
 
 /// Whether a guest built for `version` runs on this host: any release 0.2.x, as semantic versioning defines it.
 pub(crate) fn compatible(version: &str) -> bool {
-    version.strip_prefix("0.2.").is_some_and(|patch| {
+    of_series(version, "0.2.")
+}
+
+/// Whether a guest built for `version` runs on this host's WASI 0.3: any release 0.3.x.
+pub(crate) fn compatible03(version: &str) -> bool {
+    of_series(version, "0.3.")
+}
+
+fn of_series(version: &str, series: &str) -> bool {
+    version.strip_prefix(series).is_some_and(|patch| {
         let digits = patch.split('+').next().unwrap_or_default();
         !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
     })

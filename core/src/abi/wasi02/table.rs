@@ -10,7 +10,7 @@ use crate::abi::composed::Of;
 use crate::budget::{Budget, Charge};
 
 /// How many handles a guest may have open. Each wait looks at those it waits for, and each end at all of them.
-pub(super) const MAX_HANDLES: usize = 4096;
+pub(crate) const MAX_HANDLES: usize = 4096;
 
 /// What a handle takes beyond the value it stands for: its entry, allocations, and what small values have boxed.
 const COST: u64 = 320;

@@ -24,12 +24,12 @@ const MEMORY: usize = 64 << 10;
 /// Two components. Resource 0 is the host's, 1 the second component's, with a destructor, and 2 the first one's, without.
 /// Tables 0 and 1 are for resource 0 in each, 2 and 3 for resource 1, 4 and 5 for resource 2, and 6 for none.
 const PLAN: &str = r#"{
-    "version": 3,
+    "version": 4,
     "imports": [
         {"module": "wharf:component/intrinsics", "name": "trap", "kind": {"kind": "intrinsic", "name": "trap"}},
         {"module": "wasi:x/y@0.2.0", "name": "now", "kind": {
             "kind": "call", "interface": "wasi:x/y@0.2.0", "function": "now", "ty": 0,
-            "options": {"instance": 1, "memory": null, "realloc": null, "encoding": "utf8", "post_return": null}
+            "options": {"instance": 1, "memory": null, "realloc": null, "encoding": "utf8", "post_return": null, "asynchronous": false, "callback": null}
         }},
         {"module": "wharf:component/intrinsics", "name": "[resource-rep]3",
          "kind": {"kind": "intrinsic", "name": "[resource-rep]3"}},
@@ -37,9 +37,9 @@ const PLAN: &str = r#"{
     ],
     "exports": [
         {"name": "run", "interface": "wasi:cli/run@0.2.0", "function": "run", "ty": 0,
-         "options": {"instance": 0, "memory": null, "realloc": null, "encoding": "utf8", "post_return": null}},
+         "options": {"instance": 0, "memory": null, "realloc": null, "encoding": "utf8", "post_return": null, "asynchronous": false, "callback": null}},
         {"name": "handle", "interface": "wasi:http/incoming-handler@0.2.3", "function": "handle", "ty": 0,
-         "options": {"instance": 1, "memory": null, "realloc": null, "encoding": "utf8", "post_return": null}}
+         "options": {"instance": 1, "memory": null, "realloc": null, "encoding": "utf8", "post_return": null, "asynchronous": false, "callback": null}}
     ],
     "memories": ["memory", "other"],
     "memory_count": 2,
@@ -57,6 +57,8 @@ const PLAN: &str = r#"{
         {"instance": 0, "resource": 2}, {"instance": 1, "resource": 2},
         {"instance": 0, "resource": null}
     ],
+    "streams": [],
+    "futures": [],
     "types": [],
     "functions": [{"params": [], "result": null}],
     "traps": [[17, "reentered"], [30, "string-out-of-bounds"]],

@@ -14,6 +14,7 @@ mod string;
 mod wit;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::State;
 use super::options::Options;
@@ -82,7 +83,7 @@ pub(crate) fn limit<T>(message: impl Into<String>) -> Outcome<T> {
 /// One call of a host function: the guest behind it, its options, and what its arguments take.
 pub struct Cx<'a> {
     pub(crate) state: &'a mut State,
-    caller: &'a mut dyn Caller,
+    pub(crate) caller: &'a mut dyn Caller,
     options: &'a Options,
     arguments: u64,
     /// What of that is charged until the call ends.
@@ -99,11 +100,21 @@ impl<'a> Cx<'a> {
         self.state.run.clone()
     }
 
-    fn memory(&mut self) -> Outcome<Memory<'_>> {
+    pub(crate) fn memory(&mut self) -> Outcome<Memory<'_>> {
         Ok(Memory::named(self.caller, &self.options.memory)?)
     }
 
-    fn write(&mut self, ptr: u32, bytes: &[u8]) -> Outcome {
+    /// The memory that the guest exports by this name.
+    pub(crate) fn memory_of(&mut self, export: &str) -> Outcome<Memory<'_>> {
+        Ok(Memory::named(self.caller, export)?)
+    }
+
+    /// The call's options, to be kept beyond it.
+    pub(crate) fn shared_options(&self) -> Arc<Options> {
+        Arc::new(self.options.clone())
+    }
+
+    pub(crate) fn write(&mut self, ptr: u32, bytes: &[u8]) -> Outcome {
         Ok(self.memory()?.write(ptr, bytes)?)
     }
 
@@ -343,14 +354,27 @@ pub fn join(out: &mut Vec<ValType>, cases: &[fn(&mut Vec<ValType>)]) {
 /// The most core values that parameters are passed in; more lie in memory.
 const MAX_FLAT_PARAMS: usize = 16;
 
+/// The most of a call that is lowered asynchronously.
+pub(crate) const MAX_FLAT_ASYNC_PARAMS: usize = 4;
+
 /// How many slots the parameters take that are the fields of `P`.
 pub(crate) const fn passed<P: Type>() -> usize {
-    if P::FLAT > MAX_FLAT_PARAMS { 1 } else { P::FLAT }
+    passed_in::<P>(MAX_FLAT_PARAMS)
+}
+
+/// The same where at most `most` core values are passed.
+pub(crate) const fn passed_in<P: Type>(most: usize) -> usize {
+    if P::FLAT > most { 1 } else { P::FLAT }
 }
 
 /// Takes the parameters that are the fields of `P` from their slots or, where those are too many, from memory.
 pub(crate) fn lift<P: Lift>(cx: &mut Cx<'_>, slots: &mut [u64]) -> Outcome<P> {
-    if passed::<P>() == P::FLAT {
+    lift_in(cx, slots, MAX_FLAT_PARAMS)
+}
+
+/// The same where at most `most` core values are passed.
+pub(crate) fn lift_in<P: Lift>(cx: &mut Cx<'_>, slots: &mut [u64], most: usize) -> Outcome<P> {
+    if P::FLAT <= most {
         return P::lift(cx, &mut Flat::new(slots));
     }
     let ptr = slots.first().copied().unwrap_or_default() as u32;
@@ -375,6 +399,11 @@ pub(crate) fn finish<T: Lower>(value: T, cx: &mut Cx<'_>, slots: &mut [u64], par
         return value.lower(cx, &mut Flat::new(slots));
     }
     let ptr = slots.get(params).copied().unwrap_or_default() as u32;
+    store_result(value, cx, ptr)
+}
+
+/// Leaves a result in memory at `ptr`, which the guest says.
+pub(crate) fn store_result<T: Lower>(value: T, cx: &mut Cx<'_>, ptr: u32) -> Outcome {
     check_place::<T>(cx, "result", ptr)?;
     value.store(cx, ptr)
 }

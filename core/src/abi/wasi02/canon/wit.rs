@@ -35,6 +35,8 @@ pub enum WitType {
     Result(Option<Box<WitType>>, Option<Box<WitType>>),
     Own(ResourceName),
     Borrow(ResourceName),
+    Stream(Option<Box<WitType>>),
+    Future(Option<Box<WitType>>),
     /// What `()` stands for: no value.
     Nothing,
 }
@@ -162,6 +164,10 @@ impl fmt::Display for WitType {
             WitType::Result(Some(ok), Some(error)) => write!(f, "result<{ok}, {error}>"),
             WitType::Own(resource) => resource.fmt(f),
             WitType::Borrow(resource) => write!(f, "borrow<{resource}>"),
+            WitType::Stream(None) => f.write_str("stream"),
+            WitType::Stream(Some(element)) => write!(f, "stream<{element}>"),
+            WitType::Future(None) => f.write_str("future"),
+            WitType::Future(Some(value)) => write!(f, "future<{value}>"),
             WitType::Nothing => f.write_str("_"),
         }
     }

@@ -21,16 +21,36 @@ const COUNTED: u64 = 4;
 variant! {
     /// `wasi:http/types.header-error`.
     #[derive(Debug, PartialEq, Eq)]
-    pub(super) enum HeaderError as "header-error" {
+    pub(crate) enum HeaderError as "header-error" {
         InvalidSyntax,
         Forbidden,
         Immutable,
     }
 }
 
+/// What a release of WASI says to a change that is refused.
+pub(crate) trait Refusal: Sized {
+    /// What is wrong with it.
+    fn of(error: HeaderError) -> Self;
+
+    /// The fields would get too large, as the message says.
+    fn too_large(message: String) -> Outcome<Self>;
+}
+
+/// WASI 0.2 has no word for fields that are too large: they end the guest.
+impl Refusal for HeaderError {
+    fn of(error: HeaderError) -> Self {
+        error
+    }
+
+    fn too_large(message: String) -> Outcome<Self> {
+        limit(message)
+    }
+}
+
 /// `wasi:http/types.fields`.
 #[derive(Clone)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     /// Shared until written to.
     entries: Arc<Entries>,
     immutable: bool,
@@ -58,7 +78,7 @@ impl Fields {
     ///
     /// # Errors
     /// The guest may not have so much.
-    pub(super) fn arrived(headers: &HeaderMap, budget: &Budget) -> Result<Self, Exceeded> {
+    pub(crate) fn arrived(headers: &HeaderMap, budget: &Budget) -> Result<Self, Exceeded> {
         let list = headers
             .iter()
             .filter(|(name, _)| !is_forbidden(name))
@@ -68,17 +88,17 @@ impl Fields {
     }
 
     /// The same fields, not to be changed.
-    pub(super) fn frozen(&self) -> Self {
+    pub(crate) fn frozen(&self) -> Self {
         Fields { entries: self.entries.clone(), immutable: true }
     }
 
     /// What they take on the host.
-    pub(super) fn cost(&self) -> u64 {
+    pub(crate) fn cost(&self) -> u64 {
         self.entries.list.iter().map(|(name, value)| cost(name, value)).sum()
     }
 
     /// The fields as a message has them. Each was checked when it was set.
-    pub(super) fn to_map(&self) -> HeaderMap {
+    pub(crate) fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.entries.list.len());
         for (name, value) in &self.entries.list {
             if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(value)) {
@@ -92,7 +112,7 @@ impl Fields {
     ///
     /// # Errors
     /// It is not a length, or there are several that differ.
-    pub(super) fn content_length(&self) -> Result<Option<u64>, ()> {
+    pub(crate) fn content_length(&self) -> Result<Option<u64>, ()> {
         let mut announced = None;
         for value in self.values("content-length") {
             let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -161,62 +181,67 @@ fn check(name: &str, values: &[Bytes]) -> Result<(), HeaderError> {
 }
 
 /// Refuses more than `fields` may have, beyond the bytes that are used.
-fn room(cx: &Cx<'_>, used: u64, name: &str, values: &[Bytes]) -> Outcome {
+fn room<E: Refusal>(cx: &Cx<'_>, used: u64, name: &str, values: &[Bytes]) -> Outcome<Result<(), E>> {
     let more: u64 = values.iter().map(|value| counted(name, value)).sum();
     let most = cx.state.header_bytes;
     if used.saturating_add(more) > most {
-        return limit(format!(
+        return E::too_large(format!(
             "the guest's fields have more than {most} bytes, far more than a message may have: raise the limit \
              `max-header-bytes`"
-        ));
+        ))
+        .map(Err);
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 type This = Borrow<Fields>;
-type Changed = Outcome<Result<(), HeaderError>>;
+type Changed<E> = Outcome<Result<(), E>>;
 
-pub(super) fn new(cx: &mut Cx<'_>) -> Outcome<Handle<Fields>> {
+pub(crate) fn new(cx: &mut Cx<'_>) -> Outcome<Handle<Fields>> {
     let entries = Entries::new(Vec::new(), &cx.state.budget)?;
     cx.push(Fields { entries: Arc::new(entries), immutable: false })
 }
 
-pub(super) fn from_list(
+pub(crate) fn from_list<E: Refusal>(
     cx: &mut Cx<'_>,
     entries: Vec<(String, Bytes)>,
-) -> Outcome<Result<Handle<Fields>, HeaderError>> {
+) -> Outcome<Result<Handle<Fields>, E>> {
     let mut used = 0;
     for (name, value) in &entries {
         if let Err(error) = check(name, std::slice::from_ref(value)) {
+            return Ok(Err(E::of(error)));
+        }
+        if let Err(error) = room(cx, used, name, std::slice::from_ref(value))? {
             return Ok(Err(error));
         }
-        room(cx, used, name, std::slice::from_ref(value))?;
         used += counted(name, value);
     }
     let entries = Entries::new(entries, &cx.state.budget)?;
     cx.push(Fields { entries: Arc::new(entries), immutable: false }).map(Ok)
 }
 
-pub(super) fn get(cx: &mut Cx<'_>, this: This, name: String) -> Outcome<Vec<Bytes>> {
+pub(crate) fn get(cx: &mut Cx<'_>, this: This, name: String) -> Outcome<Vec<Bytes>> {
     Ok(cx.get(this)?.values(&name).cloned().collect())
 }
 
-pub(super) fn has(cx: &mut Cx<'_>, this: This, name: String) -> Outcome<bool> {
+pub(crate) fn has(cx: &mut Cx<'_>, this: This, name: String) -> Outcome<bool> {
     Ok(cx.get(this)?.values(&name).next().is_some())
 }
 
 /// Takes the place of the first value of that name, so that the order of the others stays.
-pub(super) fn set(cx: &mut Cx<'_>, this: This, name: String, values: Vec<Bytes>) -> Changed {
+pub(crate) fn set<E: Refusal>(cx: &mut Cx<'_>, this: This, name: String, values: Vec<Bytes>) -> Changed<E> {
     let fields = cx.get(this)?;
     if let Err(error) = check(&name, &values) {
-        return Ok(Err(error));
+        return Ok(Err(E::of(error)));
     }
     if fields.immutable {
-        return Ok(Err(HeaderError::Immutable));
+        return Ok(Err(E::of(HeaderError::Immutable)));
     }
     let freed: u64 = fields.values(&name).map(|value| counted(&name, value)).sum();
     let used = fields.size() - freed;
-    room(cx, used, &name, &values)?;
+    if let Err(error) = room(cx, used, &name, &values)? {
+        return Ok(Err(error));
+    }
     let budget = cx.state.budget.clone();
     let entries = cx.get(this)?.entries(&budget)?;
     let first = entries.remove(&name);
@@ -226,16 +251,18 @@ pub(super) fn set(cx: &mut Cx<'_>, this: This, name: String, values: Vec<Bytes>)
     Ok(Ok(()))
 }
 
-pub(super) fn append(cx: &mut Cx<'_>, this: This, name: String, value: Bytes) -> Changed {
+pub(crate) fn append<E: Refusal>(cx: &mut Cx<'_>, this: This, name: String, value: Bytes) -> Changed<E> {
     let fields = cx.get(this)?;
     if let Err(error) = check(&name, std::slice::from_ref(&value)) {
-        return Ok(Err(error));
+        return Ok(Err(E::of(error)));
     }
     if fields.immutable {
-        return Ok(Err(HeaderError::Immutable));
+        return Ok(Err(E::of(HeaderError::Immutable)));
     }
     let used = fields.size();
-    room(cx, used, &name, std::slice::from_ref(&value))?;
+    if let Err(error) = room(cx, used, &name, std::slice::from_ref(&value))? {
+        return Ok(Err(error));
+    }
     let budget = cx.state.budget.clone();
     let entries = cx.get(this)?.entries(&budget)?;
     entries.charge.grow(cost(&name, &value))?;
@@ -243,24 +270,30 @@ pub(super) fn append(cx: &mut Cx<'_>, this: This, name: String, value: Bytes) ->
     Ok(Ok(()))
 }
 
-pub(super) fn delete(cx: &mut Cx<'_>, this: This, name: String) -> Changed {
+pub(crate) fn delete<E: Refusal>(cx: &mut Cx<'_>, this: This, name: String) -> Changed<E> {
     let fields = cx.get(this)?;
     if let Err(error) = check(&name, &[]) {
-        return Ok(Err(error));
+        return Ok(Err(E::of(error)));
     }
     if fields.immutable {
-        return Ok(Err(HeaderError::Immutable));
+        return Ok(Err(E::of(HeaderError::Immutable)));
     }
     let budget = cx.state.budget.clone();
     cx.get(this)?.entries(&budget)?.remove(&name);
     Ok(Ok(()))
 }
 
-pub(super) fn entries(cx: &mut Cx<'_>, this: This) -> Outcome<Vec<(String, Bytes)>> {
+/// Takes the fields of that name out, and gives their values.
+pub(crate) fn get_and_delete<E: Refusal>(cx: &mut Cx<'_>, this: This, name: String) -> Outcome<Result<Vec<Bytes>, E>> {
+    let values = get(cx, this, name.clone())?;
+    Ok(delete(cx, this, name)?.map(|()| values))
+}
+
+pub(crate) fn entries(cx: &mut Cx<'_>, this: This) -> Outcome<Vec<(String, Bytes)>> {
     Ok(cx.get(this)?.entries.list.clone())
 }
 
-pub(super) fn clone(cx: &mut Cx<'_>, this: This) -> Outcome<Handle<Fields>> {
+pub(crate) fn clone(cx: &mut Cx<'_>, this: This) -> Outcome<Handle<Fields>> {
     let entries = cx.get(this)?.entries.clone();
     cx.push(Fields { entries, immutable: false })
 }

@@ -18,34 +18,39 @@ use crate::budget::{Budget, Charge, Exceeded, allocation};
 use crate::http::{Body, HttpError, is_forbidden, keep_trailers};
 
 /// What the host has of a message while it arrives, at most: what it reads ahead, and its part of a connection.
-pub(super) const READ_AHEAD: u64 = 96 << 10;
+pub(crate) const READ_AHEAD: u64 = 96 << 10;
 
 /// How many parts of a body are passed over at one look, so that no look takes long.
 const PARTS: usize = 64;
 
 /// A body while it arrives.
-pub(super) struct Arriving {
+pub(crate) struct Arriving {
     body: Body,
     /// What has arrived and was not read.
     rest: Bytes,
-    trailers: Option<HeaderMap>,
-    end: Option<Result<(), HttpError>>,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) end: Option<Result<(), HttpError>>,
     /// For what is read ahead, until the end.
     charge: Option<Charge>,
 }
 
 /// The body's resource and its stream share it.
-type Shared = Arc<Mutex<Arriving>>;
+pub(crate) type Shared = Arc<Mutex<Arriving>>;
 
-fn lock(shared: &Shared) -> MutexGuard<'_, Arriving> {
+pub(crate) fn lock(shared: &Shared) -> MutexGuard<'_, Arriving> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Arriving {
     /// A body for which `charge` is made.
-    pub(super) fn new(body: Body, charge: Charge) -> Shared {
+    pub(crate) fn new(body: Body, charge: Charge) -> Shared {
         let charge = Some(charge);
         Arc::new(Mutex::new(Arriving { body, rest: Bytes::new(), trailers: None, end: None, charge }))
+    }
+
+    /// Whether it is known that nothing of it will be read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     /// Ready when there are bytes that were not read, or the end.
@@ -73,7 +78,7 @@ impl Arriving {
     }
 
     /// Passes over what is left; ready at the end.
-    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..PARTS {
             if self.end.is_some() {
                 return Poll::Ready(());
@@ -89,7 +94,7 @@ impl Arriving {
 }
 
 /// The stream of an incoming body.
-struct BodySource(Shared);
+pub(crate) struct BodySource(pub(crate) Shared);
 
 impl Source for BodySource {
     fn read(&mut self, max: usize) -> Result<Bytes, End> {
@@ -117,7 +122,7 @@ impl Source for BodySource {
 }
 
 /// `wasi:http/types.incoming-body`.
-pub(super) struct IncomingBody {
+pub(crate) struct IncomingBody {
     arriving: Shared,
     asked: bool,
 }
@@ -126,7 +131,7 @@ impl Resource for IncomingBody {
     const NAME: &'static str = "incoming-body";
 }
 
-pub(super) fn stream(cx: &mut Cx<'_>, this: Borrow<IncomingBody>) -> Outcome<Result<Handle<InputStream>, ()>> {
+pub(crate) fn stream(cx: &mut Cx<'_>, this: Borrow<IncomingBody>) -> Outcome<Result<Handle<InputStream>, ()>> {
     let body = cx.get(this)?;
     if std::mem::replace(&mut body.asked, true) {
         return Ok(Err(()));
@@ -135,12 +140,12 @@ pub(super) fn stream(cx: &mut Cx<'_>, this: Borrow<IncomingBody>) -> Outcome<Res
     cx.push_child(stream, this).map(Ok)
 }
 
-pub(super) fn finish(cx: &mut Cx<'_>, this: Own<IncomingBody>) -> Outcome<Handle<FutureTrailers>> {
+pub(crate) fn finish(cx: &mut Cx<'_>, this: Own<IncomingBody>) -> Outcome<Handle<FutureTrailers>> {
     cx.push(FutureTrailers { arriving: Some(this.0.arriving) })
 }
 
 /// `wasi:http/types.future-trailers`.
-pub(super) struct FutureTrailers {
+pub(crate) struct FutureTrailers {
     /// `None` once the trailers were given.
     arriving: Option<Shared>,
 }
@@ -158,13 +163,13 @@ impl FutureTrailers {
     }
 }
 
-pub(super) fn subscribe_trailers(cx: &mut Cx<'_>, this: Borrow<FutureTrailers>) -> Outcome<Handle<Pollable>> {
+pub(crate) fn subscribe_trailers(cx: &mut Cx<'_>, this: Borrow<FutureTrailers>) -> Outcome<Handle<Pollable>> {
     cx.subscribe(this, FutureTrailers::poll)
 }
 
 type Trailers = Result<Option<Handle<Fields>>, ErrorCode>;
 
-pub(super) fn trailers(cx: &mut Cx<'_>, this: Borrow<FutureTrailers>) -> Outcome<Option<Result<Trailers, ()>>> {
+pub(crate) fn trailers(cx: &mut Cx<'_>, this: Borrow<FutureTrailers>) -> Outcome<Option<Result<Trailers, ()>>> {
     let future = cx.get(this)?;
     if future.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         return Ok(None);
@@ -183,10 +188,10 @@ pub(super) fn trailers(cx: &mut Cx<'_>, this: Borrow<FutureTrailers>) -> Outcome
 }
 
 /// `wasi:http/types.incoming-response`.
-pub(super) struct IncomingResponse {
-    pub(super) status: StatusCode,
-    pub(super) headers: Fields,
-    pub(super) body: Option<Shared>,
+pub(crate) struct IncomingResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Fields,
+    pub(crate) body: Option<Shared>,
 }
 
 impl Resource for IncomingResponse {
@@ -195,16 +200,16 @@ impl Resource for IncomingResponse {
 
 type Response = Borrow<IncomingResponse>;
 
-pub(super) fn status(cx: &mut Cx<'_>, this: Response) -> Outcome<u16> {
+pub(crate) fn status(cx: &mut Cx<'_>, this: Response) -> Outcome<u16> {
     Ok(cx.get(this)?.status.as_u16())
 }
 
-pub(super) fn response_headers(cx: &mut Cx<'_>, this: Response) -> Outcome<Handle<Fields>> {
+pub(crate) fn response_headers(cx: &mut Cx<'_>, this: Response) -> Outcome<Handle<Fields>> {
     let headers = cx.get(this)?.headers.clone();
     cx.push_child(headers, this)
 }
 
-pub(super) fn consume_response(cx: &mut Cx<'_>, this: Response) -> Outcome<Result<Handle<IncomingBody>, ()>> {
+pub(crate) fn consume_response(cx: &mut Cx<'_>, this: Response) -> Outcome<Result<Handle<IncomingBody>, ()>> {
     match cx.get(this)?.body.take() {
         Some(arriving) => cx.push(IncomingBody { arriving, asked: false }).map(Ok),
         None => Ok(Err(())),
@@ -212,15 +217,15 @@ pub(super) fn consume_response(cx: &mut Cx<'_>, this: Response) -> Outcome<Resul
 }
 
 /// `wasi:http/types.incoming-request`.
-pub(super) struct IncomingRequest {
-    method: Method,
-    path: Option<String>,
-    scheme: Option<Scheme>,
-    authority: Option<String>,
-    headers: Fields,
-    body: Option<Shared>,
+pub(crate) struct IncomingRequest {
+    pub(crate) method: Method,
+    pub(crate) path: Option<String>,
+    pub(crate) scheme: Option<Scheme>,
+    pub(crate) authority: Option<String>,
+    pub(crate) headers: Fields,
+    pub(crate) body: Option<Shared>,
     /// What the texts take.
-    _charge: Charge,
+    pub(crate) charge: Charge,
 }
 
 impl Resource for IncomingRequest {
@@ -234,7 +239,7 @@ impl IncomingRequest {
     ///
     /// # Errors
     /// The guest may not have so much.
-    pub(super) fn new(
+    pub(crate) fn new(
         request: http::Request<Body>,
         authority: Option<String>,
         budget: &Budget,
@@ -256,7 +261,7 @@ impl IncomingRequest {
         let texts =
             [parts.method.as_str(), path, authority.as_deref().unwrap_or_default()].map(|text| allocation(text.len()));
         Ok(IncomingRequest {
-            _charge: budget.charge(texts.into_iter().sum())?,
+            charge: budget.charge(texts.into_iter().sum())?,
             method: Method::from(&parts.method),
             path: parts.uri.path_and_query().map(|path| path.as_str().to_owned()),
             // A request that came in its usual form has no scheme in its target: a server that has TLS says so there.
@@ -276,28 +281,28 @@ impl IncomingRequest {
 
 type Request = Borrow<IncomingRequest>;
 
-pub(super) fn method(cx: &mut Cx<'_>, this: Request) -> Outcome<Method> {
+pub(crate) fn method(cx: &mut Cx<'_>, this: Request) -> Outcome<Method> {
     Ok(cx.get(this)?.method.clone())
 }
 
-pub(super) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
+pub(crate) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
     Ok(cx.get(this)?.path.clone())
 }
 
-pub(super) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> {
+pub(crate) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> {
     Ok(cx.get(this)?.scheme.clone())
 }
 
-pub(super) fn authority(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
+pub(crate) fn authority(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
     Ok(cx.get(this)?.authority.clone())
 }
 
-pub(super) fn request_headers(cx: &mut Cx<'_>, this: Request) -> Outcome<Handle<Fields>> {
+pub(crate) fn request_headers(cx: &mut Cx<'_>, this: Request) -> Outcome<Handle<Fields>> {
     let headers = cx.get(this)?.headers.clone();
     cx.push_child(headers, this)
 }
 
-pub(super) fn consume_request(cx: &mut Cx<'_>, this: Request) -> Outcome<Result<Handle<IncomingBody>, ()>> {
+pub(crate) fn consume_request(cx: &mut Cx<'_>, this: Request) -> Outcome<Result<Handle<IncomingBody>, ()>> {
     match cx.get(this)?.body.take() {
         Some(arriving) => cx.push(IncomingBody { arriving, asked: false }).map(Ok),
         None => Ok(Err(())),

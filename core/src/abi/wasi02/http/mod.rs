@@ -19,12 +19,12 @@
 //!   a wrong configuration keeps a guest from starting.
 
 mod code;
-mod fields;
-mod incoming;
-mod outgoing;
-mod pipe;
-mod sending;
-mod serving;
+pub(crate) mod fields;
+pub(crate) mod incoming;
+pub(crate) mod outgoing;
+pub(crate) mod pipe;
+pub(crate) mod sending;
+pub(crate) mod serving;
 
 use bytes::Bytes;
 

@@ -23,14 +23,14 @@ const MAX_PART: usize = (u16::MAX - 1) as usize;
 variant! {
     /// `wasi:http/types.method`.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub(super) enum Method as "method" {
+    pub(crate) enum Method as "method" {
         Get, Head, Post, Put, Delete, Connect, Options, Trace, Patch,
         Other(name: String),
     }
 }
 
 impl Method {
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Method::Get => "GET",
             Method::Head => "HEAD",
@@ -66,7 +66,7 @@ impl From<&HttpMethod> for Method {
 variant! {
     /// `wasi:http/types.scheme`.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub(super) enum Scheme as "scheme" {
+    pub(crate) enum Scheme as "scheme" {
         Http,
         Https,
         Other(name: String),
@@ -82,12 +82,12 @@ enum Body {
 }
 
 /// `wasi:http/types.outgoing-request`.
-pub(super) struct OutgoingRequest {
-    pub(super) method: Method,
-    pub(super) path: Option<String>,
-    pub(super) scheme: Option<Scheme>,
-    pub(super) authority: Option<String>,
-    pub(super) headers: Fields,
+pub(crate) struct OutgoingRequest {
+    pub(crate) method: Method,
+    pub(crate) path: Option<String>,
+    pub(crate) scheme: Option<Scheme>,
+    pub(crate) authority: Option<String>,
+    pub(crate) headers: Fields,
     body: Body,
     /// What the texts take.
     charge: Charge,
@@ -99,7 +99,7 @@ impl Resource for OutgoingRequest {
 
 impl OutgoingRequest {
     /// What discards the body, if the guest asked for one, should the request be sent nowhere.
-    pub(super) fn discarding(&self) -> Discarding {
+    pub(crate) fn discarding(&self) -> Discarding {
         match &self.body {
             Body::Unasked => Discarding(None),
             Body::Asked(reader) => Discarding(Some(reader.writer())),
@@ -107,7 +107,7 @@ impl OutgoingRequest {
     }
 
     /// The body, if the guest asked for one.
-    pub(super) fn into_body(self) -> Option<Reader> {
+    pub(crate) fn into_body(self) -> Option<Reader> {
         match self.body {
             Body::Unasked => None,
             Body::Asked(reader) => Some(reader),
@@ -128,11 +128,11 @@ impl OutgoingRequest {
 }
 
 /// The body of a request that may turn out to be sent nowhere.
-pub(super) struct Discarding(Option<Writer>);
+pub(crate) struct Discarding(Option<Writer>);
 
 impl Discarding {
     /// Takes what the guest writes, and sends it nowhere.
-    pub(super) fn discard(self) {
+    pub(crate) fn discard(self) {
         if let Some(writer) = self.0 {
             writer.discard();
         }
@@ -146,7 +146,39 @@ fn too_long(text: &str) -> bool {
     text.len() > MAX_PART
 }
 
-pub(super) fn new_request(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Handle<OutgoingRequest>> {
+impl Method {
+    /// Whether a request may have it.
+    pub(crate) fn is_valid(&self) -> bool {
+        !too_long(self.name()) && HttpMethod::from_bytes(self.name().as_bytes()).is_ok()
+    }
+}
+
+impl Scheme {
+    /// Whether a request may have it.
+    pub(crate) fn is_valid(&self) -> bool {
+        match self {
+            Scheme::Http | Scheme::Https => true,
+            Scheme::Other(name) => !too_long(name) && name.parse::<http::uri::Scheme>().is_ok(),
+        }
+    }
+}
+
+/// Whether a request may have this path, with its query.
+pub(crate) fn is_valid_path(path: &str) -> bool {
+    !too_long(path) && (path.is_empty() || is_path_and_query(path))
+}
+
+/// Whether a request may be for this authority.
+pub(crate) fn is_valid_authority(authority: &str) -> bool {
+    let port_is_number = |parsed: &Authority| {
+        // The parser takes any digits for a port, and none after the colon.
+        let after = &authority[authority.rfind(parsed.host()).map_or(0, |at| at + parsed.host().len())..];
+        after.is_empty() || after.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+    };
+    !too_long(authority) && authority.parse::<Authority>().is_ok_and(|parsed| port_is_number(&parsed))
+}
+
+pub(crate) fn new_request(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Handle<OutgoingRequest>> {
     let headers = headers.0.frozen();
     let request = OutgoingRequest {
         method: Method::Get,
@@ -160,77 +192,66 @@ pub(super) fn new_request(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Hand
     cx.push(request)
 }
 
-pub(super) fn method(cx: &mut Cx<'_>, this: Request) -> Outcome<Method> {
+pub(crate) fn method(cx: &mut Cx<'_>, this: Request) -> Outcome<Method> {
     Ok(cx.get(this)?.method.clone())
 }
 
 /// Sets the method, which reads back as it was set: `other("PATCH")` and `patch` are the same on the wire only.
-pub(super) fn set_method(cx: &mut Cx<'_>, this: Request, method: Method) -> Set {
+pub(crate) fn set_method(cx: &mut Cx<'_>, this: Request, method: Method) -> Set {
     let request = cx.get(this)?;
-    if too_long(method.name()) || HttpMethod::from_bytes(method.name().as_bytes()).is_err() {
+    if !method.is_valid() {
         return Ok(Err(()));
     }
     request.method = method;
     request.charge().map(Ok)
 }
 
-pub(super) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
+pub(crate) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
     Ok(cx.get(this)?.path.clone())
 }
 
-pub(super) fn set_path(cx: &mut Cx<'_>, this: Request, path: Option<String>) -> Set {
+pub(crate) fn set_path(cx: &mut Cx<'_>, this: Request, path: Option<String>) -> Set {
     let request = cx.get(this)?;
-    if let Some(path) = &path
-        && (too_long(path) || !path.is_empty() && !is_path_and_query(path))
-    {
+    if path.as_deref().is_some_and(|path| !is_valid_path(path)) {
         return Ok(Err(()));
     }
     request.path = path;
     request.charge().map(Ok)
 }
 
-pub(super) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> {
+pub(crate) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> {
     Ok(cx.get(this)?.scheme.clone())
 }
 
 /// Sets the scheme, which reads back as it was set.
-pub(super) fn set_scheme(cx: &mut Cx<'_>, this: Request, scheme: Option<Scheme>) -> Set {
+pub(crate) fn set_scheme(cx: &mut Cx<'_>, this: Request, scheme: Option<Scheme>) -> Set {
     let request = cx.get(this)?;
-    if let Some(Scheme::Other(name)) = &scheme
-        && (too_long(name) || name.parse::<http::uri::Scheme>().is_err())
-    {
+    if scheme.as_ref().is_some_and(|scheme| !scheme.is_valid()) {
         return Ok(Err(()));
     }
     request.scheme = scheme;
     request.charge().map(Ok)
 }
 
-pub(super) fn authority(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
+pub(crate) fn authority(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
     Ok(cx.get(this)?.authority.clone())
 }
 
-pub(super) fn set_authority(cx: &mut Cx<'_>, this: Request, authority: Option<String>) -> Set {
+pub(crate) fn set_authority(cx: &mut Cx<'_>, this: Request, authority: Option<String>) -> Set {
     let request = cx.get(this)?;
-    if let Some(authority) = &authority {
-        let port_is_number = |parsed: &Authority| {
-            // The parser takes any digits for a port, and none after the colon.
-            let after = &authority[authority.rfind(parsed.host()).map_or(0, |at| at + parsed.host().len())..];
-            after.is_empty() || after.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
-        };
-        if too_long(authority) || !authority.parse::<Authority>().is_ok_and(|parsed| port_is_number(&parsed)) {
-            return Ok(Err(()));
-        }
+    if authority.as_deref().is_some_and(|authority| !is_valid_authority(authority)) {
+        return Ok(Err(()));
     }
     request.authority = authority;
     request.charge().map(Ok)
 }
 
-pub(super) fn request_headers(cx: &mut Cx<'_>, this: Request) -> Outcome<Handle<Fields>> {
+pub(crate) fn request_headers(cx: &mut Cx<'_>, this: Request) -> Outcome<Handle<Fields>> {
     let headers = cx.get(this)?.headers.clone();
     cx.push_child(headers, this)
 }
 
-pub(super) fn request_body(cx: &mut Cx<'_>, this: Request) -> Outcome<Result<Handle<OutgoingBody>, ()>> {
+pub(crate) fn request_body(cx: &mut Cx<'_>, this: Request) -> Outcome<Result<Handle<OutgoingBody>, ()>> {
     let request = cx.get(this)?;
     let body = ask(&mut request.body, &request.headers, Message::Request, false);
     body.map(|body| cx.push(body)).transpose().map(|body| body.ok_or(()))
@@ -252,9 +273,9 @@ fn ask(body: &mut Body, headers: &Fields, message: Message, bodiless: bool) -> O
 }
 
 /// `wasi:http/types.outgoing-response`.
-pub(super) struct OutgoingResponse {
-    pub(super) status: StatusCode,
-    pub(super) headers: Fields,
+pub(crate) struct OutgoingResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Fields,
     body: Body,
 }
 
@@ -264,7 +285,7 @@ impl Resource for OutgoingResponse {
 
 impl OutgoingResponse {
     /// The body, if the guest asked for one.
-    pub(super) fn into_body(self) -> Option<Reader> {
+    pub(crate) fn into_body(self) -> Option<Reader> {
         match self.body {
             Body::Unasked => None,
             Body::Asked(reader) => Some(reader),
@@ -274,16 +295,16 @@ impl OutgoingResponse {
 
 type Response = Borrow<OutgoingResponse>;
 
-pub(super) fn new_response(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Handle<OutgoingResponse>> {
+pub(crate) fn new_response(cx: &mut Cx<'_>, headers: Own<Fields>) -> Outcome<Handle<OutgoingResponse>> {
     cx.push(OutgoingResponse { status: StatusCode::OK, headers: headers.0.frozen(), body: Body::Unasked })
 }
 
-pub(super) fn status_code(cx: &mut Cx<'_>, this: Response) -> Outcome<u16> {
+pub(crate) fn status_code(cx: &mut Cx<'_>, this: Response) -> Outcome<u16> {
     Ok(cx.get(this)?.status.as_u16())
 }
 
 /// Refuses an invalid status. One that is not final is refused when the response is set.
-pub(super) fn set_status_code(cx: &mut Cx<'_>, this: Response, status: u16) -> Set {
+pub(crate) fn set_status_code(cx: &mut Cx<'_>, this: Response, status: u16) -> Set {
     let response = cx.get(this)?;
     match StatusCode::from_u16(status) {
         Ok(status) if (100..600).contains(&status.as_u16()) => {
@@ -294,12 +315,12 @@ pub(super) fn set_status_code(cx: &mut Cx<'_>, this: Response, status: u16) -> S
     }
 }
 
-pub(super) fn response_headers(cx: &mut Cx<'_>, this: Response) -> Outcome<Handle<Fields>> {
+pub(crate) fn response_headers(cx: &mut Cx<'_>, this: Response) -> Outcome<Handle<Fields>> {
     let headers = cx.get(this)?.headers.clone();
     cx.push_child(headers, this)
 }
 
-pub(super) fn response_body(cx: &mut Cx<'_>, this: Response) -> Outcome<Result<Handle<OutgoingBody>, ()>> {
+pub(crate) fn response_body(cx: &mut Cx<'_>, this: Response) -> Outcome<Result<Handle<OutgoingBody>, ()>> {
     let head = cx.state.answers_head;
     let response = cx.get(this)?;
     let bodiless = Content::of_response(head, response.status, None) == Content::None;
@@ -308,7 +329,7 @@ pub(super) fn response_body(cx: &mut Cx<'_>, this: Response) -> Outcome<Result<H
 }
 
 /// `wasi:http/types.outgoing-body`. Dropped without `finish` it breaks its message off.
-pub(super) struct OutgoingBody {
+pub(crate) struct OutgoingBody {
     writer: Writer,
     asked: bool,
 }
@@ -325,13 +346,13 @@ impl Drop for OutgoingBody {
 }
 
 /// `[resource-drop]outgoing-body`: the guest gives the message up.
-pub(super) fn drop_body(cx: &mut Cx<'_>, this: Own<OutgoingBody>) -> Outcome {
+pub(crate) fn drop_body(cx: &mut Cx<'_>, this: Own<OutgoingBody>) -> Outcome {
     cx.state.untidy = true;
     this.0.writer.end(GuestEnd::Dropped);
     Ok(())
 }
 
-pub(super) fn write(cx: &mut Cx<'_>, this: Borrow<OutgoingBody>) -> Outcome<Result<Handle<OutputStream>, ()>> {
+pub(crate) fn write(cx: &mut Cx<'_>, this: Borrow<OutgoingBody>) -> Outcome<Result<Handle<OutputStream>, ()>> {
     let body = cx.get(this)?;
     if std::mem::replace(&mut body.asked, true) {
         return Ok(Err(()));
@@ -341,7 +362,7 @@ pub(super) fn write(cx: &mut Cx<'_>, this: Borrow<OutgoingBody>) -> Outcome<Resu
     cx.push_child(stream, this).map(Ok)
 }
 
-pub(super) fn finish(
+pub(crate) fn finish(
     _: &mut Cx<'_>,
     this: Own<OutgoingBody>,
     trailers: Option<Own<Fields>>,
@@ -355,10 +376,10 @@ pub(super) fn finish(
 }
 
 /// The stream of an outgoing body.
-struct BodySink {
-    writer: Writer,
+pub(crate) struct BodySink {
+    pub(crate) writer: Writer,
     /// Charged for what is written until it is sent.
-    budget: Budget,
+    pub(crate) budget: Budget,
 }
 
 impl Sink for BodySink {

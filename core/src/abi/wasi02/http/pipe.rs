@@ -26,7 +26,7 @@ const CHUNK_COST: usize = 64;
 
 /// Which message the body belongs to, for the error codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Message {
+pub(crate) enum Message {
     Request,
     Response,
 }
@@ -65,6 +65,8 @@ struct State {
     sending: bool,
     /// Whether the sender of the message is gone.
     gone: bool,
+    /// Once the sender is done, whether it has taken all that there was.
+    sent: Option<bool>,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -87,7 +89,10 @@ impl Pipe {
         drop(state);
         wakers.into_iter().flatten().for_each(Waker::wake);
         if let Some(Held { response, reply, .. }) = head {
-            answer(reply, Ok(response.map(|()| Reader { pipe: self.clone(), given: false }.boxed_unsync())));
+            let reader = Reader { pipe: self.clone(), given: false };
+            if !answer(reply, Ok(response.map(|()| reader.boxed_unsync()))) {
+                self.lock().sent = Some(false);
+            }
         }
     }
 }
@@ -104,7 +109,7 @@ impl Kept for Pipe {
 }
 
 /// The two ends of one body, whose message announces a length or does not.
-pub(super) fn pipe(message: Message, announced: Option<u64>) -> (Writer, Reader) {
+pub(crate) fn pipe(message: Message, announced: Option<u64>) -> (Writer, Reader) {
     let content = Content::announced(announced);
     let pipe = Arc::new(Pipe(Mutex::new(State {
         message,
@@ -123,6 +128,7 @@ pub(super) fn pipe(message: Message, announced: Option<u64>) -> (Writer, Reader)
         kept: false,
         sending: false,
         gone: false,
+        sent: None,
         reader: None,
         writer: None,
     })));
@@ -132,11 +138,11 @@ pub(super) fn pipe(message: Message, announced: Option<u64>) -> (Writer, Reader)
 /// The guest's end. The body's resource and its stream share it; only [`finish`](Writer::finish) makes the message
 /// complete.
 #[derive(Clone)]
-pub(super) struct Writer(Shared);
+pub(crate) struct Writer(Shared);
 
 impl Writer {
     /// How many bytes may be written now; `None` if nobody will take any more.
-    pub(super) fn room(&self) -> Option<u64> {
+    pub(crate) fn room(&self) -> Option<u64> {
         let state = self.0.lock();
         if state.gone || state.end.is_some() {
             return None;
@@ -148,7 +154,7 @@ impl Writer {
     ///
     /// # Errors
     /// More than the message announces: it is broken off, and the code says how many were written.
-    pub(super) fn write(&self, run: &Run, bytes: Bytes) -> Result<(), ErrorCode> {
+    pub(crate) fn write(&self, run: &Run, bytes: Bytes) -> Result<(), ErrorCode> {
         let mut state = self.0.lock();
         state.progress.written = state.progress.written.saturating_add(bytes.len() as u64);
         let written = state.progress.written;
@@ -179,13 +185,13 @@ impl Writer {
     }
 
     /// Lets what was written be sent.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.0.lock().flush();
         self.0.hand_on();
     }
 
     /// Ready when there is room, or nobody to write for.
-    pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
         if state.gone || state.end.is_some() || state.waiting < BUFFER {
             return Poll::Ready(());
@@ -194,15 +200,25 @@ impl Writer {
         Poll::Pending
     }
 
+    /// Ready when the sender is done with the message: whether all of it was taken to be sent.
+    pub(crate) fn poll_sent(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.0.lock();
+        if let Some(sent) = state.sent {
+            return Poll::Ready(sent);
+        }
+        state.writer = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     /// Whether the buffer is full and the message not on its way: then only the guest itself could go on.
-    pub(super) fn stuck(&self) -> bool {
+    pub(crate) fn stuck(&self) -> bool {
         let state = self.0.lock();
         !state.sending && !state.gone && state.end.is_none() && state.waiting >= BUFFER
     }
 
     /// Takes what the guest writes from now on, and sends it nowhere: the message itself goes nowhere, which the guest
     /// is told elsewhere.
-    pub(super) fn discard(&self) {
+    pub(crate) fn discard(&self) {
         let mut state = self.0.lock();
         state.progress.content = Content::None;
         state.gone = false;
@@ -217,7 +233,7 @@ impl Writer {
     ///
     /// # Errors
     /// Fewer bytes than the message announces: it is broken off, and the code says how many were written.
-    pub(super) fn finish(&self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
+    pub(crate) fn finish(&self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
         let mut state = self.0.lock();
         if state.end.is_none() && state.progress.content != Content::None {
             state.trailers = trailers;
@@ -236,7 +252,7 @@ impl Writer {
     }
 
     /// Ends the body as the guest ended its part in it. Only the first end counts.
-    pub(super) fn end(&self, end: GuestEnd) {
+    pub(crate) fn end(&self, end: GuestEnd) {
         let mut state = self.0.lock();
         if state.end.is_some() {
             return;
@@ -249,13 +265,14 @@ impl Writer {
             state.flush();
         } else {
             state.trailers = None;
+            state.sent = Some(false);
         }
         let held = if let Verdict::Replaced(_) = verdict { state.held.take() } else { None };
         drop(state);
         match held {
             // How the guest itself ended is known to whoever ran it.
             Some(held) if end == GuestEnd::Returned => drop(held),
-            Some(held) => answer(held.reply, Err(ErrorCode::InternalError(Some(error.to_string())))),
+            Some(held) => _ = answer(held.reply, Err(ErrorCode::InternalError(Some(error.to_string())))),
             None => self.0.hand_on(),
         }
     }
@@ -350,7 +367,7 @@ fn announce(head: &mut HeaderMap, trailers: &HeaderMap) {
 }
 
 /// The sender's end: yields what the guest writes, and an error where the guest broke the message off.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     pipe: Shared,
     /// Whether another reader takes this one's place.
     given: bool,
@@ -358,13 +375,13 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Says that the message is on its way.
-    pub(super) fn sending(self) -> Self {
+    pub(crate) fn sending(self) -> Self {
         self.pipe.lock().sending = true;
         self
     }
 
     /// Says that the message has no content: what the guest writes is counted and goes nowhere.
-    pub(super) fn leave_out(&self) {
+    pub(crate) fn leave_out(&self) {
         let mut state = self.pipe.lock();
         state.progress.content = Content::None;
         state.chunks.clear();
@@ -377,24 +394,25 @@ impl Reader {
     }
 
     /// The guest's end, with which the body can be discarded once whoever was to send it is gone.
-    pub(super) fn writer(&self) -> Writer {
+    pub(crate) fn writer(&self) -> Writer {
         Writer(self.pipe.clone())
     }
 
     /// Whether the message has no content.
-    pub(super) fn is_left_out(&self) -> bool {
+    pub(crate) fn is_left_out(&self) -> bool {
         self.pipe.lock().progress.content == Content::None
     }
 
     /// Sends the body with this response, whose head goes to `reply` as soon as it may be sent.
-    pub(super) fn respond(mut self, run: &Run, response: Response<()>, reply: Reply) {
+    pub(crate) fn respond(mut self, run: &Run, response: Response<()>, reply: Reply) {
         self.given = true;
         let mut state = self.pipe.lock();
         state.sending = true;
         if let Some(Err(error)) = &state.end {
             let code = ErrorCode::InternalError(Some(error.to_string()));
             drop(state);
-            return answer(reply, Err(code));
+            answer(reply, Err(code));
+            return;
         }
         // What was flushed before there was a response was flushed.
         state.wanted = state.flushed > 0;
@@ -462,6 +480,8 @@ impl Drop for Reader {
         let mut state = self.pipe.lock();
         // A sender asks for no more once it has all there is, and the guest has finished by then.
         let content = state.progress.content;
+        let taken = content == Content::None || state.ready() == 0;
+        state.sent = Some(state.sending && matches!(state.end, Some(Ok(()))) && taken);
         state.gone = content != Content::None && !matches!(state.end, Some(Ok(())));
         state.chunks.clear();
         state.waiting = 0;

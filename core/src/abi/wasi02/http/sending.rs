@@ -10,61 +10,74 @@ use http_body_util::BodyExt;
 use super::code::ErrorCode;
 use super::fields::Fields;
 use super::incoming::{Arriving, IncomingResponse, READ_AHEAD};
-use super::outgoing::{OutgoingRequest, Scheme};
+use super::outgoing::{Method, OutgoingRequest, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{Pollable, unconstrained};
 use crate::abi::wasi02::table::Resource;
 use crate::budget::Charge;
-use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending, Target};
+use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending, Target, Timeouts};
 
 /// `wasi:http/types.request-options`: durations in nanoseconds.
-#[derive(Default)]
-pub(super) struct RequestOptions {
-    connect: Option<u64>,
-    first_byte: Option<u64>,
-    between_bytes: Option<u64>,
+#[derive(Default, Clone, Copy)]
+pub(crate) struct RequestOptions {
+    pub(crate) connect: Option<u64>,
+    pub(crate) first_byte: Option<u64>,
+    pub(crate) between_bytes: Option<u64>,
+    /// Whether they were read back from a request of WASI 0.3.
+    pub(crate) immutable: bool,
 }
 
 impl Resource for RequestOptions {
     const NAME: &'static str = "request-options";
 }
 
+impl RequestOptions {
+    /// The times that are asked for, and the host's where none are.
+    pub(crate) fn within(&self, mut timeouts: Timeouts) -> Timeouts {
+        let asked = |nanoseconds: Option<u64>, host| nanoseconds.map_or(host, Duration::from_nanos);
+        timeouts.connect = asked(self.connect, timeouts.connect);
+        timeouts.first_byte = asked(self.first_byte, timeouts.first_byte);
+        timeouts.between_bytes = asked(self.between_bytes, timeouts.between_bytes);
+        timeouts
+    }
+}
+
 type Options = Borrow<RequestOptions>;
 type Set = Outcome<Result<(), ()>>;
 
-pub(super) fn new_options(cx: &mut Cx<'_>) -> Outcome<Handle<RequestOptions>> {
+pub(crate) fn new_options(cx: &mut Cx<'_>) -> Outcome<Handle<RequestOptions>> {
     cx.push(RequestOptions::default())
 }
 
-pub(super) fn connect(cx: &mut Cx<'_>, this: Options) -> Outcome<Option<u64>> {
+pub(crate) fn connect(cx: &mut Cx<'_>, this: Options) -> Outcome<Option<u64>> {
     Ok(cx.get(this)?.connect)
 }
 
-pub(super) fn set_connect(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> Set {
+pub(crate) fn set_connect(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> Set {
     cx.get(this)?.connect = duration;
     Ok(Ok(()))
 }
 
-pub(super) fn first_byte(cx: &mut Cx<'_>, this: Options) -> Outcome<Option<u64>> {
+pub(crate) fn first_byte(cx: &mut Cx<'_>, this: Options) -> Outcome<Option<u64>> {
     Ok(cx.get(this)?.first_byte)
 }
 
-pub(super) fn set_first_byte(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> Set {
+pub(crate) fn set_first_byte(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> Set {
     cx.get(this)?.first_byte = duration;
     Ok(Ok(()))
 }
 
-pub(super) fn between_bytes(cx: &mut Cx<'_>, this: Options) -> Outcome<Option<u64>> {
+pub(crate) fn between_bytes(cx: &mut Cx<'_>, this: Options) -> Outcome<Option<u64>> {
     Ok(cx.get(this)?.between_bytes)
 }
 
-pub(super) fn set_between_bytes(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> Set {
+pub(crate) fn set_between_bytes(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> Set {
     cx.get(this)?.between_bytes = duration;
     Ok(Ok(()))
 }
 
 /// `wasi:http/types.future-incoming-response`. Dropping it ends the request.
-pub(super) struct FutureIncomingResponse(State);
+pub(crate) struct FutureIncomingResponse(State);
 
 enum State {
     /// With the charge for what is sent and read ahead.
@@ -100,7 +113,7 @@ impl FutureIncomingResponse {
 ///
 /// Libraries write the body before they look at the future. That of a request that is denied is taken and goes nowhere:
 /// else all that they could tell their user is that it was closed.
-pub(super) fn handle(
+pub(crate) fn handle(
     cx: &mut Cx<'_>,
     request: Own<OutgoingRequest>,
     options: Option<Own<RequestOptions>>,
@@ -119,13 +132,7 @@ pub(super) fn handle(
         let denied = HttpError::new(HttpErrorKind::Denied, "the guest is not allowed to send requests");
         return cx.push(FutureIncomingResponse(State::Ready(Err(denied), charge))).map(Ok);
     };
-    let mut timeouts = outbound.limits().timeouts();
-    if let Some(Own(options)) = options {
-        let asked = |nanoseconds: Option<u64>, host| nanoseconds.map_or(host, Duration::from_nanos);
-        timeouts.connect = asked(options.connect, timeouts.connect);
-        timeouts.first_byte = asked(options.first_byte, timeouts.first_byte);
-        timeouts.between_bytes = asked(options.between_bytes, timeouts.between_bytes);
-    }
+    let timeouts = options.map(|Own(options)| options).unwrap_or_default().within(outbound.limits().timeouts());
     let pending = outbound.send_with(request, timeouts);
     if pending.refused().is_some_and(|error| error.kind() == HttpErrorKind::Denied) {
         discarding.discard();
@@ -133,40 +140,51 @@ pub(super) fn handle(
     cx.push(FutureIncomingResponse(State::Pending(pending, charge))).map(Ok)
 }
 
-/// The message to send. Its target is what the guest set, and nothing in between is parsed twice.
 fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCode> {
-    let method = request.method.name().parse().map_err(|_| ErrorCode::HttpRequestMethodInvalid)?;
-    let scheme = match &request.scheme {
+    let (method, scheme) = (request.method.clone(), request.scheme.clone());
+    let (authority, path, headers) = (request.authority.clone(), request.path.clone(), request.headers.clone());
+    let head = head(&method, scheme.as_ref(), authority.as_deref(), path.as_deref(), &headers)?;
+    Ok(head.map(|()| match request.into_body() {
+        Some(reader) => Outgoing::Stream(reader.sending().boxed_unsync()),
+        None => Outgoing::empty(),
+    }))
+}
+
+/// The head of a request to send. Its target is what the guest set, and nothing in between is parsed twice.
+pub(crate) fn head(
+    method: &Method,
+    scheme: Option<&Scheme>,
+    authority: Option<&str>,
+    path: Option<&str>,
+    headers: &Fields,
+) -> Result<http::Request<()>, ErrorCode> {
+    let method = method.name().parse().map_err(|_| ErrorCode::HttpRequestMethodInvalid)?;
+    let scheme = match scheme {
         None | Some(Scheme::Https) => "https",
         Some(Scheme::Http) => "http",
         Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("https") => "https",
         Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("http") => "http",
         Some(Scheme::Other(_)) => return Err(ErrorCode::HttpProtocolError),
     };
-    let authority = request.authority.as_deref().ok_or(ErrorCode::HttpRequestUriInvalid)?;
-    let path = request.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+    let authority = authority.ok_or(ErrorCode::HttpRequestUriInvalid)?;
+    let path = path.filter(|path| !path.is_empty()).unwrap_or("/");
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
     let uri = uri.map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
     Target::of(&uri).map_err(|error| ErrorCode::from(&error))?;
-    let headers = request.headers.to_map();
-    let body = match request.into_body() {
-        Some(reader) => Outgoing::Stream(reader.sending().boxed_unsync()),
-        None => Outgoing::empty(),
-    };
-    let mut message = http::Request::new(body);
+    let mut message = http::Request::new(());
     *message.method_mut() = method;
     *message.uri_mut() = uri;
-    *message.headers_mut() = headers;
+    *message.headers_mut() = headers.to_map();
     Ok(message)
 }
 
-pub(super) fn subscribe(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outcome<Handle<Pollable>> {
+pub(crate) fn subscribe(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outcome<Handle<Pollable>> {
     cx.subscribe(this, FutureIncomingResponse::poll)
 }
 
 type Response = Result<Handle<IncomingResponse>, ErrorCode>;
 
-pub(super) fn get(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outcome<Option<Result<Response, ()>>> {
+pub(crate) fn get(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outcome<Option<Result<Response, ()>>> {
     let future = cx.get(this)?;
     if future.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         return Ok(None);

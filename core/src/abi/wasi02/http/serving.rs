@@ -14,10 +14,10 @@ use super::incoming::IncomingRequest;
 use super::is_resource;
 use super::outgoing::OutgoingResponse;
 use super::pipe::Reader;
-use crate::abi::wasi02::Host;
 use crate::abi::wasi02::canon::{Borrow, Cx, Fault, Outcome, Own};
 use crate::abi::wasi02::io::Pollable;
 use crate::abi::wasi02::table::Resource;
+use crate::abi::wasi02::{Host, State};
 use crate::error::{Error, Kind};
 use crate::http::{Body, requested_authority};
 use crate::message::Content;
@@ -58,44 +58,57 @@ impl Reply {
 }
 
 /// `wasi:http/types.response-outparam`.
-pub(super) struct ResponseOutparam(Reply);
+pub(crate) struct ResponseOutparam(Reply);
 
 impl Resource for ResponseOutparam {
     const NAME: &'static str = "response-outparam";
 }
 
 /// Sets the response, whose head leaves as [`message`](crate::message) says.
-pub(super) fn set(
+pub(crate) fn set(
     cx: &mut Cx<'_>,
     param: Own<ResponseOutparam>,
     response: Result<Own<OutgoingResponse>, ErrorCode>,
 ) -> Outcome {
     let reply = param.0.0;
-    match response.and_then(|response| message(response.0, cx.state.answers_head)) {
+    let response = response.and_then(|Own(response)| {
+        let (status, headers) = (response.status, response.headers.clone());
+        let body = response.into_body();
+        head(status, &headers, body.as_ref(), cx.state.answers_head).map(|head| (head, body))
+    });
+    match response {
         Ok((head, Some(body))) => body.respond(&cx.state.run, head, reply),
-        Ok((head, None)) => answer(reply, Ok(head.map(|()| empty()))),
-        Err(code) => answer(reply, Err(code)),
+        Ok((head, None)) => _ = answer(reply, Ok(head.map(|()| empty()))),
+        Err(code) => _ = answer(reply, Err(code)),
     }
     Ok(())
 }
 
-/// Gives an answer to whoever waits for it. Whether anybody does makes no difference to the guest.
-pub(super) fn answer(reply: Reply, response: Answer) {
-    if !reply.send(response) {
+/// Gives an answer to whoever waits for it, and says whether anybody does: to the guest it makes no difference.
+pub(crate) fn answer(reply: Reply, response: Answer) -> bool {
+    let waited_for = reply.send(response);
+    if !waited_for {
         tracing::debug!("the guest set a response that nothing waits for");
     }
+    waited_for
 }
 
-/// The head of a response, and its body if the guest has asked for it.
-fn message(response: OutgoingResponse, head: bool) -> Result<(Response<()>, Option<Reader>), ErrorCode> {
-    if response.status.is_informational() {
+/// The head of a response of which the guest writes this body, if it has asked for one; `answers_head` says that it is
+/// to a HEAD.
+pub(crate) fn head(
+    status: StatusCode,
+    fields: &Fields,
+    body: Option<&Reader>,
+    answers_head: bool,
+) -> Result<Response<()>, ErrorCode> {
+    if status.is_informational() {
         return Err(ErrorCode::HttpProtocolError);
     }
     let wrong = |message: String| Err(ErrorCode::InternalError(Some(message)));
-    let Ok(announced) = response.headers.content_length() else {
+    let Ok(announced) = fields.content_length() else {
         return wrong("the content-length of the response is not a valid length".to_owned());
     };
-    let (status, mut headers) = (response.status, response.headers.to_map());
+    let mut headers = fields.to_map();
     if status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
     }
@@ -103,9 +116,8 @@ fn message(response: OutgoingResponse, head: bool) -> Result<(Response<()>, Opti
         // Once, however often the guest said it (RFC 9110, section 8.6).
         headers.insert(CONTENT_LENGTH, length.into());
     }
-    let has_content = Content::of_response(head, status, None) != Content::None;
-    let body = response.into_body();
-    match (&body, announced) {
+    let has_content = Content::of_response(answers_head, status, None) != Content::None;
+    match (body, announced) {
         (None, Some(length @ 1..)) if has_content => {
             return wrong(format!(
                 "the response announces a content-length of {length}, but the guest never took its body; write the \
@@ -121,7 +133,7 @@ fn message(response: OutgoingResponse, head: bool) -> Result<(Response<()>, Opti
     let mut message = Response::new(());
     *message.status_mut() = status;
     *message.headers_mut() = headers;
-    Ok((message, body))
+    Ok(message)
 }
 
 fn empty() -> Body {
@@ -141,7 +153,7 @@ fn bad_request() -> Response<Body> {
 }
 
 /// No server of wharf's sends them, so it says so; a guest goes on without.
-pub(super) fn send_informational(
+pub(crate) fn send_informational(
     _: &mut Cx<'_>,
     _: Borrow<ResponseOutparam>,
     status: u16,
@@ -161,8 +173,23 @@ impl Host {
     /// # Errors
     /// [`Kind::Limit`] if the guest has too many handles open, or the request is more than it may have.
     pub(crate) fn begin(&self, request: Request<Body>, reply: Reply) -> Result<Option<[u64; 2]>, Stop> {
+        let Some((mut state, request)) = self.arrives(request, &reply)? else { return Ok(None) };
+        let request = state.table.push(request, None).map_err(stop)?;
+        let outparam = state.table.push(ResponseOutparam(reply), None).map_err(stop)?;
+        let Some(handles) = &mut state.handles else { return Ok(Some([request.into(), outparam.into()])) };
+        let request = handles.give_to_handler(IncomingRequest::NAME, request).map_err(stop)?;
+        let outparam = handles.give_to_handler(ResponseOutparam::NAME, outparam).map_err(stop)?;
+        Ok(Some([request.into(), outparam.into()]))
+    }
+
+    /// A request that arrives, and the state that it arrives in. One that [`refusal`] is for is answered.
+    pub(crate) fn arrives(
+        &self,
+        request: Request<Body>,
+        reply: &Reply,
+    ) -> Result<Option<(MutexGuard<'_, State>, IncomingRequest)>, Stop> {
         let Ok(authority) = authority(&request) else {
-            if !reply.send(Ok(bad_request())) {
+            if !reply.clone().send(Ok(bad_request())) {
                 tracing::debug!("dropped a request without an authority");
             }
             return Ok(None);
@@ -170,12 +197,7 @@ impl Host {
         let mut state = self.lock();
         state.answers_head = request.method() == Method::HEAD;
         let request = IncomingRequest::new(request, authority, &state.budget)?;
-        let request = state.table.push(request, None).map_err(stop)?;
-        let outparam = state.table.push(ResponseOutparam(reply), None).map_err(stop)?;
-        let Some(handles) = &mut state.handles else { return Ok(Some([request.into(), outparam.into()])) };
-        let request = handles.give_to_handler(IncomingRequest::NAME, request).map_err(stop)?;
-        let outparam = handles.give_to_handler(ResponseOutparam::NAME, outparam).map_err(stop)?;
-        Ok(Some([request.into(), outparam.into()]))
+        Ok(Some((state, request)))
     }
 
     /// Ends the wait for a response that the guest did not set, and looks at what it leaves behind.
@@ -211,7 +233,7 @@ fn authority(request: &Request<Body>) -> Result<Option<String>, Unusable> {
 /// A request does not say whom it is for in a way that can be used.
 struct Unusable;
 
-fn stop(fault: Fault) -> Stop {
+pub(crate) fn stop(fault: Fault) -> Stop {
     match fault {
         Fault::Stop(stop) => stop,
         Fault::Rule(rule) => Error::new(Kind::Internal, rule).into(),
