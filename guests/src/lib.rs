@@ -135,6 +135,9 @@ pub const RUST_DOWNLOAD_HTTP: PrebuiltGuest = built!("rust", "rust-download-http
 /// A `wasi:http` handler on the SDK, which passes requests on to the origin that `UPSTREAM` names.
 pub const RUST_PROXY: PrebuiltGuest = built!("rust", "rust-proxy");
 
+/// The same source, built for `wasi:http` 0.3.
+pub const RUST_PROXY_03: PrebuiltGuest = built!("rust", "rust-proxy-03");
+
 /// The source of [`PUBLISHED`], unchanged, on the SDK instead of the published crate.
 pub const RUST_COMPAT: PrebuiltGuest = built!("rust", "rust-compat");
 
@@ -183,6 +186,7 @@ pub const ALL: &[PrebuiltGuest] = &[
     RUST_DOWNLOAD,
     RUST_DOWNLOAD_HTTP,
     RUST_PROXY,
+    RUST_PROXY_03,
     RUST_COMPAT,
     HTTP_WSTD,
     HTTP_WAKI,
