@@ -152,6 +152,17 @@ pub const HTTP_WAKI: PrebuiltGuest = committed!("rust", "http-waki");
 /// `/spin`; it greets any other.
 pub const HELLO_SERVICE: PrebuiltGuest = committed!("rust", "hello-service");
 
+/// A `wasi:http` service of WASI 0.3 in Rust, as its bindings leave it. Its paths are `/echo`, `/fetch?URL` and `/send?URL`,
+/// trailers included; it greets any other.
+pub const SERVICE_RUST: PrebuiltGuest = committed!("rust", "service-rust");
+
+/// The same in Python, made by componentize-py.
+pub const SERVICE_PY: PrebuiltGuest = built!("python", "service-py");
+
+/// A `wasi:http` middleware of WASI 0.3, as its bindings leave it: says in a field `server-timing` how long the handler behind
+/// it took.
+pub const TIMING_MIDDLEWARE: PrebuiltGuest = committed!("rust", "timing-middleware");
+
 /// `go-http fetch|form|download|proxy URL ...` in Go, on wharf's own SDK and `net/http`: what the guests of these names
 /// do in other languages; and a reverse proxy, whose listener is open already.
 pub const GO_HTTP: PrebuiltGuest = built!("go", "go-http");
@@ -191,6 +202,9 @@ pub const ALL: &[PrebuiltGuest] = &[
     HTTP_WSTD,
     HTTP_WAKI,
     HELLO_SERVICE,
+    SERVICE_RUST,
+    SERVICE_PY,
+    TIMING_MIDDLEWARE,
     GO_HTTP,
 ];
 

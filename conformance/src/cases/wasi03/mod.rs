@@ -11,9 +11,10 @@ mod service;
 mod serving;
 mod streams;
 mod tasks;
+mod toolchains;
 
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
 pub const CASES: &[&[Case]] =
-    &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES, messages::CASES];
+    &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES, messages::CASES, toolchains::CASES];
