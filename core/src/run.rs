@@ -165,7 +165,9 @@ impl Run {
                 return Ok(None);
             }
             let mut again = None;
-            if !unpark.woken.swap(false, Ordering::AcqRel) {
+            // What was polled may have waited itself, by which the thread's token is gone: the flag decides.
+            let woken = unpark.woken.swap(false, Ordering::AcqRel);
+            if !woken {
                 if busy() {
                     again = now.checked_add(BUSY);
                 } else {
@@ -174,6 +176,7 @@ impl Run {
             }
             let end = [limit, self.deadline(), again].into_iter().flatten().min();
             worker::off_worker(|| match end {
+                _ if woken => {}
                 Some(end) => std::thread::park_timeout(end.saturating_duration_since(now)),
                 None => std::thread::park(),
             });
@@ -315,5 +318,29 @@ mod tests {
         let request = http::Request::get(&url).body(Outgoing::empty()).unwrap();
         assert!(matches!(run.wait(outbound.send(request)), Err(Stop::Error(_))));
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_wait_within_a_wait_takes_no_wake_away() {
+        let run = Run::default();
+        run.set_deadline(Some(Instant::now() + Duration::from_secs(20)));
+        let once = || {
+            let mut woken = false;
+            std::future::poll_fn(move |context| {
+                if std::mem::replace(&mut woken, true) {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+        };
+        let mut outer = once();
+        let waited = run.wait(std::future::poll_fn(|context| {
+            let polled = Pin::new(&mut outer).poll(context);
+            run.wait(once()).unwrap();
+            run.sleep(Duration::from_millis(1)).unwrap();
+            polled
+        }));
+        assert!(waited.is_ok(), "it waits on: {waited:?}");
     }
 }

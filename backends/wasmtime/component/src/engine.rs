@@ -25,6 +25,7 @@ impl WasmtimeComponents {
         config
             .wasm_component_model(true)
             .wasm_component_model_async(true)
+            .wasm_component_model_more_async_builtins(true)
             .epoch_interruption(true)
             .max_wasm_stack(GUEST_STACK)
             .async_stack_size(WHOLE_STACK)

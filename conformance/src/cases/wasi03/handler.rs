@@ -46,6 +46,22 @@ const MODULE: &str = r#"(module
     (import "wasi:http/types@0.3.0" "[async-lower][future-read-2][static]response.new"
         (func $sent-read (param i32 i32) (result i32)))
     (import "wasi:http/types@0.3.0" "[future-drop-readable-2][static]response.new" (func $sent-drop (param i32)))
+    (import "wasi:http/types@0.3.0" "[static]response.consume-body" (func $consume (param i32 i32 i32)))
+    (import "wasi:http/types@0.3.0" "[future-new-0][static]response.consume-body" (func $res-new (result i64)))
+    (import "wasi:http/types@0.3.0" "[async-lower][future-write-0][static]response.consume-body"
+        (func $res-write (param i32 i32) (result i32)))
+    (import "wasi:http/types@0.3.0" "[static]request.consume-body" (func $consume-request (param i32 i32 i32)))
+    (import "wasi:http/types@0.3.0" "[async-lower][future-read-2][static]request.consume-body"
+        (func $trailers-read (param i32 i32) (result i32)))
+    (import "wasi:http/types@0.3.0" "[stream-drop-readable-1][static]request.consume-body" (func $body-drop (param i32)))
+    (import "wasi:http/types@0.3.0" "[constructor]request-options" (func $options (result i32)))
+    (import "wasi:http/types@0.3.0" "[method]request-options.set-connect-timeout"
+        (func $set-connect (param i32 i32 i64 i32)))
+    (import "wasi:http/types@0.3.0" "[method]request.get-options" (func $get-options (param i32 i32)))
+    (import "wasi:http/types@0.3.0" "[resource-drop]request" (func $request-drop (param i32)))
+    (import "wasi:http/types@0.3.0" "[method]response.set-status-code" (func $set-status (param i32 i32) (result i32)))
+    (import "wasi:http/types@0.3.0" "[method]request.set-path-with-query"
+        (func $set-path (param i32 i32 i32 i32) (result i32)))
     (import "$root" "[waitable-set-new]" (func $set-new (result i32)))
     (import "$root" "[waitable-set-wait]" (func $set-wait (param i32 i32) (result i32)))
     (import "$root" "[waitable-join]" (func $join (param i32 i32)))
@@ -83,6 +99,12 @@ const MODULE: &str = r#"(module
             (i32.const 2048))
         (global.set $response (i32.load (i32.const 2048)))
         (global.set $sent (i32.load (i32.const 2052))))
+    ;; Takes the response apart, with the fate of another that is made instead.
+    (func $take-apart
+        (local $first i32)
+        (local.set $first (global.get $response))
+        (call $make (call $fields))
+        (call $consume (local.get $first) (global.get $sent) (i32.const 2048)))
     ;; Returns a response.
     (func $give (param $response i32)
         (call $return (i32.const 0) (local.get $response) (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0)
@@ -103,12 +125,15 @@ const MODULE: &str = r#"(module
         (call $write (i32.const 2040) (i32.const 1))
         (call $finish (i32.const 1024)))
     ;; A request without a body, by what is the default of all.
-    (func $ask (result i32)
+    (func $ask (result i32) (call $ask-with (i32.const 0) (i32.const 0)))
+    ;; The same with options, if there are.
+    (func $ask-with (param $some i32) (param $options i32) (result i32)
         (local $ends i64)
         (local.set $ends (call $trailers-new))
         (call $request-new (call $fields) (i32.const 0) (i32.const 0) (i32.wrap_i64 (local.get $ends))
-            (i32.const 0) (i32.const 0) (i32.const 2048))
+            (local.get $some) (local.get $options) (i32.const 2048))
         (global.set $trailers (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
+        (global.set $sent (i32.load (i32.const 2052)))
         (i32.load (i32.const 2048)))
     ;; Sends a request and returns its response.
     (func $pass-on (param $request i32)
@@ -123,14 +148,20 @@ const MODULE: &str = r#"(module
 
 /// A component whose handler does this, with this text in its memory.
 pub(super) fn handler(steps: &str, text: &str) -> CaseResult<Vec<u8>> {
-    let mut module = assemble(&MODULE.replace("STEPS", steps).replace("\"TEXT\"", &format!("{text:?}")))?;
+    let module = MODULE.replace("STEPS", steps).replace("\"TEXT\"", &format!("{text:?}"));
+    component(&module, "wasi:http/service@0.3.0")
+}
+
+/// The core module of this text as a component of a world of WASI 0.3.
+pub(super) fn component(module: &str, world: &str) -> CaseResult<Vec<u8>> {
+    let mut module = assemble(module)?;
     let mut resolve = Resolve { all_features: true, ..Resolve::default() };
-    let wrong = |error| Unmet::harness(format!("the handler is not a component: {error:#}"));
+    let wrong = |error| Unmet::harness(format!("the module is not a component: {error:#}"));
     for (name, text) in PACKAGES {
         resolve.push_str(name, text).map_err(wrong)?;
     }
-    let world = "package wharf:handler;\nworld handler { include wasi:http/service@0.3.0; }\n";
-    let package = resolve.push_str("handler.wit", world).map_err(wrong)?;
+    let world = format!("package wharf:probe;\nworld probe {{ include {world}; }}\n");
+    let package = resolve.push_str("probe.wit", &world).map_err(wrong)?;
     let world = resolve.select_world(&[package], None).map_err(wrong)?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(wrong)?;
     let mut encoder = ComponentEncoder::default().validate(true).module(&module).map_err(wrong)?;

@@ -7,7 +7,7 @@ use wharf_core::{GuestConfig, HostedGuest};
 
 use super::handler::{TEXT, handler};
 use super::probe::load;
-use crate::case::{Case, CaseResult};
+use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::guest::front::{Front, request};
 use crate::context::Context;
 use crate::origin::{Origin, Reply};
@@ -51,6 +51,122 @@ pub(super) const CASES: &[Case] = &[
             (call $wait (global.get $sent) (call $sent-read (global.get $sent) (i32.const 3072)))
             (if (i32.load8_u (i32.const 3072)) (then unreachable))"#,
             "hello",
+        )
+    }),
+    Case::must("wasi03/messages/a-request-that-is-never-sent-is-not-sent", TYPES, |context| {
+        says(
+            context,
+            r#"(call $request-drop (call $ask))
+            (call $wait (global.get $sent) (call $sent-read (global.get $sent) (i32.const 3072)))
+            (call $say (i32.add (i32.const 48) (i32.load8_u (i32.const 3072))))"#,
+            "1",
+        )
+    }),
+    Case::must("wasi03/messages/the-fate-of-what-is-at-hand-is-not-waited-for", TYPES, |context| {
+        never_ends(
+            context,
+            r#"(call $make (call $fields))
+            (call $wait (global.get $sent) (call $sent-read (global.get $sent) (i32.const 3072)))"#,
+        )
+    }),
+    Case::must("wasi03/messages/trailers-are-not-waited-for-before-the-end-of-the-body", TYPES, |context| {
+        never_ends(
+            context,
+            r#"(call $consume-request (local.get $request) (i32.wrap_i64 (call $res-new)) (i32.const 2048))
+            (call $wait (i32.load (i32.const 2052))
+                (call $trailers-read (i32.load (i32.const 2052)) (i32.const 3072)))"#,
+        )
+    }),
+    Case::must("wasi03/messages/trailers-are-there-once-the-body-is-dropped", TYPES, |context| {
+        says(
+            context,
+            r#"(local $trailers i32)
+            (call $consume-request (local.get $request) (i32.wrap_i64 (call $res-new)) (i32.const 2048))
+            (local.set $trailers (i32.load (i32.const 2052)))
+            (call $body-drop (i32.load (i32.const 2048)))
+            (call $wait (local.get $trailers) (call $trailers-read (local.get $trailers) (i32.const 3072)))
+            ;; `ok(none)`
+            (call $say (i32.add (i32.const 48)
+                (i32.add (i32.load8_u (i32.const 3072)) (i32.load8_u (i32.const 3080)))))"#,
+            "0",
+        )
+    }),
+    Case::must("wasi03/messages/what-is-taken-apart-has-the-fate-of-another", TYPES, |context| {
+        // The fate of the second is that of the first, which is sent after that was said.
+        says(
+            context,
+            r#"(local $second i32)
+            (call $make (call $fields))
+            (local.set $second (global.get $sent))
+            (call $take-apart)
+            (call $give (global.get $response))
+            (call $write (i32.const 4096) (i32.const 5))
+            (call $finish (i32.const 1024))
+            (call $wait (local.get $second) (call $sent-read (local.get $second) (i32.const 3072)))
+            (if (i32.load8_u (i32.const 3072)) (then unreachable))"#,
+            "hello",
+        )
+    }),
+    Case::must("wasi03/messages/what-is-taken-apart-has-the-fate-that-the-guest-says", TYPES, |context| {
+        says(
+            context,
+            r#"(local $ends i64)
+            (local $fate i32)
+            (local.set $ends (call $res-new))
+            (call $make (call $fields))
+            (local.set $fate (global.get $sent))
+            (call $consume (global.get $response) (i32.wrap_i64 (local.get $ends)) (i32.const 2048))
+            (i32.store8 (i32.const 3200) (i32.const 1))
+            (drop (call $res-write (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))) (i32.const 3200)))
+            (call $wait (local.get $fate) (call $sent-read (local.get $fate) (i32.const 3072)))
+            (call $say (i32.add (i32.const 48) (i32.load8_u (i32.const 3072))))"#,
+            "1",
+        )
+    }),
+    Case::must(
+        "wasi03/messages/options-that-are-read-back-are-not-changed",
+        "core/wit/0.3/http.wit: get-options",
+        |context| {
+            says(
+                context,
+                r#"(call $get-options (call $ask-with (i32.const 1) (call $options)) (i32.const 3072))
+            (if (i32.eqz (i32.load8_u (i32.const 3072))) (then unreachable))
+            (call $set-connect (i32.load (i32.const 3076)) (i32.const 1) (i64.const 5) (i32.const 3072))
+            ;; An error, whose case is the second.
+            (call $say (i32.add (i32.const 48)
+                (i32.add (i32.load8_u (i32.const 3072)) (i32.load8_u (i32.const 3076)))))"#,
+                "2",
+            )
+        },
+    ),
+    Case::must("wasi03/messages/a-name-of-a-field-is-a-token", TYPES, |context| {
+        says(
+            context,
+            r#"(call $append (call $fields) (i32.const 4101) (i32.const 5) (i32.const 4096) (i32.const 5) (i32.const 3072))
+            ;; An error, whose case is the first.
+            (call $say (i32.add (i32.const 48)
+                (i32.add (i32.load8_u (i32.const 3072)) (i32.load8_u (i32.const 3076)))))"#,
+            "1",
+        )
+    }),
+    Case::must("wasi03/messages/a-status-has-three-digits", TYPES, |context| {
+        says(
+            context,
+            r#"(call $make (call $fields))
+            (call $say (i32.add (i32.const 48) (i32.add
+                (call $set-status (global.get $response) (i32.const 99))
+                (i32.add (call $set-status (global.get $response) (i32.const 1000))
+                    (call $set-status (global.get $response) (i32.const 418))))))"#,
+            "2",
+        )
+    }),
+    Case::must("wasi03/messages/a-path-has-no-space", TYPES, |context| {
+        says(
+            context,
+            r#"(i32.store8 (i32.const 3200) (i32.const 32))
+            (call $say (i32.add (i32.const 48)
+                (call $set-path (call $ask) (i32.const 1) (i32.const 3200) (i32.const 1))))"#,
+            "1",
         )
     }),
     Case::must("wasi03/messages/a-method-is-a-token", TYPES, |context| {
@@ -133,6 +249,19 @@ fn says(context: &Context, steps: &str, expected: &str) -> CaseResult {
     let (status, body) = front.answer(asked)?.whole()?;
     check_eq!((status, &*String::from_utf8_lossy(&body)), (200, expected), "the answer");
     front.finish()
+}
+
+/// The handler waits for what it would have to do itself: a trap that says so.
+fn never_ends(context: &Context, steps: &str) -> CaseResult {
+    let guest = guest(context, steps, "")?;
+    let front =
+        Front::handler(guest, || Ok(GuestConfig { timeout: Some(Duration::from_secs(1)), ..context.net().config()? }));
+    match front.answer(request("GET", "/", "")?) {
+        Err(Unmet::Failed(message)) => check!(message.contains("would never end"), "the error is `{message}`"),
+        Err(other) => return Err(other),
+        Ok(_) => return Err(Unmet::failed("the handler answers")),
+    }
+    Ok(())
 }
 
 /// What the handler's answer is, what an origin was asked for, and with which fields.

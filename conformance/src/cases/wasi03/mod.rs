@@ -3,10 +3,15 @@
 //! The probes are components in the text format. On the column of a component host it runs them as they are; on all others
 //! they are flattened, and run on wharf's own host.
 
+mod builtins;
+mod commands;
 mod futures;
 mod handler;
 mod messages;
+mod orders;
+mod payloads;
 mod probe;
+mod refused;
 mod service;
 mod serving;
 mod streams;
@@ -16,5 +21,17 @@ mod toolchains;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
-pub const CASES: &[&[Case]] =
-    &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES, messages::CASES, toolchains::CASES];
+pub const CASES: &[&[Case]] = &[
+    tasks::CASES,
+    streams::CASES,
+    futures::CASES,
+    orders::CASES,
+    payloads::CASES,
+    builtins::CASES,
+    refused::CASES,
+    commands::CASES,
+    service::CASES,
+    serving::CASES,
+    messages::CASES,
+    toolchains::CASES,
+];

@@ -76,8 +76,10 @@ const COMPONENT: &str = r#"(component
     (core func $o-cancel-write (canon future.cancel-write $ended))
     (core func $o-drop-readable (canon future.drop-readable $ended))
     (core func $o-drop-writable (canon future.drop-writable $ended))
+    CANON
     (core module $main
         (import "memory" "memory" (memory 1))
+        IMPORTS
         (import "" "wait-for" (func $wait-for (param i64) (result i32)))
         (import "" "wait" (func $wait (param i64)))
         (import "" "stdout" (func $stdout (param i32) (result i32)))
@@ -121,6 +123,14 @@ const COMPONENT: &str = r#"(component
         (func $writable (param i64) (result i32) (i32.wrap_i64 (i64.shr_u (local.get 0) (i64.const 32))))
         ;; What a set waits for, as the answer of a callback.
         (func $wait-in (param i32) (result i32) (i32.or (i32.const 2) (i32.shl (local.get 0) (i32.const 4))))
+        ;; The handle of a call that waits for so long: one that was over before it was asked after is made again.
+        (func $later (param $time i64) (result i32)
+            (local $state i32)
+            (loop $again
+                (local.set $state (call $wait-for (local.get $time)))
+                (br_if $again (i32.eq (local.get $state) (i32.const 2))))
+            (call $is (i32.and (local.get $state) (i32.const 15)) (i32.const 1))
+            (i32.shr_u (local.get $state) (i32.const 4)))
         ;; Traps unless both are the same.
         (func $is (param i32 i32) (if (i32.ne (local.get 0) (local.get 1)) (then unreachable)))
         (global $a (mut i32) (i32.const 0))
@@ -130,6 +140,7 @@ const COMPONENT: &str = r#"(component
     (core instance $main (instantiate $main
         (with "memory" (instance $memory))
         (with "" (instance
+            EXPORTS
             (export "wait-for" (func $wait-for))
             (export "wait" (func $wait))
             (export "stdout" (func $stdout))
@@ -184,11 +195,31 @@ pub(super) fn load(context: &Context, component: &[u8]) -> CaseResult<Arc<dyn Ho
     Ok(Arc::new(Guest::load(&**context.backend(), &flat.wasm, &LoadOptions::default())?))
 }
 
-fn call(context: &Context, functions: &str, timeout: Duration, output: Output) -> CaseResult<Result<Vec<u64>, Stop>> {
+/// The text of a probe that has these functions.
+fn probe(functions: &str) -> String {
+    probe_with(&[], functions)
+}
+
+/// A function that a probe has beside the others: its name, what it is of the component model's, and its type.
+pub(super) type Extra = (&'static str, &'static str, &'static str);
+
+/// The text of a probe that has these functions, and imports those beside what all do.
+pub(super) fn probe_with(extras: &[Extra], functions: &str) -> String {
     let callback = if functions.contains("\"callback\"") { "" } else { NO_CALLBACK };
-    let text = COMPONENT.replace("CASE", &format!("{functions}\n{callback}"));
-    let component = wat::parse_str(&text).map_err(Unmet::harness)?;
-    let guest = context.subject().shared(&text, || load(context, &component))?;
+    let (mut canon, mut imports, mut exports) = (String::new(), String::new(), String::new());
+    for (name, definition, ty) in extras {
+        let definition = definition.replace("MEMORY", r#"(memory (core memory $memory "memory"))"#);
+        canon += &format!("(core func ${name} (canon {definition}))\n");
+        imports += &format!("(import \"\" \"{name}\" (func ${name} {ty}))\n");
+        exports += &format!("(export \"{name}\" (func ${name}))\n");
+    }
+    let text = COMPONENT.replace("CANON", &canon).replace("IMPORTS", &imports).replace("EXPORTS", &exports);
+    text.replace("CASE", &format!("{functions}\n{callback}"))
+}
+
+fn call(context: &Context, text: &str, timeout: Duration, output: Output) -> CaseResult<Result<Vec<u64>, Stop>> {
+    let component = wat::parse_str(text).map_err(Unmet::harness)?;
+    let guest = context.subject().shared(text, || load(context, &component))?;
     let wasi = WasiConfig::new().stdout(output);
     let config = GuestConfig { wasi, timeout: Some(timeout), ..GuestConfig::default() };
     Ok(guest.start(config).and_then(|mut session| session.call("f", &[])))
@@ -196,7 +227,12 @@ fn call(context: &Context, functions: &str, timeout: Duration, output: Output) -
 
 /// The probe returns this.
 pub(super) fn returns(context: &Context, functions: &str, expected: u64) -> CaseResult {
-    check_eq!(call(context, functions, LONG, Output::Discard)??, vec![expected], "what the task returns");
+    component_returns(context, &probe(functions), expected)
+}
+
+/// The component of this text returns this from its function `f`.
+pub(super) fn component_returns(context: &Context, text: &str, expected: u64) -> CaseResult {
+    check_eq!(call(context, text, LONG, Output::Discard)??, vec![expected], "what the task returns");
     Ok(())
 }
 
@@ -204,14 +240,19 @@ pub(super) fn returns(context: &Context, functions: &str, expected: u64) -> Case
 pub(super) fn writes(context: &Context, functions: &str, expected: u64, text: &str) -> CaseResult {
     let capture = Capture::new(1 << 16);
     let output = Output::Capture(capture.clone());
-    check_eq!(call(context, functions, LONG, output)??, vec![expected], "what the task returns");
+    check_eq!(call(context, &probe(functions), LONG, output)??, vec![expected], "what the task returns");
     check_eq!(String::from_utf8_lossy(&capture.contents()), text, "what is written");
     Ok(())
 }
 
 /// The probe breaks a rule: a trap, which on wharf's own host names this function and this rule.
 pub(super) fn traps(context: &Context, functions: &str, function: &str, rule: &str) -> CaseResult {
-    match call(context, functions, LONG, Output::Discard)? {
+    component_traps(context, &probe(functions), function, rule)
+}
+
+/// The same for the function `f` of the component of this text.
+pub(super) fn component_traps(context: &Context, text: &str, function: &str, rule: &str) -> CaseResult {
+    match call(context, text, LONG, Output::Discard)? {
         Err(Stop::Error(error)) if context.subject().component_host().is_some() => {
             check_eq!(error.kind(), Kind::Trap, "the kind of the error `{}`", chain(&error));
             Ok(())
@@ -231,7 +272,7 @@ pub(super) fn traps(context: &Context, functions: &str, function: &str, rule: &s
 
 /// The probe does not end by itself: its time limit ends it.
 pub(super) fn times_out(context: &Context, functions: &str) -> CaseResult {
-    match call(context, functions, SHORT, Output::Discard)? {
+    match call(context, &probe(functions), SHORT, Output::Discard)? {
         Err(Stop::Error(error)) if error.kind() == Kind::Timeout => Ok(()),
         other => Err(Unmet::failed(format!("it should run out of time and gave {other:?}"))),
     }
@@ -239,7 +280,7 @@ pub(super) fn times_out(context: &Context, functions: &str) -> CaseResult {
 
 /// The probe asks for more than it may have, or is given it: nothing else.
 pub(super) fn within_limits(context: &Context, functions: &str, expected: u64) -> CaseResult {
-    match call(context, functions, LONG, Output::Discard)? {
+    match call(context, &probe(functions), LONG, Output::Discard)? {
         Ok(results) => check_eq!(results, vec![expected], "what the task returns"),
         Err(Stop::Error(error)) if matches!(error.kind(), Kind::Limit | Kind::Trap) => {}
         other => return Err(Unmet::failed(format!("it should reach a limit and gave {other:?}"))),

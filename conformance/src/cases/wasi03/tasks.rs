@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
             context,
             r#"(func (export "f") (result i32)
                 (global.set $a (call $set-new))
-                (global.set $b (i32.shr_u (call $wait-for (i64.const 5000000)) (i32.const 4)))
+                (global.set $b (call $later (i64.const 5000000)))
                 (call $join (global.get $b) (global.get $a))
                 (call $return (i32.const 5))
                 (call $wait-in (global.get $a)))
@@ -52,7 +52,7 @@ pub(super) const CASES: &[Case] = &[
             context,
             r#"(func (export "f") (result i32)
                 (global.set $a (call $set-new))
-                (global.set $b (i32.shr_u (call $wait-for (i64.const 1000000)) (i32.const 4)))
+                (global.set $b (call $later (i64.const 1000000)))
                 (call $join (global.get $b) (global.get $a))
                 (call $is (call $set-wait (global.get $a) (i32.const 128)) (i32.const 1))
                 (call $is (i32.load (i32.const 128)) (global.get $b))
@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
         returns(
             context,
             r#"(func (export "f") (result i32)
-                (global.set $b (i32.shr_u (call $wait-for (i64.const 3600000000000)) (i32.const 4)))
+                (global.set $b (call $later (i64.const 3600000000000)))
                 (call $return (call $subtask-cancel (global.get $b)))
                 (call $subtask-drop (global.get $b))
                 (i32.const 0))"#,
@@ -181,7 +181,7 @@ pub(super) const CASES: &[Case] = &[
         traps(
             context,
             r#"(func (export "f") (result i32)
-                (call $subtask-drop (i32.shr_u (call $wait-for (i64.const 3600000000000)) (i32.const 4))) (i32.const 0))"#,
+                (call $subtask-drop (call $later (i64.const 3600000000000))) (i32.const 0))"#,
             "subtask.drop",
             "has not ended",
         )
@@ -190,7 +190,7 @@ pub(super) const CASES: &[Case] = &[
         traps(
             context,
             r#"(func (export "f") (result i32)
-                (global.set $b (i32.shr_u (call $wait-for (i64.const 3600000000000)) (i32.const 4)))
+                (global.set $b (call $later (i64.const 3600000000000)))
                 (drop (call $subtask-cancel (global.get $b)))
                 (drop (call $subtask-cancel (global.get $b)))
                 (i32.const 0))"#,
@@ -254,9 +254,7 @@ pub(super) const CASES: &[Case] = &[
 /// Waits for a moment by its callback.
 const WAITS: &str = r#"(func (export "f") (result i32)
         (global.set $a (call $set-new))
-        (global.set $b (call $wait-for (i64.const 5000000)))
-        (call $is (i32.and (global.get $b) (i32.const 15)) (i32.const 1))
-        (global.set $b (i32.shr_u (global.get $b) (i32.const 4)))
+        (global.set $b (call $later (i64.const 5000000)))
         (call $join (global.get $b) (global.get $a))
         (call $wait-in (global.get $a)))
     (func (export "callback") (param i32 i32 i32) (result i32)

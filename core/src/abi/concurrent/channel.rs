@@ -23,6 +23,11 @@ pub(crate) trait Source: Send {
     /// room, when there would be.
     fn poll(&mut self, cx: &mut Cx<'_>, ptr: u32, room: u32, context: &mut Context<'_>) -> Outcome<Poll<Moved>>;
 
+    /// Whether it waits for something that only the guest can do.
+    fn stuck(&self) -> bool {
+        false
+    }
+
     /// The source itself, for the host to read where the guest gives its end to the host.
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
 }
@@ -122,7 +127,7 @@ impl Channel {
     /// Whether the host is at the other end, and does something there.
     pub(super) fn host_acts(&self, side: Side) -> bool {
         match side {
-            Side::Readable => self.source.is_some(),
+            Side::Readable => self.source.as_ref().is_some_and(|source| !source.stuck()),
             Side::Writable => self.sink.is_some(),
         }
     }

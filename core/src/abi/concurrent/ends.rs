@@ -278,7 +278,9 @@ pub(super) fn advance(
 ) -> Outcome {
     let mut channel = lock(shared);
     let Some(copying) = channel.copying(side).as_ref().filter(|copying| copying.open) else { return Ok(()) };
-    let (ptr, len, options) = (copying.ptr, copying.len, copying.options.clone());
+    let (len, options) = (copying.len, copying.options.clone());
+    // Nothing may be said to lie anywhere.
+    let ptr = if len == 0 { 0 } else { copying.ptr };
     // What the host does may use other streams, never this one: its end is the host's.
     let moved = match side {
         Side::Readable => {

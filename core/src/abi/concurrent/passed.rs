@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use wharf_plan::Passing;
 
+use super::Pump;
 use super::channel::{Channel, HostEnd, Moved, Shared, Sink, Source};
 use super::ends::{self, End};
 use crate::abi::wasi02::canon::{Cx, Flat, Handle, Lift, Lower, NotAResource, Outcome, Resources, Type, WitType, rule};
@@ -18,12 +19,20 @@ const MAX_READ: u32 = 64 << 10;
 /// A value that one part of the host waits for and another will have.
 pub(crate) struct Promise<T>(Arc<Mutex<Promised<T>>>);
 
+impl<T> Clone for Promise<T> {
+    fn clone(&self) -> Self {
+        Promise(self.0.clone())
+    }
+}
+
 /// Who will have it. Dropped unused it is none.
 pub(crate) struct Settle<T>(Arc<Mutex<Promised<T>>>);
 
 struct Promised<T> {
     /// None inside: nobody will have it.
     value: Option<Option<T>>,
+    /// Whether the host is about to have it, whatever the guest does.
+    begun: bool,
     waker: Option<Waker>,
 }
 
@@ -33,11 +42,16 @@ fn promised<T>(shared: &Mutex<Promised<T>>) -> MutexGuard<'_, Promised<T>> {
 
 /// Both sides of a promise.
 pub(crate) fn promise<T>() -> (Settle<T>, Promise<T>) {
-    let shared = Arc::new(Mutex::new(Promised { value: None, waker: None }));
+    let shared = Arc::new(Mutex::new(Promised { value: None, begun: false, waker: None }));
     (Settle(shared.clone()), Promise(shared))
 }
 
 impl<T> Settle<T> {
+    /// Says that the host brings it about from now on.
+    pub(crate) fn begin(&self) {
+        promised(&self.0).begun = true;
+    }
+
     /// Gives the value. Only the first counts.
     pub(crate) fn settle(&self, value: T) {
         self.end(Some(value));
@@ -78,6 +92,12 @@ impl<T> Promise<T> {
     /// Whether it is known what comes of it.
     pub(crate) fn is_settled(&self) -> bool {
         promised(&self.0).value.is_some()
+    }
+
+    /// Whether it waits for something that only the guest can do.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let promised = promised(&self.0);
+        promised.value.is_none() && !promised.begun
     }
 }
 
@@ -192,29 +212,46 @@ impl Source for HostBytes {
 type Making<T> = Box<dyn FnMut(&mut Context<'_>) -> Poll<T> + Send>;
 
 /// A `future<T>` that the host gives to the guest.
-pub(crate) struct FutureOut<T>(Making<T>);
+pub(crate) struct FutureOut<T> {
+    make: Making<T>,
+    stuck: Option<Box<dyn Fn() -> bool + Send>>,
+}
 
 impl<T: Lower + Send + 'static> FutureOut<T> {
     /// One whose value `poll` makes, once.
     pub(crate) fn new(poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Send + 'static) -> Self {
-        FutureOut(Box::new(poll))
+        FutureOut { make: Box::new(poll), stuck: None }
+    }
+
+    /// The same, which waits for something that only the guest can do while `stuck` says so.
+    pub(crate) fn stuck_while(self, stuck: impl Fn() -> bool + Send + 'static) -> Self {
+        FutureOut { stuck: Some(Box::new(stuck)), ..self }
+    }
+
+    /// Whether it waits for something that only the guest can do.
+    fn is_stuck(&self) -> bool {
+        self.stuck.as_ref().is_some_and(|stuck| stuck())
     }
 
     /// The value, once.
     pub(crate) fn poll_value(&mut self, context: &mut Context<'_>) -> Poll<T> {
-        (self.0)(context)
+        (self.make)(context)
     }
 }
 
 impl<T: Lower + Send + 'static> Source for FutureOut<T> {
     fn poll(&mut self, cx: &mut Cx<'_>, ptr: u32, _: u32, context: &mut Context<'_>) -> Outcome<Poll<Moved>> {
-        match io::unconstrained(context, |context| (self.0)(context)) {
+        match io::unconstrained(context, |context| (self.make)(context)) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(value) => {
                 value.store(cx, ptr)?;
                 Ok(Poll::Ready(Moved::Values(1)))
             }
         }
+    }
+
+    fn stuck(&self) -> bool {
+        self.is_stuck()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
@@ -226,7 +263,7 @@ impl<T: Lower + Send + 'static> Source for FutureOut<T> {
 pub(crate) struct FutureIn<T> {
     /// Where the guest's value arrives, with the end that is the host's until then.
     from_guest: Option<(HostEnd, Promise<T>)>,
-    from_host: Option<Making<T>>,
+    from_host: Option<FutureOut<T>>,
 }
 
 impl<T: Lift + Lower + Send + 'static> FutureIn<T> {
@@ -234,7 +271,7 @@ impl<T: Lift + Lower + Send + 'static> FutureIn<T> {
         let end = HostEnd::new(channel);
         if let Some(source) = end.take_source() {
             return match source.into_any().downcast::<FutureOut<T>>() {
-                Ok(future) => Ok(FutureIn { from_guest: None, from_host: Some(future.0) }),
+                Ok(future) => Ok(FutureIn { from_guest: None, from_host: Some(*future) }),
                 Err(_) => rule("a future was given to the host that has another type"),
             };
         }
@@ -247,7 +284,7 @@ impl<T: Lift + Lower + Send + 'static> FutureIn<T> {
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         match (&mut self.from_guest, &mut self.from_host) {
             (Some((_, promise)), _) => promise.poll(context),
-            (None, Some(poll)) => poll(context).map(Some),
+            (None, Some(future)) => future.poll_value(context).map(Some),
             (None, None) => Poll::Ready(None),
         }
     }
@@ -255,18 +292,20 @@ impl<T: Lift + Lower + Send + 'static> FutureIn<T> {
     /// The same for the guest to read, with `missing` where there will be none. What the host gave stays what it was,
     /// however often it is passed on.
     pub(crate) fn into_out(self, missing: impl FnOnce() -> T + Send + 'static) -> FutureOut<T> {
-        if let Some(making) = self.from_host {
-            return FutureOut(making);
+        if let Some(future) = self.from_host {
+            return future;
         }
-        let (mut from_guest, mut missing) = (self.from_guest, Some(missing));
-        FutureOut::new(move |context| {
-            let value = match &mut from_guest {
+        let (from_guest, mut missing) = (self.from_guest, Some(missing));
+        let promise = from_guest.as_ref().map(|(_, promise)| promise.clone());
+        let out = FutureOut::new(move |context| {
+            let value = match &from_guest {
                 Some((_, promise)) => std::task::ready!(promise.poll(context)),
                 None => None,
             };
             // It is asked for its value once.
             value.or_else(|| missing.take().map(|missing| missing())).map_or(Poll::Pending, Poll::Ready)
-        })
+        });
+        out.stuck_while(move || promise.as_ref().is_some_and(Promise::is_stuck))
     }
 
     /// Lets the guest write it, and looks at it no more.
@@ -276,25 +315,42 @@ impl<T: Lift + Lower + Send + 'static> FutureIn<T> {
         }
     }
 
-    /// Has the value go on to where another is waited for.
-    pub(crate) fn pass_to(self, settle: Settle<T>) {
-        match (self.from_guest, self.from_host) {
-            (Some((end, _)), _) => {
-                end.read_into(Taking(settle));
-                _ = end.into_shared();
-            }
-            (None, Some(mut poll)) => {
-                if let Poll::Ready(value) = poll(&mut Context::from_waker(Waker::noop())) {
-                    settle.settle(value);
-                }
-            }
-            (None, None) => {}
+    /// Has the value go on to where another is waited for: what the guest writes by itself, what the host has with what this
+    /// gives.
+    pub(crate) fn pass_to(self, settle: Settle<T>) -> Option<PassedOn<T>> {
+        if let Some((end, _)) = self.from_guest {
+            end.read_into(Taking(settle));
+            _ = end.into_shared();
+            return None;
         }
+        let from = self.from_host?;
+        settle.begin();
+        Some(PassedOn { from, settle })
     }
 
     /// Whether only the guest can go on with it.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.from_guest.as_ref().is_some_and(|(_, promise)| !promise.is_settled())
+        match (&self.from_guest, &self.from_host) {
+            (Some((_, promise)), _) => !promise.is_settled(),
+            (None, future) => future.as_ref().is_some_and(FutureOut::is_stuck),
+        }
+    }
+}
+
+/// A future of the host's that has its value go on to where another is waited for.
+pub(crate) struct PassedOn<T> {
+    from: FutureOut<T>,
+    settle: Settle<T>,
+}
+
+impl<T: Lower + Send + 'static> Pump for PassedOn<T> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.from.poll_value(context).map(|value| self.settle.settle(value))
+    }
+
+    /// Nothing ends later for it: who brings it about says so itself.
+    fn stuck(&self) -> bool {
+        true
     }
 }
 

@@ -34,7 +34,9 @@ type Ended = Result<(), ErrorCode>;
 
 /// A future of what becomes of a stream.
 fn outcome(promise: Promise<Ended>) -> FutureOut<Ended> {
-    FutureOut::new(move |context| promise.poll(context).map(|ended| ended.unwrap_or(Ok(()))))
+    let waits = promise.clone();
+    let ended = FutureOut::new(move |context| promise.poll(context).map(|ended| ended.unwrap_or(Ok(()))));
+    ended.stuck_while(move || waits.is_stuck())
 }
 
 fn read_via_stream(cx: &mut Cx<'_>) -> Outcome<(ByteStream, FutureOut<Ended>)> {
@@ -81,6 +83,7 @@ fn write_to(cx: &mut Cx<'_>, sink: Arc<OutputStream>, data: ByteStream) -> Outco
     let (settle, promise) = promise();
     if let Some(source) = data.take_source() {
         // What the host writes itself goes there without the guest.
+        settle.begin();
         cx.state.concurrent.pump(Copying { source, sink, run: cx.run(), settle })?;
         return Ok(outcome(promise));
     }

@@ -23,6 +23,8 @@ pub(crate) struct RequestOptions {
     pub(crate) connect: Option<u64>,
     pub(crate) first_byte: Option<u64>,
     pub(crate) between_bytes: Option<u64>,
+    /// Whether they were read back from a request of WASI 0.3.
+    pub(crate) immutable: bool,
 }
 
 impl Resource for RequestOptions {

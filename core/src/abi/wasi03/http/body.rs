@@ -100,12 +100,14 @@ impl Made {
 
 /// A future of what becomes of a message: an error where nothing does.
 fn became(promise: Promise<Sent>) -> FutureOut<Sent> {
-    FutureOut::new(move |context| {
+    let waits = promise.clone();
+    let became = FutureOut::new(move |context| {
         promise.poll(context).map(|sent| {
             let unsent = || Err(ErrorCode::InternalError(Some("the message was never sent".to_owned())));
             sent.unwrap_or_else(unsent)
         })
-    })
+    });
+    became.stuck_while(move || waits.is_stuck())
 }
 
 /// The stream of a body that arrives, and its trailers: they are there once the stream has ended or was dropped.
@@ -113,8 +115,9 @@ pub(super) fn arriving(arriving: &Shared, budget: &Budget) -> (ByteStream, Futur
     let (left, was_left) = promise::<()>();
     let stream = ByteStream::new(Box::new(BodySource(arriving.clone())), move |_| left.settle(()));
     let (shared, budget) = (arriving.clone(), budget.clone());
+    let (waits, body) = (was_left.clone(), arriving.clone());
     let trailers = FutureOut::new(move |context: &mut Context<'_>| poll_trailers(&shared, &was_left, &budget, context));
-    (stream, trailers)
+    (stream, trailers.stuck_while(move || waits.is_stuck() && lock(&body).end.is_none()))
 }
 
 fn poll_trailers(shared: &Shared, left: &Promise<()>, budget: &Budget, context: &mut Context<'_>) -> Poll<Trailers> {
@@ -169,6 +172,7 @@ impl Transmission {
         let sink = || BodySink { writer: writer.clone(), budget: cx.state.budget.clone() };
         let (feed, tail, sent) = match body {
             Body::Made(made) => {
+                made.sent.begin();
                 let feed = match made.contents {
                     None => Feed::Done,
                     Some(contents) => match contents.take_source() {
@@ -292,7 +296,7 @@ impl Pump for Transmission {
     fn stuck(&self) -> bool {
         match (&self.feed, &self.tail) {
             (Feed::Guest(_), _) => true,
-            (_, Tail::Future(future)) => future.is_stuck(),
+            (Feed::Done, Tail::Future(future)) => future.is_stuck(),
             _ => false,
         }
     }
@@ -326,20 +330,22 @@ impl Sink for Writing {
     }
 }
 
-/// Has nobody wait for a message's fate any more.
-pub(super) fn parts(body: Body, res: FutureIn<Sent>, budget: &Budget) -> (ByteStream, FutureOut<Trailers>) {
-    match body {
+/// The parts of a message, of which `res` says what becomes of it.
+pub(super) fn parts(cx: &mut Cx<'_>, body: Body, res: FutureIn<Sent>) -> Outcome<(ByteStream, FutureOut<Trailers>)> {
+    Ok(match body {
         Body::Arrived(shared) => {
             res.forget();
-            arriving(&shared, budget)
+            arriving(&shared, &cx.state.budget)
         }
         Body::Made(Made { contents, trailers, sent }) => {
-            res.pass_to(sent);
+            if let Some(passed_on) = res.pass_to(sent) {
+                cx.state.concurrent.pump(passed_on)?;
+            }
             let missing = || Trailers(Err(ErrorCode::InternalError(Some("there are no trailers".to_owned()))));
             let trailers = trailers.into_out(missing);
             (contents.unwrap_or_else(ByteStream::empty), trailers)
         }
-    }
+    })
 }
 
 /// Nobody to wake: what is looked at once.

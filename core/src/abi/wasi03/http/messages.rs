@@ -41,7 +41,7 @@ impl Refusal for HeaderError {
 variant! {
     /// `wasi:http/types.request-options-error`.
     #[derive(Debug, PartialEq, Eq)]
-    #[allow(dead_code, reason = "each message has options of its own, and all of them are supported")]
+    #[allow(dead_code, reason = "all of them are supported")]
     pub(super) enum OptionsError as "request-options-error" {
         NotSupported,
         Immutable,
@@ -170,10 +170,10 @@ pub(super) fn set_authority(cx: &mut Cx<'_>, this: This, authority: Option<Strin
     request.charge().map(Ok)
 }
 
-/// A copy: what is done to it is nothing to the request.
+/// Read back, options are not to be changed.
 pub(super) fn options(cx: &mut Cx<'_>, this: This) -> Outcome<Option<Handle<RequestOptions>>> {
     match cx.get(this)?.options {
-        Some(options) => cx.push(options).map(Some),
+        Some(options) => cx.push(RequestOptions { immutable: true, ..options }).map(Some),
         None => Ok(None),
     }
 }
@@ -185,31 +185,39 @@ pub(super) fn request_headers(cx: &mut Cx<'_>, this: This) -> Outcome<Handle<Fie
 }
 
 pub(super) fn consume_request(cx: &mut Cx<'_>, this: Own<Request>, res: FutureIn<Sent>) -> Outcome<Parts> {
-    Ok(parts(this.0.body, res, &cx.state.budget))
+    parts(cx, this.0.body, res)
 }
 
 type Options = Borrow<RequestOptions>;
 type SetOption = Outcome<Result<(), OptionsError>>;
 
-fn set(set: Outcome<Result<(), ()>>) -> SetOption {
-    set.map(|set| set.map_err(|()| OptionsError::NotSupported))
+fn set(
+    cx: &mut Cx<'_>,
+    this: Options,
+    duration: Option<u64>,
+    set: fn(&mut Cx<'_>, Options, Option<u64>) -> Set,
+) -> SetOption {
+    if cx.get(this)?.immutable {
+        return Ok(Err(OptionsError::Immutable));
+    }
+    set(cx, this, duration).map(|set| set.map_err(|()| OptionsError::NotSupported))
 }
 
 pub(super) fn set_connect(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> SetOption {
-    set(sending::set_connect(cx, this, duration))
+    set(cx, this, duration, sending::set_connect)
 }
 
 pub(super) fn set_first_byte(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> SetOption {
-    set(sending::set_first_byte(cx, this, duration))
+    set(cx, this, duration, sending::set_first_byte)
 }
 
 pub(super) fn set_between_bytes(cx: &mut Cx<'_>, this: Options, duration: Option<u64>) -> SetOption {
-    set(sending::set_between_bytes(cx, this, duration))
+    set(cx, this, duration, sending::set_between_bytes)
 }
 
 pub(super) fn clone_options(cx: &mut Cx<'_>, this: Options) -> Outcome<Handle<RequestOptions>> {
     let options = *cx.get(this)?;
-    cx.push(options)
+    cx.push(RequestOptions { immutable: false, ..options })
 }
 
 /// `wasi:http/types.response`.
@@ -256,5 +264,5 @@ pub(super) fn response_headers(cx: &mut Cx<'_>, this: Borrow<Response>) -> Outco
 }
 
 pub(super) fn consume_response(cx: &mut Cx<'_>, this: Own<Response>, res: FutureIn<Sent>) -> Outcome<Parts> {
-    Ok(parts(this.0.body, res, &cx.state.budget))
+    parts(cx, this.0.body, res)
 }
