@@ -10,7 +10,7 @@ use http_body::Body as _;
 
 use super::code::ErrorCode;
 use super::fields::Fields;
-use super::outgoing::{Method, Scheme};
+use super::head::{HasHead, HasStatus, Method, RequestHead, Scheme};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{End, InputStream, IoError, Pollable, Source, unconstrained};
 use crate::abi::wasi02::table::Resource;
@@ -198,11 +198,13 @@ impl Resource for IncomingResponse {
     const NAME: &'static str = "incoming-response";
 }
 
-type Response = Borrow<IncomingResponse>;
-
-pub(crate) fn status(cx: &mut Cx<'_>, this: Response) -> Outcome<u16> {
-    Ok(cx.get(this)?.status.as_u16())
+impl HasStatus for IncomingResponse {
+    fn status(&mut self) -> &mut StatusCode {
+        &mut self.status
+    }
 }
+
+type Response = Borrow<IncomingResponse>;
 
 pub(crate) fn response_headers(cx: &mut Cx<'_>, this: Response) -> Outcome<Handle<Fields>> {
     let headers = cx.get(this)?.headers.clone();
@@ -218,18 +220,18 @@ pub(crate) fn consume_response(cx: &mut Cx<'_>, this: Response) -> Outcome<Resul
 
 /// `wasi:http/types.incoming-request`.
 pub(crate) struct IncomingRequest {
-    pub(crate) method: Method,
-    pub(crate) path: Option<String>,
-    pub(crate) scheme: Option<Scheme>,
-    pub(crate) authority: Option<String>,
-    pub(crate) headers: Fields,
+    pub(crate) head: RequestHead,
     pub(crate) body: Option<Shared>,
-    /// What the texts take.
-    pub(crate) charge: Charge,
 }
 
 impl Resource for IncomingRequest {
     const NAME: &'static str = "incoming-request";
+}
+
+impl HasHead for IncomingRequest {
+    fn head(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
 }
 
 impl IncomingRequest {
@@ -260,7 +262,7 @@ impl IncomingRequest {
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         let texts =
             [parts.method.as_str(), path, authority.as_deref().unwrap_or_default()].map(|text| allocation(text.len()));
-        Ok(IncomingRequest {
+        let head = RequestHead {
             charge: budget.charge(texts.into_iter().sum())?,
             method: Method::from(&parts.method),
             path: parts.uri.path_and_query().map(|path| path.as_str().to_owned()),
@@ -274,31 +276,15 @@ impl IncomingRequest {
             })),
             authority,
             headers: Fields::arrived(&parts.headers, budget)?,
-            body: Some(Arriving::new(body, budget.charge(READ_AHEAD)?)),
-        })
+        };
+        Ok(IncomingRequest { head, body: Some(Arriving::new(body, budget.charge(READ_AHEAD)?)) })
     }
 }
 
 type Request = Borrow<IncomingRequest>;
 
-pub(crate) fn method(cx: &mut Cx<'_>, this: Request) -> Outcome<Method> {
-    Ok(cx.get(this)?.method.clone())
-}
-
-pub(crate) fn path(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
-    Ok(cx.get(this)?.path.clone())
-}
-
-pub(crate) fn scheme(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<Scheme>> {
-    Ok(cx.get(this)?.scheme.clone())
-}
-
-pub(crate) fn authority(cx: &mut Cx<'_>, this: Request) -> Outcome<Option<String>> {
-    Ok(cx.get(this)?.authority.clone())
-}
-
 pub(crate) fn request_headers(cx: &mut Cx<'_>, this: Request) -> Outcome<Handle<Fields>> {
-    let headers = cx.get(this)?.headers.clone();
+    let headers = cx.get(this)?.head.headers.clone();
     cx.push_child(headers, this)
 }
 

@@ -20,6 +20,7 @@
 
 mod code;
 pub(crate) mod fields;
+pub(crate) mod head;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 pub(crate) mod pipe;
@@ -30,8 +31,9 @@ use bytes::Bytes;
 
 pub use self::code::{DnsErrorPayload, ErrorCode, FieldSizePayload, TlsAlertReceivedPayload};
 use self::fields::{Fields, HeaderError};
+use self::head::{Method, Scheme};
 use self::incoming::{FutureTrailers, IncomingBody, IncomingRequest, IncomingResponse};
-use self::outgoing::{Method, OutgoingBody, OutgoingRequest, OutgoingResponse, Scheme};
+use self::outgoing::{OutgoingBody, OutgoingRequest, OutgoingResponse};
 use self::sending::{FutureIncomingResponse, RequestOptions};
 use self::serving::ResponseOutparam;
 pub use self::serving::{Answer, Reply, refusal};
@@ -69,10 +71,10 @@ interfaces! { "wasi:http/types";
     "[method]fields.clone"(this: Borrow<Fields>) -> Handle<Fields> => fields::clone;
     "[resource-drop]fields"(this: Own<Fields>) -> () => drop_resource;
 
-    "[method]incoming-request.method"(this: Borrow<IncomingRequest>) -> Method => incoming::method;
-    "[method]incoming-request.path-with-query"(this: Borrow<IncomingRequest>) -> Option<String> => incoming::path;
-    "[method]incoming-request.scheme"(this: Borrow<IncomingRequest>) -> Option<Scheme> => incoming::scheme;
-    "[method]incoming-request.authority"(this: Borrow<IncomingRequest>) -> Option<String> => incoming::authority;
+    "[method]incoming-request.method"(this: Borrow<IncomingRequest>) -> Method => head::method;
+    "[method]incoming-request.path-with-query"(this: Borrow<IncomingRequest>) -> Option<String> => head::path;
+    "[method]incoming-request.scheme"(this: Borrow<IncomingRequest>) -> Option<Scheme> => head::scheme;
+    "[method]incoming-request.authority"(this: Borrow<IncomingRequest>) -> Option<String> => head::authority;
     "[method]incoming-request.headers"(this: Borrow<IncomingRequest>) -> Handle<Fields> => incoming::request_headers;
     "[method]incoming-request.consume"(
         this: Borrow<IncomingRequest>
@@ -83,20 +85,20 @@ interfaces! { "wasi:http/types";
     "[method]outgoing-request.body"(
         this: Borrow<OutgoingRequest>
     ) -> Result<Handle<OutgoingBody>, ()> => outgoing::request_body;
-    "[method]outgoing-request.method"(this: Borrow<OutgoingRequest>) -> Method => outgoing::method;
-    "[method]outgoing-request.set-method"(this: Borrow<OutgoingRequest>, method: Method) -> Set => outgoing::set_method;
-    "[method]outgoing-request.path-with-query"(this: Borrow<OutgoingRequest>) -> Option<String> => outgoing::path;
+    "[method]outgoing-request.method"(this: Borrow<OutgoingRequest>) -> Method => head::method;
+    "[method]outgoing-request.set-method"(this: Borrow<OutgoingRequest>, method: Method) -> Set => head::set_method;
+    "[method]outgoing-request.path-with-query"(this: Borrow<OutgoingRequest>) -> Option<String> => head::path;
     "[method]outgoing-request.set-path-with-query"(
         this: Borrow<OutgoingRequest>, path: Option<String>
-    ) -> Set => outgoing::set_path;
-    "[method]outgoing-request.scheme"(this: Borrow<OutgoingRequest>) -> Option<Scheme> => outgoing::scheme;
+    ) -> Set => head::set_path;
+    "[method]outgoing-request.scheme"(this: Borrow<OutgoingRequest>) -> Option<Scheme> => head::scheme;
     "[method]outgoing-request.set-scheme"(
         this: Borrow<OutgoingRequest>, scheme: Option<Scheme>
-    ) -> Set => outgoing::set_scheme;
-    "[method]outgoing-request.authority"(this: Borrow<OutgoingRequest>) -> Option<String> => outgoing::authority;
+    ) -> Set => head::set_scheme;
+    "[method]outgoing-request.authority"(this: Borrow<OutgoingRequest>) -> Option<String> => head::authority;
     "[method]outgoing-request.set-authority"(
         this: Borrow<OutgoingRequest>, authority: Option<String>
-    ) -> Set => outgoing::set_authority;
+    ) -> Set => head::set_authority;
     "[method]outgoing-request.headers"(this: Borrow<OutgoingRequest>) -> Handle<Fields> => outgoing::request_headers;
     "[resource-drop]outgoing-request"(this: Own<OutgoingRequest>) -> () => drop_resource;
 
@@ -125,7 +127,7 @@ interfaces! { "wasi:http/types";
     ) -> () => serving::set;
     "[resource-drop]response-outparam"(this: Own<ResponseOutparam>) -> () => drop_resource;
 
-    "[method]incoming-response.status"(this: Borrow<IncomingResponse>) -> u16 => incoming::status;
+    "[method]incoming-response.status"(this: Borrow<IncomingResponse>) -> u16 => head::status;
     "[method]incoming-response.headers"(this: Borrow<IncomingResponse>) -> Handle<Fields> => incoming::response_headers;
     "[method]incoming-response.consume"(
         this: Borrow<IncomingResponse>
@@ -145,10 +147,10 @@ interfaces! { "wasi:http/types";
     "[resource-drop]future-trailers"(this: Own<FutureTrailers>) -> () => drop_resource;
 
     "[constructor]outgoing-response"(headers: Own<Fields>) -> Handle<OutgoingResponse> => outgoing::new_response;
-    "[method]outgoing-response.status-code"(this: Borrow<OutgoingResponse>) -> u16 => outgoing::status_code;
+    "[method]outgoing-response.status-code"(this: Borrow<OutgoingResponse>) -> u16 => head::status;
     "[method]outgoing-response.set-status-code"(
         this: Borrow<OutgoingResponse>, status: u16
-    ) -> Set => outgoing::set_status_code;
+    ) -> Set => head::set_status;
     "[method]outgoing-response.headers"(this: Borrow<OutgoingResponse>) -> Handle<Fields> => outgoing::response_headers;
     "[method]outgoing-response.body"(
         this: Borrow<OutgoingResponse>

@@ -4,18 +4,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::Uri;
 use http_body_util::BodyExt;
 
 use super::code::ErrorCode;
 use super::fields::Fields;
 use super::incoming::{Arriving, IncomingResponse, READ_AHEAD};
-use super::outgoing::{Method, OutgoingRequest, Scheme};
+use super::outgoing::OutgoingRequest;
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own};
 use crate::abi::wasi02::io::{Pollable, unconstrained};
 use crate::abi::wasi02::table::Resource;
 use crate::budget::Charge;
-use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending, Target, Timeouts};
+use crate::http::{HttpError, HttpErrorKind, Incoming, Outgoing, Pending, Timeouts};
 
 /// `wasi:http/types.request-options`: durations in nanoseconds.
 #[derive(Default, Clone, Copy)]
@@ -118,7 +117,7 @@ pub(crate) fn handle(
     request: Own<OutgoingRequest>,
     options: Option<Own<RequestOptions>>,
 ) -> Outcome<Result<Handle<FutureIncomingResponse>, ErrorCode>> {
-    let charge = match cx.state.budget.charge(READ_AHEAD + request.0.headers.cost()) {
+    let charge = match cx.state.budget.charge(READ_AHEAD + request.0.head.headers.cost()) {
         Ok(charge) => charge,
         Err(exceeded) => return Ok(Err(exceeded.into())),
     };
@@ -141,41 +140,11 @@ pub(crate) fn handle(
 }
 
 fn message(request: OutgoingRequest) -> Result<http::Request<Outgoing>, ErrorCode> {
-    let (method, scheme) = (request.method.clone(), request.scheme.clone());
-    let (authority, path, headers) = (request.authority.clone(), request.path.clone(), request.headers.clone());
-    let head = head(&method, scheme.as_ref(), authority.as_deref(), path.as_deref(), &headers)?;
+    let head = request.head.to_message()?;
     Ok(head.map(|()| match request.into_body() {
         Some(reader) => Outgoing::Stream(reader.sending().boxed_unsync()),
         None => Outgoing::empty(),
     }))
-}
-
-/// The head of a request to send. Its target is what the guest set, and nothing in between is parsed twice.
-pub(crate) fn head(
-    method: &Method,
-    scheme: Option<&Scheme>,
-    authority: Option<&str>,
-    path: Option<&str>,
-    headers: &Fields,
-) -> Result<http::Request<()>, ErrorCode> {
-    let method = method.name().parse().map_err(|_| ErrorCode::HttpRequestMethodInvalid)?;
-    let scheme = match scheme {
-        None | Some(Scheme::Https) => "https",
-        Some(Scheme::Http) => "http",
-        Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("https") => "https",
-        Some(Scheme::Other(name)) if name.eq_ignore_ascii_case("http") => "http",
-        Some(Scheme::Other(_)) => return Err(ErrorCode::HttpProtocolError),
-    };
-    let authority = authority.ok_or(ErrorCode::HttpRequestUriInvalid)?;
-    let path = path.filter(|path| !path.is_empty()).unwrap_or("/");
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
-    let uri = uri.map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
-    Target::of(&uri).map_err(|error| ErrorCode::from(&error))?;
-    let mut message = http::Request::new(());
-    *message.method_mut() = method;
-    *message.uri_mut() = uri;
-    *message.headers_mut() = headers.to_map();
-    Ok(message)
 }
 
 pub(crate) fn subscribe(cx: &mut Cx<'_>, this: Borrow<FutureIncomingResponse>) -> Outcome<Handle<Pollable>> {

@@ -13,7 +13,6 @@ use crate::abi::wasi02::http::ErrorCode;
 use crate::abi::wasi02::http::fields::Fields;
 use crate::abi::wasi02::http::incoming::{Arriving, READ_AHEAD, lock};
 use crate::abi::wasi02::http::pipe::{Message, pipe};
-use crate::abi::wasi02::http::sending::head;
 use crate::abi::wasi02::io::unconstrained;
 use crate::abi::wasi03::Later;
 use crate::http::{HttpErrorKind, Outgoing};
@@ -25,17 +24,16 @@ type Answer = Result<Handle<Response>, ErrorCode>;
 /// The body of a request that is denied is taken and goes nowhere: else all that a library could tell its user is that it was
 /// closed.
 pub(super) fn send(cx: &mut Cx<'_>, Own(request): Own<Request>) -> Outcome<Later<Answer>> {
-    let Request { method, path, scheme, authority, headers, options, body, .. } = request;
-    let charge = match cx.state.budget.charge(READ_AHEAD + headers.cost()) {
+    let Request { head, options, body } = request;
+    let charge = match cx.state.budget.charge(READ_AHEAD + head.headers.cost()) {
         Ok(charge) => charge,
         Err(exceeded) => return Ok(at_once(exceeded.into())),
     };
-    let head = head(&method, scheme.as_ref(), authority.as_deref(), path.as_deref(), &headers);
-    let head = match head {
-        Ok(head) => head,
+    let message = match head.to_message() {
+        Ok(message) => message,
         Err(code) => return Ok(at_once(code)),
     };
-    let Ok(announced) = headers.content_length() else {
+    let Ok(announced) = head.headers.content_length() else {
         let message = "the content-length of the request is not a valid length".to_owned();
         return Ok(at_once(ErrorCode::InternalError(Some(message))));
     };
@@ -55,7 +53,7 @@ pub(super) fn send(cx: &mut Cx<'_>, Own(request): Own<Request>) -> Outcome<Later
     if bodiless {
         reader.leave_out();
     }
-    let message = head.map(|()| Outgoing::Stream(reader.sending().boxed_unsync()));
+    let message = message.map(|()| Outgoing::Stream(reader.sending().boxed_unsync()));
     let mut pending = outbound.send_with(message, timeouts);
     if pending.refused().is_some_and(|error| error.kind() == HttpErrorKind::Denied) {
         writer.discard();

@@ -6,11 +6,10 @@ use super::body::{Body, Made, Sent, Trailers, parts};
 use crate::abi::concurrent::{ByteStream, FutureIn, FutureOut};
 use crate::abi::wasi02::canon::{Borrow, Cx, Handle, Outcome, Own, variant};
 use crate::abi::wasi02::http::fields::{self, Fields, Refusal};
+use crate::abi::wasi02::http::head::{HasHead, HasStatus, RequestHead};
 use crate::abi::wasi02::http::incoming::IncomingRequest;
-use crate::abi::wasi02::http::outgoing::{Method, Scheme, is_valid_authority, is_valid_path};
 use crate::abi::wasi02::http::sending::{self, RequestOptions};
 use crate::abi::wasi02::table::Resource;
-use crate::budget::{Charge, allocation};
 
 variant! {
     /// `wasi:http/types.header-error`.
@@ -57,39 +56,25 @@ pub(super) type Parts = (ByteStream, FutureOut<Trailers>);
 
 /// `wasi:http/types.request`.
 pub(crate) struct Request {
-    pub(super) method: Method,
-    pub(super) path: Option<String>,
-    pub(super) scheme: Option<Scheme>,
-    pub(super) authority: Option<String>,
-    pub(super) headers: Fields,
+    pub(super) head: RequestHead,
     pub(super) options: Option<RequestOptions>,
     pub(super) body: Body,
-    /// What the texts take.
-    charge: Charge,
 }
 
 impl Resource for Request {
     const NAME: &'static str = "request";
 }
 
+impl HasHead for Request {
+    fn head(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+}
+
 impl Request {
     /// One that has arrived.
     pub(super) fn arrived(request: IncomingRequest) -> Option<Self> {
-        let IncomingRequest { method, path, scheme, authority, headers, body, charge } = request;
-        let body = Body::Arrived(body?);
-        Some(Request { method, path, scheme, authority, headers, options: None, body, charge })
-    }
-
-    /// Charges the texts that were set. What does not fit ends the guest, with which they go.
-    fn charge(&mut self) -> Outcome {
-        let method = matches!(self.method, Method::Other(_)).then(|| self.method.name());
-        let scheme = match &self.scheme {
-            Some(Scheme::Other(name)) => Some(name.as_str()),
-            _ => None,
-        };
-        let texts = [method, scheme, self.path.as_deref(), self.authority.as_deref()];
-        let bytes = texts.into_iter().flatten().map(|text| allocation(text.len())).sum();
-        Ok(self.charge.resize(bytes)?)
+        Some(Request { head: request.head, options: None, body: Body::Arrived(request.body?) })
     }
 }
 
@@ -104,70 +89,9 @@ pub(super) fn new_request(
     options: Option<Own<RequestOptions>>,
 ) -> Outcome<New<Request>> {
     let (made, sent) = Made::new(contents, trailers);
-    let request = Request {
-        method: Method::Get,
-        path: None,
-        scheme: None,
-        authority: None,
-        headers: headers.0.frozen(),
-        options: options.map(|Own(options)| options),
-        body: Body::Made(made),
-        charge: cx.state.budget.nothing(),
-    };
+    let head = RequestHead::new(headers.0.frozen(), &cx.state.budget);
+    let request = Request { head, options: options.map(|Own(options)| options), body: Body::Made(made) };
     Ok((cx.push(request)?, sent))
-}
-
-pub(super) fn method(cx: &mut Cx<'_>, this: This) -> Outcome<Method> {
-    Ok(cx.get(this)?.method.clone())
-}
-
-/// Sets the method, which reads back as it was set.
-pub(super) fn set_method(cx: &mut Cx<'_>, this: This, method: Method) -> Set {
-    let request = cx.get(this)?;
-    if !method.is_valid() {
-        return Ok(Err(()));
-    }
-    request.method = method;
-    request.charge().map(Ok)
-}
-
-pub(super) fn path(cx: &mut Cx<'_>, this: This) -> Outcome<Option<String>> {
-    Ok(cx.get(this)?.path.clone())
-}
-
-pub(super) fn set_path(cx: &mut Cx<'_>, this: This, path: Option<String>) -> Set {
-    let request = cx.get(this)?;
-    if path.as_deref().is_some_and(|path| !is_valid_path(path)) {
-        return Ok(Err(()));
-    }
-    request.path = path;
-    request.charge().map(Ok)
-}
-
-pub(super) fn scheme(cx: &mut Cx<'_>, this: This) -> Outcome<Option<Scheme>> {
-    Ok(cx.get(this)?.scheme.clone())
-}
-
-pub(super) fn set_scheme(cx: &mut Cx<'_>, this: This, scheme: Option<Scheme>) -> Set {
-    let request = cx.get(this)?;
-    if scheme.as_ref().is_some_and(|scheme| !scheme.is_valid()) {
-        return Ok(Err(()));
-    }
-    request.scheme = scheme;
-    request.charge().map(Ok)
-}
-
-pub(super) fn authority(cx: &mut Cx<'_>, this: This) -> Outcome<Option<String>> {
-    Ok(cx.get(this)?.authority.clone())
-}
-
-pub(super) fn set_authority(cx: &mut Cx<'_>, this: This, authority: Option<String>) -> Set {
-    let request = cx.get(this)?;
-    if authority.as_deref().is_some_and(|authority| !is_valid_authority(authority)) {
-        return Ok(Err(()));
-    }
-    request.authority = authority;
-    request.charge().map(Ok)
 }
 
 /// Read back, options are not to be changed.
@@ -180,7 +104,7 @@ pub(super) fn options(cx: &mut Cx<'_>, this: This) -> Outcome<Option<Handle<Requ
 
 /// Read back, headers are not to be changed.
 pub(super) fn request_headers(cx: &mut Cx<'_>, this: This) -> Outcome<Handle<Fields>> {
-    let headers = cx.get(this)?.headers.frozen();
+    let headers = cx.get(this)?.head.headers.frozen();
     cx.push(headers)
 }
 
@@ -231,6 +155,12 @@ impl Resource for Response {
     const NAME: &'static str = "response";
 }
 
+impl HasStatus for Response {
+    fn status(&mut self) -> &mut StatusCode {
+        &mut self.status
+    }
+}
+
 pub(super) fn new_response(
     cx: &mut Cx<'_>,
     headers: Own<Fields>,
@@ -240,22 +170,6 @@ pub(super) fn new_response(
     let (made, sent) = Made::new(contents, trailers);
     let response = Response { status: StatusCode::OK, headers: headers.0.frozen(), body: Body::Made(made) };
     Ok((cx.push(response)?, sent))
-}
-
-pub(super) fn status_code(cx: &mut Cx<'_>, this: Borrow<Response>) -> Outcome<u16> {
-    Ok(cx.get(this)?.status.as_u16())
-}
-
-/// Refuses an invalid status. One that is not final is refused when the response is returned.
-pub(super) fn set_status_code(cx: &mut Cx<'_>, this: Borrow<Response>, status: u16) -> Set {
-    let response = cx.get(this)?;
-    match StatusCode::from_u16(status) {
-        Ok(status) if (100..600).contains(&status.as_u16()) => {
-            response.status = status;
-            Ok(Ok(()))
-        }
-        _ => Ok(Err(())),
-    }
 }
 
 pub(super) fn response_headers(cx: &mut Cx<'_>, this: Borrow<Response>) -> Outcome<Handle<Fields>> {

@@ -24,7 +24,7 @@ use crate::abi::wasi02::canon::{Borrow, Handle, Own};
 use crate::abi::wasi02::drop_resource;
 use crate::abi::wasi02::http::ErrorCode;
 use crate::abi::wasi02::http::fields::{self, Fields};
-use crate::abi::wasi02::http::outgoing::{Method, Scheme};
+use crate::abi::wasi02::http::head::{self, Method, Scheme};
 use crate::abi::wasi02::http::sending::{self, RequestOptions};
 
 type Changed = Result<(), HeaderError>;
@@ -51,18 +51,18 @@ interfaces! { "wasi:http/types";
         headers: Own<Fields>, contents: Option<ByteStream>, trailers: FutureIn<Trailers>,
         options: Option<Own<RequestOptions>>
     ) -> New<Request> => messages::new_request;
-    "[method]request.get-method"(this: Borrow<Request>) -> Method => messages::method;
-    "[method]request.set-method"(this: Borrow<Request>, method: Method) -> Set => messages::set_method;
-    "[method]request.get-path-with-query"(this: Borrow<Request>) -> Option<String> => messages::path;
+    "[method]request.get-method"(this: Borrow<Request>) -> Method => head::method;
+    "[method]request.set-method"(this: Borrow<Request>, method: Method) -> Set => head::set_method;
+    "[method]request.get-path-with-query"(this: Borrow<Request>) -> Option<String> => head::path;
     "[method]request.set-path-with-query"(
         this: Borrow<Request>, path: Option<String>
-    ) -> Set => messages::set_path;
-    "[method]request.get-scheme"(this: Borrow<Request>) -> Option<Scheme> => messages::scheme;
-    "[method]request.set-scheme"(this: Borrow<Request>, scheme: Option<Scheme>) -> Set => messages::set_scheme;
-    "[method]request.get-authority"(this: Borrow<Request>) -> Option<String> => messages::authority;
+    ) -> Set => head::set_path;
+    "[method]request.get-scheme"(this: Borrow<Request>) -> Option<Scheme> => head::scheme;
+    "[method]request.set-scheme"(this: Borrow<Request>, scheme: Option<Scheme>) -> Set => head::set_scheme;
+    "[method]request.get-authority"(this: Borrow<Request>) -> Option<String> => head::authority;
     "[method]request.set-authority"(
         this: Borrow<Request>, authority: Option<String>
-    ) -> Set => messages::set_authority;
+    ) -> Set => head::set_authority;
     "[method]request.get-options"(this: Borrow<Request>) -> Option<Handle<RequestOptions>> => messages::options;
     "[method]request.get-headers"(this: Borrow<Request>) -> Handle<Fields> => messages::request_headers;
     "[static]request.consume-body"(
@@ -93,8 +93,8 @@ interfaces! { "wasi:http/types";
     "[static]response.new"(
         headers: Own<Fields>, contents: Option<ByteStream>, trailers: FutureIn<Trailers>
     ) -> New<Response> => messages::new_response;
-    "[method]response.get-status-code"(this: Borrow<Response>) -> u16 => messages::status_code;
-    "[method]response.set-status-code"(this: Borrow<Response>, status: u16) -> Set => messages::set_status_code;
+    "[method]response.get-status-code"(this: Borrow<Response>) -> u16 => head::status;
+    "[method]response.set-status-code"(this: Borrow<Response>, status: u16) -> Set => head::set_status;
     "[method]response.get-headers"(this: Borrow<Response>) -> Handle<Fields> => messages::response_headers;
     "[static]response.consume-body"(
         this: Own<Response>, res: FutureIn<Sent>
