@@ -10,6 +10,8 @@ mod paths;
 pub mod preview1;
 #[cfg(test)]
 mod signatures;
+#[cfg(test)]
+mod testing;
 pub mod wasi02;
 pub(crate) mod wasi03;
 

@@ -1,33 +1,16 @@
 //! Futures: one value, once.
 
-use super::probe::{returns, traps};
+use super::probe::{future, returns, traps};
 use crate::case::Case;
 
 const SPEC: &str = "CanonicalABI.md: canon future.*";
-
-/// The ends of a new future, in `$a` to read and `$b` to write, and what a case does with them.
-macro_rules! future {
-    ($body:literal) => {
-        concat!(
-            r#"(func (export "f") (result i32)
-                (local $ends i64)
-                (local.set $ends (call $f-new))
-                (global.set $a (call $readable (local.get $ends)))
-                (global.set $b (call $writable (local.get $ends)))
-                (global.set $c (call $set-new))
-                "#,
-            $body,
-            "(i32.const 0))"
-        )
-    };
-}
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/a-read-meets-a-write", SPEC, |context| {
         returns(
             context,
-            future!(
+            &future(
                 r#"(call $join (global.get $b) (global.get $c))
                 (call $is (call $f-write (global.get $b) (i32.const 64)) (i32.const -1))
                 (call $is (call $f-read (global.get $a) (i32.const 256)) (i32.const 0))
@@ -35,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
                 (call $is (i32.load (i32.const 132)) (i32.const 0))
                 (call $f-drop-readable (global.get $a))
                 (call $f-drop-writable (global.get $b))
-                (call $return (i32.load (i32.const 256)))"#
+                (call $return (i32.load (i32.const 256)))"#,
             ),
             0x3332_3130,
         )
@@ -43,12 +26,12 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/a-write-meets-a-read", SPEC, |context| {
         returns(
             context,
-            future!(
+            &future(
                 r#"(call $join (global.get $a) (global.get $c))
                 (call $is (call $f-read (global.get $a) (i32.const 256)) (i32.const -1))
                 (call $is (call $f-write (global.get $b) (i32.const 64)) (i32.const 0))
                 (call $is (call $set-poll (global.get $c) (i32.const 128)) (i32.const 4))
-                (call $return (i32.load (i32.const 256)))"#
+                (call $return (i32.load (i32.const 256)))"#,
             ),
             0x3332_3130,
         )
@@ -56,10 +39,10 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/a-writer-is-told-that-the-reader-is-gone", SPEC, |context| {
         returns(
             context,
-            future!(
+            &future(
                 r#"(call $f-drop-readable (global.get $a))
                 (call $return (call $f-write (global.get $b) (i32.const 64)))
-                (call $f-drop-writable (global.get $b))"#
+                (call $f-drop-writable (global.get $b))"#,
             ),
             1,
         )
@@ -67,11 +50,11 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/a-read-is-cancelled-and-tried-again", SPEC, |context| {
         returns(
             context,
-            future!(
+            &future(
                 r#"(call $is (call $f-read (global.get $a) (i32.const 256)) (i32.const -1))
                 (call $is (call $f-cancel-read (global.get $a)) (i32.const 2))
                 (call $is (call $f-write (global.get $b) (i32.const 64)) (i32.const -1))
-                (call $return (call $f-read (global.get $a) (i32.const 256)))"#
+                (call $return (call $f-read (global.get $a) (i32.const 256)))"#,
             ),
             0,
         )
@@ -79,9 +62,9 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/a-write-is-cancelled", SPEC, |context| {
         returns(
             context,
-            future!(
+            &future(
                 r#"(call $is (call $f-write (global.get $b) (i32.const 64)) (i32.const -1))
-                (call $return (call $f-cancel-write (global.get $b)))"#
+                (call $return (call $f-cancel-write (global.get $b)))"#,
             ),
             2,
         )
@@ -89,7 +72,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/one-without-a-value-is-not-dropped", SPEC, |context| {
         traps(
             context,
-            future!(r#"(call $f-drop-writable (global.get $b))"#),
+            &future(r#"(call $f-drop-writable (global.get $b))"#),
             "future.drop-writable",
             "before a value was written",
         )
@@ -97,10 +80,10 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/one-whose-write-was-cancelled-is-not-dropped", SPEC, |context| {
         traps(
             context,
-            future!(
+            &future(
                 r#"(drop (call $f-write (global.get $b) (i32.const 64)))
                 (drop (call $f-cancel-write (global.get $b)))
-                (call $f-drop-writable (global.get $b))"#
+                (call $f-drop-writable (global.get $b))"#,
             ),
             "future.drop-writable",
             "before a value was written",
@@ -109,10 +92,10 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/it-is-read-once", SPEC, |context| {
         traps(
             context,
-            future!(
+            &future(
                 r#"(drop (call $f-write (global.get $b) (i32.const 64)))
                 (drop (call $f-read (global.get $a) (i32.const 256)))
-                (drop (call $f-read (global.get $a) (i32.const 256)))"#
+                (drop (call $f-read (global.get $a) (i32.const 256)))"#,
             ),
             "future.read",
             "can only be dropped",
@@ -121,7 +104,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/a-value-is-aligned", SPEC, |context| {
         traps(
             context,
-            future!(r#"(drop (call $f-read (global.get $a) (i32.const 257)))"#),
+            &future(r#"(drop (call $f-read (global.get $a) (i32.const 257)))"#),
             "future.read",
             "not aligned to 4",
         )
@@ -129,7 +112,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/a-value-lies-within-the-memory", SPEC, |context| {
         traps(
             context,
-            future!(r#"(drop (call $f-write (global.get $b) (i32.const 0xfffffffc)))"#),
+            &future(r#"(drop (call $f-write (global.get $b) (i32.const 0xfffffffc)))"#),
             "future.write",
             "not within the guest's memory",
         )
@@ -137,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/futures/one-of-another-type-is-another", SPEC, |context| {
         traps(
             context,
-            future!(r#"(drop (call $o-read (global.get $a) (i32.const 256)))"#),
+            &future(r#"(drop (call $o-read (global.get $a) (i32.const 256)))"#),
             "future.read",
             "of another type",
         )

@@ -1,34 +1,10 @@
 //! What the ends of streams and futures do in which order: sizes, drops, cancellation, and sets.
 
-use super::probe::{returns, traps};
+use super::probe::{future, returns, stream, traps};
 use crate::case::Case;
 
 const ENDS: &str = "CanonicalABI.md: canon {stream,future}.*";
 const SETS: &str = "CanonicalABI.md: canon waitable-set.*, canon waitable.join";
-
-/// The ends of a new stream, or future, in `$a` to read and `$b` to write, a set in `$c`, and what a case does with them.
-fn ends(new: &str, body: &str) -> String {
-    format!(
-        r#"(func (export "f") (result i32)
-            (local $ends i64)
-            (local $other i64)
-            (local $at i32)
-            (local.set $ends (call ${new}))
-            (global.set $a (call $readable (local.get $ends)))
-            (global.set $b (call $writable (local.get $ends)))
-            (global.set $c (call $set-new))
-            {body}
-            (i32.const 0))"#
-    )
-}
-
-fn stream(body: &str) -> String {
-    ends("s-new", body)
-}
-
-fn future(body: &str) -> String {
-    ends("f-new", body)
-}
 
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[

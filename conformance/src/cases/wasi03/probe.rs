@@ -217,6 +217,32 @@ pub(super) fn probe_with(extras: &[Extra], functions: &str) -> String {
     text.replace("CASE", &format!("{functions}\n{callback}"))
 }
 
+/// The ends of a new stream, or future, in `$a` to read and `$b` to write, a set in `$c`, and what a case does with them.
+fn ends(new: &str, body: &str) -> String {
+    format!(
+        r#"(func (export "f") (result i32)
+            (local $ends i64)
+            (local $other i64)
+            (local $at i32)
+            (local.set $ends (call ${new}))
+            (global.set $a (call $readable (local.get $ends)))
+            (global.set $b (call $writable (local.get $ends)))
+            (global.set $c (call $set-new))
+            {body}
+            (i32.const 0))"#
+    )
+}
+
+/// The ends of a new stream, and what a case does with them.
+pub(super) fn stream(body: &str) -> String {
+    ends("s-new", body)
+}
+
+/// The same of a future.
+pub(super) fn future(body: &str) -> String {
+    ends("f-new", body)
+}
+
 fn call(context: &Context, text: &str, timeout: Duration, output: Output) -> CaseResult<Result<Vec<u64>, Stop>> {
     let component = wat::parse_str(text).map_err(Unmet::harness)?;
     let guest = context.subject().shared(text, || load(context, &component))?;

@@ -365,7 +365,7 @@ impl<T: Lift + Send> Sink for Taking<T> {
 }
 
 macro_rules! handle_type {
-    ($(($($generic:ident: $bound:ident)?) $name:ty, $wit:expr;)*) => {$(
+    ($(($($generic:ident: $bound:ident)?) $name:ty, |$resources:ident| $wit:expr;)*) => {$(
         impl$(<$generic: $bound>)? Type for $name {
             const SIZE: u32 = 4;
             const ALIGN: u32 = 4;
@@ -376,19 +376,17 @@ macro_rules! handle_type {
                 out.push(ValType::I32);
             }
 
-            fn wit(resources: &Resources) -> Result<WitType, NotAResource> {
-                _ = resources;
-                #[allow(clippy::redundant_closure_call, reason = "each says its own")]
-                ($wit)(resources)
+            fn wit($resources: &Resources) -> Result<WitType, NotAResource> {
+                Ok($wit)
             }
         }
     )*};
 }
 
 handle_type! {
-    () ByteStream, |_: &Resources| Ok(WitType::Stream(Some(Box::new(WitType::U8))));
-    (T: Type) FutureOut<T>, |resources: &Resources| Ok(WitType::Future(T::wit(resources)?.some().map(Box::new)));
-    (T: Type) FutureIn<T>, |resources: &Resources| Ok(WitType::Future(T::wit(resources)?.some().map(Box::new)));
+    () ByteStream, |_resources| WitType::Stream(Some(Box::new(WitType::U8)));
+    (T: Type) FutureOut<T>, |resources| WitType::Future(T::wit(resources)?.some().map(Box::new));
+    (T: Type) FutureIn<T>, |resources| WitType::Future(T::wit(resources)?.some().map(Box::new));
 }
 
 impl Lift for ByteStream {

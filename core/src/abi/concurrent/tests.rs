@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
 
 use wharf_plan::{Builtin, EndFunction, PLAN_VERSION, Passing, Payload, Plan, Type};
 
 use super::task::{Code, Kind, Task};
 use super::{ByteStream, Element, Function, FutureIn, FutureOut, Pump, Tables, promise};
+use crate::abi::testing::{self, Fake};
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::canon::{Cx, Flat, Lift, Lower};
 use crate::abi::wasi02::io::{End, Source};
@@ -16,37 +16,19 @@ use crate::abi::wasi02::options::Options;
 use crate::budget::Budget;
 use crate::error::Kind as ErrorKind;
 use crate::grants::WasiConfig;
-use crate::run::Run;
 use crate::stop::Stop;
-use crate::types::{Caller, Trap, TrapCode};
 
 const BYTE: Element = Element { size: 1, align: 1, plain: true, realloc: false };
 const NUMBER: Element = Element { size: 4, align: 4, plain: true, realloc: false };
+
+/// From where the allocator gives.
+const HEAP: u32 = 0x8000;
+
 const BLOCKED: u64 = u32::MAX as u64;
-
-struct Memory(Vec<u8>);
-
-impl Caller for Memory {
-    fn memory(&mut self) -> Option<&mut [u8]> {
-        Some(&mut self.0)
-    }
-
-    fn call(&mut self, export: &str, _: &mut [u64]) -> Result<(), Trap> {
-        Err(Trap::new(TrapCode::Other, format!("{export} was called")))
-    }
-
-    fn global(&mut self, _: &str) -> Option<u64> {
-        None
-    }
-
-    fn set_global(&mut self, _: &str, _: u64) -> bool {
-        false
-    }
-}
 
 struct Guest {
     host: Host,
-    memory: Memory,
+    fake: Fake,
 }
 
 impl Guest {
@@ -55,11 +37,8 @@ impl Guest {
     }
 
     fn within(budget: Budget) -> Self {
-        let run = Run::default();
-        // No test waits longer than this, whatever goes wrong.
-        run.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
-        let host = Host::new(&WasiConfig::new(), None, run, None, Default::default(), budget);
-        Guest { host, memory: Memory(vec![0xa5; 64 << 10]) }
+        let host = testing::host(&WasiConfig::new(), budget);
+        Guest { host, fake: Fake::new(vec![0xa5; 64 << 10], HEAP) }
     }
 
     fn try_call(&mut self, builtin: Builtin, args: &[u64]) -> Result<u64, Stop> {
@@ -72,7 +51,7 @@ impl Guest {
         let function = Function { builtin, name: builtin.to_string(), options, asynchronous, element };
         let mut slots = args.to_vec();
         slots.resize(args.len().max(1), 0);
-        function.call(&self.host, &mut self.memory, &mut slots)?;
+        function.call(&self.host, &mut self.fake, &mut slots)?;
         Ok(slots[0])
     }
 
@@ -97,7 +76,7 @@ impl Guest {
     fn within_call<T>(&mut self, action: impl FnOnce(&mut Cx<'_>) -> T) -> T {
         let mut out = None;
         self.host
-            .call(("test", "test"), &Options::default(), &mut self.memory, &mut [], |cx, _| {
+            .call(("test", "test"), &Options::default(), &mut self.fake, &mut [], |cx, _| {
                 out = Some(action(cx));
                 Ok(())
             })
@@ -166,8 +145,8 @@ fn what_the_host_has_is_read_at_once_or_later() {
     assert_eq!(guest.call(Builtin::WaitableSetPoll, &[set, 8]), 0);
     there.store(true, Ordering::Relaxed);
     assert_eq!(guest.call(Builtin::WaitableSetWait, &[set, 8]), 2, "a stream was read");
-    assert_eq!(guest.memory.0[8..16], [handle as u8, 0, 0, 0, 0x40, 0, 0, 0]);
-    assert_eq!(&guest.memory.0[100..105], b"hell\xa5");
+    assert_eq!(guest.fake.memory[8..16], [handle as u8, 0, 0, 0, 0x40, 0, 0, 0]);
+    assert_eq!(&guest.fake.memory[100..105], b"hell\xa5");
     assert_eq!(guest.call(stream(EndFunction::Read), &[handle, 100, 0]), 0, "there is more");
     assert_eq!(guest.call(stream(EndFunction::Read), &[handle, 100, 9]), 0x10);
     assert_eq!(guest.call(stream(EndFunction::Read), &[handle, 100, 9]), 1, "the end");
@@ -188,7 +167,7 @@ fn what_the_host_promises_is_read_when_it_is_there() {
     assert_eq!(guest.call(future(EndFunction::CancelRead), &[handle]), 2);
     settle.settle(7);
     assert_eq!(guest.call(future(EndFunction::Read), &[handle, 100]), 0);
-    assert_eq!(guest.memory.0[100..104], [7, 0, 0, 0]);
+    assert_eq!(guest.fake.memory[100..104], [7, 0, 0, 0]);
     guest.call(future(EndFunction::DropReadable), &[handle]);
 }
 
@@ -198,7 +177,7 @@ fn what_the_guest_promises_reaches_the_host() {
     let (readable, writable) = guest.ends(Passing::Future);
     let mut taken: FutureIn<u32> = guest.take(readable);
     assert!(taken.is_stuck());
-    guest.memory.0[40..44].copy_from_slice(&9_u32.to_le_bytes());
+    guest.fake.memory[40..44].copy_from_slice(&9_u32.to_le_bytes());
     assert_eq!(guest.call(future(EndFunction::Write), &[writable, 40]), 0);
     assert!(!taken.is_stuck());
     let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
@@ -241,9 +220,9 @@ fn a_task_returns_once_and_what_it_is_to() {
     guest.traps(Builtin::TaskReturn { result: None }, &[], "another type");
     guest.call(Builtin::TaskReturn { result: Some(3) }, &[5]);
     guest.traps(Builtin::TaskReturn { result: Some(3) }, &[6], "returned already");
-    assert_eq!(guest.host.end_task(&mut guest.memory).unwrap().0, [5]);
+    assert_eq!(guest.host.end_task(&mut guest.fake).unwrap().0, [5]);
     guest.host.begin_task(Task::new(Kind::Slots, None)).unwrap();
-    assert!(guest.host.end_task(&mut guest.memory).is_err(), "it has not returned");
+    assert!(guest.host.end_task(&mut guest.fake).is_err(), "it has not returned");
 }
 
 #[test]
@@ -284,13 +263,13 @@ fn what_is_waited_for_is_kept_once() {
 fn values_that_overlap_are_moved_as_they_were() {
     for (from, to) in [(1000_u64, 1007_u64), (1007, 1000), (1000, 90_000), (1000, 400_000)] {
         let mut guest = Guest::new();
-        guest.memory.0 = (0..800_000_u32).map(|at| (at % 251) as u8).collect();
-        let mut expected = guest.memory.0.clone();
+        guest.fake.memory = (0..800_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut expected = guest.fake.memory.clone();
         expected.copy_within(from as usize..from as usize + 200_000, to as usize);
         let (readable, writable) = guest.ends(Passing::Stream);
         assert_eq!(guest.call(stream(EndFunction::Write), &[writable, from, 200_000]), BLOCKED);
         assert_eq!(guest.call(stream(EndFunction::Read), &[readable, to, 300_000]), 200_000 << 4);
-        assert!(guest.memory.0 == expected, "from {from} to {to}");
+        assert!(guest.fake.memory == expected, "from {from} to {to}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::*;
 use crate::grants::{Capture, Input, Output};

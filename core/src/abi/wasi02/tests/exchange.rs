@@ -1,6 +1,7 @@
 //! `wasi:http`: a request that a guest sends, and the response that it sets.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -11,6 +12,7 @@ use super::*;
 use crate::abi::wasi02::http::ErrorCode;
 use crate::http::{Body, HttpError, HttpErrorKind, Limits, Outbound, Policy, Timeouts, Transport};
 use crate::message::GuestEnd;
+use crate::run::Run;
 
 const HANDLE: &str = "wasi:http/outgoing-handler#handle";
 /// Cases of `error-code`, as the WIT file numbers them.

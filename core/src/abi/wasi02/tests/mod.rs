@@ -10,16 +10,13 @@ mod rules;
 mod streams;
 mod wit_files;
 
-use std::time::{Duration, Instant};
-
 use super::options::{self, Options};
 use super::{Host, functions};
+use crate::abi::testing::{self, Fake};
 use crate::budget::Budget;
 use crate::error::Kind;
 use crate::grants::WasiConfig;
-use crate::run::Run;
 use crate::stop::Stop;
-use crate::types::{Caller, Trap, TrapCode};
 
 /// How large a guest's memory is here.
 const MEMORY: usize = 64 << 10;
@@ -33,47 +30,6 @@ const HEAP: u32 = 0x8000;
 
 /// What fills the memory before a call, so that every byte written shows.
 const CANARY: u8 = 0xa5;
-
-/// A guest's memory, and its allocator.
-struct Fake {
-    memory: Vec<u8>,
-    next: u32,
-    /// What each call of the allocator asked for: alignment and size.
-    asked: Vec<(u32, u32)>,
-    /// What the allocator answers instead of what is right.
-    wrong: Option<u32>,
-    /// How the allocator ends instead of answering.
-    ends: Option<TrapCode>,
-}
-
-impl Caller for Fake {
-    fn memory(&mut self) -> Option<&mut [u8]> {
-        Some(&mut self.memory)
-    }
-
-    fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
-        if export != "cabi_realloc" {
-            return Err(Trap::new(TrapCode::Other, format!("{export} was called")));
-        }
-        if let Some(code) = self.ends {
-            return Err(Trap::new(code, "in the allocator"));
-        }
-        let (align, size) = (slots[2] as u32, slots[3] as u32);
-        self.asked.push((align, size));
-        let at = self.next.next_multiple_of(align);
-        self.next = at + size;
-        slots[0] = u64::from(self.wrong.unwrap_or(at));
-        Ok(())
-    }
-
-    fn global(&mut self, _: &str) -> Option<u64> {
-        None
-    }
-
-    fn set_global(&mut self, _: &str, _: u64) -> bool {
-        false
-    }
-}
 
 struct Guest {
     host: Host,
@@ -90,16 +46,8 @@ impl Guest {
 
     /// A guest that may have the host keep so much.
     fn within(config: &WasiConfig, budget: Budget) -> Self {
-        let run = Run::default();
-        // No test waits longer than this, whatever goes wrong.
-        run.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
-        let fake = Fake { memory: vec![CANARY; MEMORY], next: HEAP, asked: Vec::new(), wrong: None, ends: None };
-        Guest {
-            host: Host::new(config, None, run, None, Default::default(), budget),
-            fake,
-            options: Options::default(),
-            args: ARGS,
-        }
+        let fake = Fake::new(vec![CANARY; MEMORY], HEAP);
+        Guest { host: testing::host(config, budget), fake, options: Options::default(), args: ARGS }
     }
 
     fn try_call(&mut self, name: &str, args: &[u64]) -> Result<u64, Stop> {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::abi::wasi02::canon::{Cx, lift};
 use crate::abi::wasi02::options::Encoding;
+use crate::types::TrapCode;
 
 const NEW: &str = "wasi:http/types#[constructor]fields";
 const HAS: &str = "wasi:http/types#[method]fields.has";

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::abi::wasi02::io::{End, OutputStream, Sink};
+use crate::run::Run;
 
 const CHECK: &str = "wasi:io/streams#[method]output-stream.check-write";
 const WRITE: &str = "wasi:io/streams#[method]output-stream.write";

@@ -1,11 +1,11 @@
 //! The functions are those of the WIT files, each with the core signature that it is lowered to there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use wit_parser::abi::{AbiVariant, WasmType};
-use wit_parser::{Resolve, TypeDefKind};
+use wit_parser::TypeDefKind;
+use wit_parser::abi::AbiVariant;
 
+use crate::abi::testing::{lowered, packages};
 use crate::abi::wasi02::functions;
 use crate::types::{FuncType, ValType};
 
@@ -14,26 +14,8 @@ const PACKAGES: [&str; 8] = ["io", "clocks", "random", "filesystem", "sockets", 
 /// Interfaces that a guest exports, and none imports.
 const EXPORTED: [&str; 2] = ["wasi:cli/run", "wasi:http/incoming-handler"];
 
-fn resolve() -> Resolve {
-    let mut resolve = Resolve { all_features: true, ..Resolve::default() };
-    for package in PACKAGES {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("wit/{package}.wit"));
-        resolve.push_file(&path).unwrap_or_else(|error| panic!("{package}: {error:?}"));
-    }
-    resolve
-}
-
-fn val_type(ty: &WasmType) -> ValType {
-    match ty {
-        WasmType::I32 | WasmType::Pointer | WasmType::Length => ValType::I32,
-        WasmType::I64 | WasmType::PointerOrI64 => ValType::I64,
-        WasmType::F32 => ValType::F32,
-        WasmType::F64 => ValType::F64,
-    }
-}
-
 fn declared() -> BTreeMap<String, FuncType> {
-    let resolve = resolve();
+    let resolve = packages("", &PACKAGES);
     let mut declared = BTreeMap::new();
     for (id, interface) in resolve.interfaces.iter() {
         let package = &resolve.packages[interface.package.unwrap()].name;
@@ -42,10 +24,7 @@ fn declared() -> BTreeMap<String, FuncType> {
             continue;
         }
         for (function_name, function) in &interface.functions {
-            let signature = resolve.wasm_signature(AbiVariant::GuestImport, function);
-            let list = |types: &[WasmType]| types.iter().map(val_type).collect();
-            let ty = FuncType { params: list(&signature.params), results: list(&signature.results) };
-            declared.insert(format!("{name}#{function_name}"), ty);
+            declared.insert(format!("{name}#{function_name}"), lowered(&resolve, AbiVariant::GuestImport, function));
         }
         for (type_name, ty) in &interface.types {
             let ty = &resolve.types[*ty];

@@ -4,18 +4,16 @@ mod messages;
 mod wit_files;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use wharf_plan::{Builtin, EndFunction, Passing};
 
 use super::functions;
 use crate::abi::concurrent::{Element, Function};
+use crate::abi::testing::{self, Fake};
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::options::Options;
 use crate::budget::Budget;
 use crate::grants::WasiConfig;
-use crate::run::Run;
-use crate::types::{Caller, Trap, TrapCode};
 
 /// Where results go, and what is read.
 const RET: u32 = 0x1000;
@@ -29,36 +27,6 @@ const BLOCKED: u64 = u32::MAX as u64;
 
 const BYTE: Element = Element { size: 1, align: 1, plain: true, realloc: false };
 
-struct Fake {
-    memory: Vec<u8>,
-    next: u32,
-}
-
-impl Caller for Fake {
-    fn memory(&mut self) -> Option<&mut [u8]> {
-        Some(&mut self.memory)
-    }
-
-    fn call(&mut self, export: &str, slots: &mut [u64]) -> Result<(), Trap> {
-        if export != "cabi_realloc" {
-            return Err(Trap::new(TrapCode::Other, format!("{export} was called")));
-        }
-        let (align, size) = (slots[2] as u32, slots[3] as u32);
-        let at = self.next.next_multiple_of(align);
-        self.next = at + size;
-        slots[0] = u64::from(at);
-        Ok(())
-    }
-
-    fn global(&mut self, _: &str) -> Option<u64> {
-        None
-    }
-
-    fn set_global(&mut self, _: &str, _: u64) -> bool {
-        false
-    }
-}
-
 struct Guest {
     host: Host,
     fake: Fake,
@@ -66,11 +34,8 @@ struct Guest {
 
 impl Guest {
     fn new() -> Self {
-        let run = Run::default();
-        // No test waits longer than this, whatever goes wrong.
-        run.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
-        let host = Host::new(&WasiConfig::new(), None, run, None, Default::default(), Budget::unlimited());
-        Guest { host, fake: Fake { memory: vec![0; 64 << 10], next: HEAP } }
+        let host = testing::host(&WasiConfig::new(), Budget::unlimited());
+        Guest { host, fake: Fake::new(vec![0; 64 << 10], HEAP) }
     }
 
     /// Calls a function of `wasi:http/types` that is lowered synchronously.

@@ -1,11 +1,11 @@
 //! The functions are those of the WIT files, each with the core signatures that it is lowered to there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use wit_parser::abi::{AbiVariant, WasmType};
-use wit_parser::{Resolve, TypeDefKind};
+use wit_parser::TypeDefKind;
+use wit_parser::abi::AbiVariant;
 
+use crate::abi::testing::{lowered, packages};
 use crate::abi::wasi03::functions;
 use crate::types::{FuncType, ValType};
 
@@ -18,27 +18,9 @@ const EXPORTED: &str = "wasi:cli/run";
 /// What this host does not have yet.
 const MISSING: [&str; 3] = ["wasi:filesystem/", "wasi:sockets/", "wasi:clocks/timezone"];
 
-fn resolve() -> Resolve {
-    let mut resolve = Resolve { all_features: true, ..Resolve::default() };
-    for package in PACKAGES {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("wit/0.3/{package}.wit"));
-        resolve.push_file(&path).unwrap_or_else(|error| panic!("{package}: {error:?}"));
-    }
-    resolve
-}
-
-fn val_type(ty: &WasmType) -> ValType {
-    match ty {
-        WasmType::I32 | WasmType::Pointer | WasmType::Length => ValType::I32,
-        WasmType::I64 | WasmType::PointerOrI64 => ValType::I64,
-        WasmType::F32 => ValType::F32,
-        WasmType::F64 => ValType::F64,
-    }
-}
-
 /// Each function as it is lowered synchronously and, where it has something to wait for or not, asynchronously.
 fn declared() -> BTreeMap<String, (FuncType, Option<FuncType>)> {
-    let resolve = resolve();
+    let resolve = packages("0.3/", &PACKAGES);
     let mut declared = BTreeMap::new();
     for (_, interface) in resolve.interfaces.iter() {
         let package = &resolve.packages[interface.package.unwrap()].name;
@@ -47,11 +29,7 @@ fn declared() -> BTreeMap<String, (FuncType, Option<FuncType>)> {
             continue;
         }
         for (function_name, function) in &interface.functions {
-            let signature = |variant| {
-                let signature = resolve.wasm_signature(variant, function);
-                let list = |types: &[WasmType]| types.iter().map(val_type).collect();
-                FuncType { params: list(&signature.params), results: list(&signature.results) }
-            };
+            let signature = |variant| lowered(&resolve, variant, function);
             let asynchronous = signature(AbiVariant::GuestImportAsync);
             // The WIT tools put `[async]` into the name of what is async; it is no part of the function's own.
             let function_name = function_name.replace("[async]", "").replace("[async method]", "[method]");
