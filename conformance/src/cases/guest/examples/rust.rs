@@ -41,20 +41,18 @@ fn several(context: &Context, guest: PrebuiltGuest) -> CaseResult {
     example.printed(&ended, &answers.concat(), "three requests")
 }
 
-/// The first response comes when the second request has arrived.
+/// Each response comes when the other request has arrived.
 fn at_once(context: &Context) -> CaseResult {
-    let gate = Gate::new();
+    // Were one of them answered at once, the other could still go over its connection.
+    let [first, second] = [Gate::new(), Gate::new()];
     let origin = Origin::http(move |request| {
-        if request.target == "/first" {
-            return Reply::ok("1").once(gate.clone());
-        }
-        gate.open();
-        Reply::ok("2")
+        let (arrived, awaited) = if request.target == "/first" { (&first, &second) } else { (&second, &first) };
+        arrived.open();
+        Reply::ok("").once(awaited.clone())
     })?;
     let example = example(RUST_FETCH_HTTP);
     let ended = example.run(context, Some(&origin), &[&origin.url("/first"), &origin.url("/second")])?;
     check_eq!(ended.code, 0, "the exit code; {:?}", ended.err);
-    // A request that waits for a response goes over the connection that it came over.
     check_eq!(origin.accepted(), 2, "the count of connections");
     Ok(())
 }
