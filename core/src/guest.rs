@@ -371,6 +371,10 @@ impl Session {
         if let Some(stop) = self.run.over() {
             return Err(stop);
         }
+        if self.spent {
+            let message = "the instance has trapped or ended, and is not to be called again; start a new one";
+            return Err(Error::new(Kind::Config, message).into());
+        }
         let Err(trap) = self.instance.call(export, slots) else { return Ok(()) };
         // It is not called again, and whoever waits for it has to know now.
         self.spent = true;

@@ -84,10 +84,6 @@ impl Session {
     /// Calls an export that is lifted asynchronously, and its callback with what it waits for, until it exits. Gives what it
     /// has returned.
     pub(super) fn run_task(&mut self, export: &str, slots: &mut [u64], kind: TaskKind) -> Result<Vec<u64>, Stop> {
-        if self.spent {
-            let message = "the instance has trapped or ended, and is not to be called again; start a new one";
-            return Err(Error::new(Kind::Config, message).into());
-        }
         let callback = format!("{CALLBACK}{export}");
         let ty = function(&self.exports, &callback)?;
         if ty.params != [ValType::I32; 3] || ty.results != [ValType::I32] {
