@@ -118,8 +118,9 @@ impl Session {
         Ok(self.checked(ended)?.0)
     }
 
-    /// A task's context is nobody else's.
+    /// A task's context is nobody else's. It may wait.
     fn clear_context(&mut self) {
+        self.linked.host.set_may_block(&mut *self.instance, true);
         for slot in 0..CONTEXT_SLOTS {
             self.instance.set_global(&format!("{CONTEXT}{slot}"), 0);
         }

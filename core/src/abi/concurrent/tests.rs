@@ -20,8 +20,8 @@ use crate::run::Run;
 use crate::stop::Stop;
 use crate::types::{Caller, Trap, TrapCode};
 
-const BYTE: Element = Element { size: 1, align: 1, plain: true, realloc: false };
-const NUMBER: Element = Element { size: 4, align: 4, plain: true, realloc: false };
+const BYTE: Element = Element { size: 1, align: 1, plain: true, realloc: false, ty: None };
+const NUMBER: Element = Element { size: 4, align: 4, plain: true, realloc: false, ty: None };
 const BLOCKED: u64 = u32::MAX as u64;
 
 struct Memory(Vec<u8>);
@@ -69,7 +69,8 @@ impl Guest {
         };
         let asynchronous = matches!(builtin, Builtin::End { what: EndFunction::Read | EndFunction::Write, .. });
         let options = Arc::new(Options::default());
-        let function = Function { builtin, name: builtin.to_string(), options, asynchronous, element };
+        let function =
+            Function { builtin, name: builtin.to_string(), options, asynchronous, element, names_memory: true };
         let mut slots = args.to_vec();
         slots.resize(args.len().max(1), 0);
         function.call(&self.host, &mut self.memory, &mut slots)?;
@@ -334,6 +335,7 @@ fn elements_are_as_large_as_the_specification_has_them() {
             traps: Vec::new(),
             component_imports: Vec::new(),
             adapter: None,
+            calls: None,
         }
     };
     let names = |count: usize| (0..count).map(|at| format!("n{at}")).collect::<Vec<_>>();
