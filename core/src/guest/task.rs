@@ -128,10 +128,11 @@ impl Session {
 
     /// Ends the guest if the host does between two of its calls.
     fn checked<T>(&mut self, outcome: Result<T, Stop>) -> Result<T, Stop> {
-        if outcome.is_err() {
+        outcome.map_err(|stop| {
             self.spent = true;
             self.linked.host.close();
-        }
-        outcome
+            // Another task that had its turn may have been stopped in a call: the first reason stands.
+            self.imports.take_stop().unwrap_or(stop)
+        })
     }
 }

@@ -20,8 +20,8 @@ use crate::error::{Error, Kind};
 use crate::stop::Stop;
 use crate::types::{Caller, TrapCode};
 
-/// How many tasks may be on the stack: as many components may wait for each other.
-const MAX_DEPTH: usize = 64;
+/// How many tasks may be on the stack: as many components may wait for each other. Engines' stacks hold some more.
+const MAX_DEPTH: usize = 40;
 
 /// The lowest flag of a call that is started: the callee is lifted asynchronously.
 const LIFTED_ASYNC: u32 = 1;
