@@ -16,8 +16,8 @@ use crate::program::Program;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ComponentHost {
-    /// Wharf's own, the same on every backend: the component is flattened into one core module (WASI 0.2, and services of
-    /// WASI 0.3 that are not composed).
+    /// Wharf's own, the same on every backend: the component is flattened into one core module (WASI 0.2, and what it
+    /// has of WASI 0.3).
     Core,
     /// Wasmtime's own component model, with WASI 0.2 and 0.3, under wharf's policy and limits; for the backend `wasmtime`,
     /// with the feature `wasmtime-component`.

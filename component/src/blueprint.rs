@@ -2,6 +2,8 @@
 //!
 //! What [`translate`](crate::translate) reads from wasmtime-environ, in types of our own.
 
+use std::collections::BTreeMap;
+
 use crate::plan::{AdapterVariant, Builtin, Encoding, Function, HandleTable, Payload, Transcoding, TrapReason, Type};
 
 /// A component with its structure resolved.
@@ -34,10 +36,22 @@ pub(crate) struct Blueprint {
     pub(crate) functions: Vec<Function>,
     /// What the codes mean that adapters stop the guest with.
     pub(crate) traps: Vec<(u32, TrapReason)>,
+    /// The numbers that adapters have for types of streams and futures, by position in [`Blueprint::streams`] and so on.
+    pub(crate) stream_tables: Vec<u32>,
+    pub(crate) future_tables: Vec<u32>,
+    /// The numbers that adapters have for types of results.
+    pub(crate) results: BTreeMap<u32, Option<u32>>,
     /// How many component instances there are.
     pub(crate) component_instances: u32,
     /// The names that the component imports at its top level.
     pub(crate) component_imports: Vec<String>,
+}
+
+impl Blueprint {
+    /// Whether a core instance is an adapter between components.
+    pub(crate) fn is_adapter(&self, instance: usize) -> bool {
+        self.instances.get(instance).is_some_and(|instance| instance.owner.is_none())
+    }
 }
 
 /// One instantiation of a core module.
@@ -74,6 +88,8 @@ pub(crate) enum Def {
     Item(Item),
     /// The may-leave flag of a component instance.
     MayLeave(u32),
+    /// The flag that says whether the task that runs may wait.
+    MayBlock,
     /// The host, by position in [`Blueprint::hosts`].
     Host(usize),
     /// Reads or writes the context of the task that runs.
@@ -131,6 +147,18 @@ pub(crate) enum HostKind {
     EnterSyncCall,
     ExitSyncCall,
     Trap,
+    PrepareCall {
+        memory: Option<usize>,
+    },
+    StartAndWait {
+        callback: Option<usize>,
+    },
+    Start {
+        callback: Option<usize>,
+        post_return: Option<usize>,
+    },
+    StreamTransfer,
+    FutureTransfer,
 }
 
 /// Canonical options, by position in the lists of the [`Blueprint`].

@@ -12,8 +12,6 @@ pub enum Feature {
     ComponentThreads,
     /// Error contexts.
     ErrorContext,
-    /// Asynchronous functions in a component that is composed of several, or that has resources of its own.
-    ComposedAsync,
     /// Garbage-collected references.
     Gc,
     /// Exceptions and their tags.
@@ -43,7 +41,6 @@ impl Feature {
             Feature::Stackful => "asynchronous functions without a callback",
             Feature::ComponentThreads => "threads of the component model (`thread.*`)",
             Feature::ErrorContext => "`error-context`",
-            Feature::ComposedAsync => "asynchronous functions beside composed components or resources of its own",
             Feature::Gc => "garbage collection",
             Feature::Exceptions => "exceptions",
             Feature::Memory64 => "64-bit memories",
@@ -62,7 +59,6 @@ impl Feature {
         match self {
             Feature::Stackful => "lift its functions with the canonical option `callback`",
             Feature::ComponentThreads | Feature::ErrorContext => "build it for WASI 0.3 as released, without that",
-            Feature::ComposedAsync => "run it on an engine's own host for components, or serve its parts one by one",
             Feature::Gc | Feature::Exceptions | Feature::Memory64 | Feature::Threads | Feature::Other => {
                 "build it for WebAssembly 2.0, without that feature"
             }

@@ -22,7 +22,8 @@
 //!
 //! Exports are `memory` (others `memory_1` and so on), `cabi_realloc` (others `cabi_realloc_1`), the component's
 //! functions (`wasi:cli/run@0.2.3#run`, or the plain name of one outside of an interface), `cabi_post_` before such a
-//! name, `$destructor_N` of resource N, `$may_leave_N` of component instance N,
+//! name, `$destructor_N` of resource N, `$may_leave_N` of component instance N, `$passed_N`, `$callback_N`,
+//! `$post_return_N` and `$may_block` where components call each other asynchronously,
 //! `[async-lift]` before the name of a function that does not wait, `[callback]` before that, and [`START_EXPORT`].
 //! The plan says which of them there are; it is authoritative where a name had to be changed because of another.
 //!

@@ -47,6 +47,8 @@ pub(crate) enum Global {
     MayLeave,
     /// A slot of a task's context: made by flattening, initially 0. They come after the flags.
     Context,
+    /// The flag that says whether the task that runs may wait: made by flattening, initially 0. It comes after the slots.
+    MayBlock,
 }
 
 /// A core instance: its index spaces, each entry resolved.
@@ -79,6 +81,7 @@ impl<'a> Linked<'a> {
         let flags = blueprint.component_instances as usize;
         let mut globals = vec![Global::MayLeave; flags];
         globals.resize(flags + CONTEXT_SLOTS as usize, Global::Context);
+        globals.push(Global::MayBlock);
         let mut linked = Linked {
             modules,
             instances: Vec::new(),
@@ -110,6 +113,7 @@ impl<'a> Linked<'a> {
                 Def::Host(host) => instance.functions.push(Func::Host(host)),
                 Def::Context(context) => instance.functions.push(Func::Context(context)),
                 Def::MayLeave(flag) => instance.globals.push(flag as usize),
+                Def::MayBlock => instance.globals.push(self.may_block()),
                 Def::Item(item) => match item.kind {
                     ItemKind::Function => instance.functions.push(self.function(item)?),
                     ItemKind::Table => instance.tables.push(self.item(item, |i| &i.tables)?),
@@ -238,6 +242,11 @@ impl<'a> Linked<'a> {
     /// The global that holds a slot of context, by position in [`Linked::globals`].
     pub(crate) fn context(&self, slot: u32) -> usize {
         self.context + slot as usize
+    }
+
+    /// The global that says whether the task that runs may wait, by position in [`Linked::globals`].
+    pub(crate) fn may_block(&self) -> usize {
+        self.context(CONTEXT_SLOTS)
     }
 
     fn item<T: Copy>(&self, item: Item, space: impl Fn(&Instance) -> &Vec<T>) -> Result<T> {

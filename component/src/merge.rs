@@ -29,7 +29,7 @@ pub(crate) fn merge(
     naming: Naming,
     keep_names: bool,
 ) -> Result<(Vec<u8>, Plan)> {
-    let Naming { hosts, exports, mut plan } = naming;
+    let Naming { hosts, exports, passed, mut plan } = naming;
     let mut types = Types::default();
     let mut layout = Layout::new(linked, shims, &hosts)?;
     let mut imports = ImportSection::new();
@@ -55,7 +55,8 @@ pub(crate) fn merge(
                 continue;
             }
             functions.function(at(&layout.types, at(&module.functions, module.imported_functions + position)?)?);
-            let mut remap = Remap { linked, layout: &layout, shims, number, instance, declared: &mut declared };
+            let passed = blueprint.is_adapter(number).then_some(&passed);
+            let mut remap = Remap { linked, layout: &layout, shims, number, instance, passed, declared: &mut declared };
             remap.parse_function_body(&mut code, body.clone()).map_err(fault)?;
         }
     }
@@ -152,6 +153,8 @@ struct Remap<'a> {
     shims: &'a Shims,
     number: usize,
     instance: &'a Instance,
+    /// The functions that an adapter passes to the host, by number.
+    passed: Option<&'a HashMap<Func, i32>>,
     declared: &'a mut BTreeSet<u32>,
 }
 
@@ -223,6 +226,13 @@ impl Reencode for Remap<'_> {
                 _ => {}
             }
         }
+        if let (Operator::RefFunc { function_index }, Some(passed)) = (&operator, self.passed) {
+            let function = at(&self.instance.functions, *function_index).map(|function| self.shims.resolve(function));
+            let function = function.map_err(reencode::Error::UserError)?;
+            let number = passed.get(&function).copied();
+            let number = number.ok_or_else(|| internal("an adapter passes a function that has no number"));
+            return number.map(wasm_encoder::Instruction::I32Const).map_err(reencode::Error::UserError);
+        }
         if let Operator::RefFunc { function_index } = operator {
             let function = self.function_index(function_index)?;
             self.declared.insert(function);
@@ -273,7 +283,7 @@ fn globals(linked: &Linked<'_>, shims: &Shims, layout: &Layout) -> Result<Global
     for (global, place) in linked.globals.iter().zip(&layout.globals) {
         match global {
             _ if place.is_none() => {}
-            Global::MayLeave | Global::Context => {
+            Global::MayLeave | Global::Context | Global::MayBlock => {
                 let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
                 section.global(ty, &ConstExpr::i32_const(i32::from(matches!(global, Global::MayLeave))));
             }

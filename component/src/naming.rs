@@ -1,13 +1,17 @@
 //! Names the imports and exports of the flattened module, and writes the plan that explains them.
 
+mod joining;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::blueprint::{Blueprint, BuiltinOptions, Context, HostKind, Options, ResourceDef};
+use self::joining::Joining;
+use crate::blueprint::{Blueprint, BuiltinOptions, Context, Host, HostKind, Options, ResourceDef};
 use crate::error::{Result, internal};
 use crate::link::{Func, Linked};
 use crate::plan::{
-    ASYNC_LIFT, ASYNC_LOWER, ASYNC_MODULE, Adapter, CALLBACK, CONTEXT, CONTEXT_SLOTS, CanonicalOptions, Encoding,
-    Export, INTRINSICS_MODULE, Import, ImportKind, Instance, Intrinsic, PLAN_VERSION, Plan, Resource,
+    ASYNC_LIFT, ASYNC_LOWER, ASYNC_MODULE, Adapter, CALLBACK, CONTEXT, CONTEXT_SLOTS, CanonicalOptions, CoreType,
+    Encoding, Export, INTRINSICS_MODULE, Import, ImportKind, Instance, Intrinsic, PLAN_VERSION, PREPARING, Plan,
+    Resource,
 };
 use crate::shims::Shims;
 
@@ -32,6 +36,8 @@ pub(crate) struct Naming {
     pub(crate) hosts: Vec<usize>,
     /// Its exports, in order.
     pub(crate) exports: Vec<(String, Exported)>,
+    /// The numbers of the functions that adapters pass to the host.
+    pub(crate) passed: HashMap<Func, i32>,
     /// All but [`Plan::start`] and [`Plan::tables`], which merging decides.
     pub(crate) plan: Plan,
 }
@@ -50,9 +56,10 @@ impl Naming {
         let resources = namer.resources()?;
         let crossing = Crossing { default_instance: default_instance(blueprint), memories, reallocs };
         let exports = namer.lifted(&crossing)?;
+        let joining = Joining::new(&mut namer)?;
         namer.contexts();
         let hosts = namer.hosts_used()?;
-        let imports = namer.imports(&hosts, &crossing)?;
+        let imports = namer.imports(&hosts, &crossing, &joining)?;
         let plan = Plan {
             version: PLAN_VERSION,
             imports,
@@ -71,8 +78,9 @@ impl Naming {
             functions: blueprint.functions.clone(),
             component_imports: blueprint.component_imports.clone(),
             adapter,
+            calls: joining.calls,
         };
-        Ok(Naming { hosts, exports: namer.exports, plan })
+        Ok(Naming { hosts, exports: namer.exports, passed: joining.passed, plan })
     }
 }
 
@@ -286,13 +294,13 @@ impl Namer<'_> {
         Ok(used.into_iter().collect())
     }
 
-    fn imports(&self, hosts: &[usize], crossing: &Crossing) -> Result<Vec<Import>> {
+    fn imports(&self, hosts: &[usize], crossing: &Crossing, joining: &Joining) -> Result<Vec<Import>> {
         let mut imports: Vec<Import> = Vec::new();
         // What is imported twice under one name is one function only if it means the same.
         let mut named: HashMap<(String, String), usize> = HashMap::new();
         for host in hosts {
             let host = self.blueprint.hosts.get(*host).ok_or_else(|| internal("a host function is out of range"))?;
-            let mut import = self.import(&host.kind, crossing)?;
+            let mut import = self.import(host, crossing, joining)?;
             let base = import.name.clone();
             for variant in 1_u32.. {
                 let key = (import.module.clone(), import.name.clone());
@@ -312,7 +320,7 @@ impl Namer<'_> {
         Ok(imports)
     }
 
-    fn import(&self, kind: &HostKind, crossing: &Crossing) -> Result<Import> {
+    fn import(&self, host: &Host, crossing: &Crossing, joining: &Joining) -> Result<Import> {
         let memory =
             |index: usize| crossing.memories.get(index).cloned().ok_or_else(|| internal("a memory is out of range"));
         let intrinsic = |name: Intrinsic| Import {
@@ -320,7 +328,7 @@ impl Namer<'_> {
             name: name.to_string(),
             kind: ImportKind::Intrinsic { name },
         };
-        Ok(match kind {
+        Ok(match &host.kind {
             HostKind::Call { interface, function, ty, options } => {
                 let options =
                     self.blueprint.options.get(*options).ok_or_else(|| internal("an import has no options"))?;
@@ -383,8 +391,32 @@ impl Namer<'_> {
             HostKind::EnterSyncCall => intrinsic(Intrinsic::EnterSyncCall),
             HostKind::ExitSyncCall => intrinsic(Intrinsic::ExitSyncCall),
             HostKind::Trap => intrinsic(Intrinsic::Trap),
+            HostKind::PrepareCall { memory: index } => {
+                let params = host.params.iter().skip(PREPARING).map(core_type).collect::<Result<_>>()?;
+                intrinsic(Intrinsic::PrepareCall { params, memory: index.map(memory).transpose()? })
+            }
+            HostKind::StartAndWait { callback } => intrinsic(Intrinsic::StartAndWait {
+                callback: joining.callback(*callback)?,
+                result: host.results.first().map(core_type).transpose()?,
+            }),
+            HostKind::Start { callback, post_return } => intrinsic(Intrinsic::Start {
+                callback: joining.callback(*callback)?,
+                post_return: joining.post_return(*post_return)?,
+            }),
+            HostKind::StreamTransfer => intrinsic(Intrinsic::StreamTransfer),
+            HostKind::FutureTransfer => intrinsic(Intrinsic::FutureTransfer),
         })
     }
+}
+
+fn core_type(ty: &wasm_encoder::ValType) -> Result<CoreType> {
+    Ok(match ty {
+        wasm_encoder::ValType::I32 => CoreType::I32,
+        wasm_encoder::ValType::I64 => CoreType::I64,
+        wasm_encoder::ValType::F32 => CoreType::F32,
+        wasm_encoder::ValType::F64 => CoreType::F64,
+        _ => return Err(internal("a call between components passes something other than numbers")),
+    })
 }
 
 /// The options that differ from the default ones.

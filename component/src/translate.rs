@@ -42,11 +42,14 @@ fn translate_unguarded(wasm: &[u8]) -> Result<Blueprint> {
     let translator = Translator::new(&tunables, &mut validator, &mut types, &scope);
     let (translation, modules) = translator.translate(wasm).map_err(|error| refusal(&error))?;
     let handle_tables = types.num_resource_tables();
+    let (stream_tables, future_tables) = (types.num_stream_tables(), types.num_future_tables());
     let (types, _) = types.finish(&translation.component);
     let reader = Reader {
         component: &translation.component,
         types: &types,
         handle_tables,
+        stream_tables,
+        future_tables,
         interned: HashMap::new(),
         functions: HashMap::new(),
         defined: BTreeMap::new(),
@@ -81,6 +84,7 @@ fn trap_reasons() -> Vec<(u32, TrapReason)> {
         (Trap::ListOutOfBounds, TrapReason::ListOutOfBounds),
         (Trap::InvalidDiscriminant, TrapReason::InvalidCase),
         (Trap::UnalignedPointer, TrapReason::Unaligned),
+        (Trap::CannotBlockSyncTask, TrapReason::MayNotBlock),
     ];
     reasons.map(|(trap, reason)| (trap as u32, reason)).to_vec()
 }
@@ -89,6 +93,8 @@ struct Reader<'a> {
     component: &'a environ::Component,
     types: &'a ComponentTypes,
     handle_tables: usize,
+    stream_tables: usize,
+    future_tables: usize,
     interned: HashMap<Type, u32>,
     functions: HashMap<TypeFuncIndex, u32>,
     /// The component's own resources, by index.
@@ -123,6 +129,7 @@ impl Reader<'_> {
             self.blueprint.hosts.push(host);
         }
         concurrent::check(&self.blueprint)?;
+        self.transferred()?;
         for (name, (export, _)) in self.component.exports.raw_iter() {
             self.export(None, name.as_ref(), *export)?;
         }
@@ -243,6 +250,7 @@ impl Reader<'_> {
             }
             other => self.concurrent(other)?,
         };
+        let number = |ty| number(ty, &kind);
         let ty = self.types.module_types()[self.component.trampolines[index]].unwrap_func();
         let params = ty.params().iter().map(number).collect::<Result<_>>()?;
         let results = ty.results().iter().map(number).collect::<Result<_>>()?;
@@ -292,7 +300,7 @@ impl Reader<'_> {
             _ => return Err(internal("a function has several results")),
         };
         let position = u32::try_from(self.blueprint.functions.len()).map_err(|_| internal("too many functions"))?;
-        self.blueprint.functions.push(Function { params, result });
+        self.blueprint.functions.push(Function { params, result, asynchronous: ty.async_ });
         self.functions.insert(index, position);
         Ok(position)
     }
@@ -368,9 +376,7 @@ fn def(def: &CoreDef) -> Result<Def> {
         CoreDef::InstanceFlags(instance) => Def::MayLeave(instance.as_u32()),
         CoreDef::Trampoline(index) => Def::Host(index.index()),
         CoreDef::UnsafeIntrinsic(intrinsic) => Def::Context(concurrent::context(*intrinsic)?),
-        CoreDef::TaskMayBlock => {
-            return Err(unsupported(Feature::ComposedAsync, "a component that calls another one"));
-        }
+        CoreDef::TaskMayBlock => Def::MayBlock,
     })
 }
 
@@ -388,8 +394,12 @@ fn export_item(export: &environ::CoreExport<EntityIndex>) -> Result<Item> {
     Ok(Item { instance: export.instance.index(), kind, index })
 }
 
-fn number(ty: &WasmValType) -> Result<wasm_encoder::ValType> {
+/// The type as the flattened module has it, where functions are passed by number.
+fn number(ty: &WasmValType, kind: &HostKind) -> Result<wasm_encoder::ValType> {
+    let passes_functions =
+        matches!(kind, HostKind::PrepareCall { .. } | HostKind::StartAndWait { .. } | HostKind::Start { .. });
     Ok(match ty {
+        WasmValType::Ref(_) if passes_functions => wasm_encoder::ValType::I32,
         WasmValType::I32 => wasm_encoder::ValType::I32,
         WasmValType::I64 => wasm_encoder::ValType::I64,
         WasmValType::F32 => wasm_encoder::ValType::F32,

@@ -269,6 +269,8 @@ impl Session {
         if export.starts_with(ASYNC_LIFT) {
             return self.run_task(export, &mut slots, TaskKind::Slots);
         }
+        let waits = self.declared.as_ref().is_some_and(|declared| declared.may_wait(export));
+        self.linked.host.set_may_block(&mut *self.instance, waits);
         self.enter(export, &mut slots)?;
         slots.truncate(results);
         Ok(slots)

@@ -113,7 +113,9 @@ impl Binding {
 
     fn options_mut(&mut self) -> Option<&mut Arc<Options>> {
         match self {
-            Binding::Wasi02(_, options) | Binding::Offered(_, options) => Some(options),
+            Binding::Wasi02(_, options) | Binding::Wasi03(_, options, _) | Binding::Offered(_, options) => {
+                Some(options)
+            }
             _ => None,
         }
     }

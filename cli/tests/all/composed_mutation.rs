@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::support::composed::{echo, pair, things};
+use crate::support::composed::{echo, pair, things, waiting};
 use crate::support::random::Random;
 use http_body_util::{BodyExt, Empty};
 use serde_json::{Value, json};
@@ -52,6 +52,7 @@ fn fixtures() -> Vec<Vec<u8>> {
         echo("utf16", "utf8", "\u{1f600}!"),
         things(steps),
         pair(),
+        waiting(),
     ];
     texts.map(|text| wat::parse_str(text).expect("the text assembles")).into()
 }
@@ -202,7 +203,8 @@ fn plans_that_do_not_fit() {
             let mut other = plan.clone();
             // What core relies on, and sometimes anything.
             for _ in 0..=random.below(2) {
-                let field = ["imports", "exports", "instances", "resources", "handle_tables", ""][random.below(6)];
+                let field =
+                    ["imports", "exports", "instances", "resources", "handle_tables", "calls", ""][random.below(7)];
                 match other.get_mut(field) {
                     Some(field) => change(field, &mut random),
                     None => change(&mut other, &mut random),

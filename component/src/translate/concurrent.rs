@@ -22,29 +22,8 @@ pub(super) fn context(intrinsic: UnsafeIntrinsic) -> Result<Context> {
     })
 }
 
-/// Refuses asynchronous functions beside what joins components: calls and handles would have to wait for each other.
+/// Refuses functions that would need a stack of their own.
 pub(super) fn check(blueprint: &Blueprint) -> Result<()> {
-    let asynchronous = blueprint.hosts.iter().any(|host| matches!(host.kind, HostKind::Async { .. }))
-        || blueprint.options.iter().any(|options| options.asynchronous);
-    if !asynchronous {
-        return Ok(());
-    }
-    let joins = |kind: &HostKind| {
-        matches!(
-            kind,
-            HostKind::ResourceNew { .. }
-                | HostKind::ResourceRep { .. }
-                | HostKind::Transcode { .. }
-                | HostKind::ResourceTransferOwn
-                | HostKind::ResourceTransferBorrow
-                | HostKind::EnterSyncCall
-                | HostKind::ExitSyncCall
-                | HostKind::Trap
-        )
-    };
-    if blueprint.hosts.iter().any(|host| joins(&host.kind)) {
-        return Err(unsupported(Feature::ComposedAsync, "it has asynchronous functions and is not of one piece"));
-    }
     // A function that is lowered asynchronously has options of its own, which name no callback.
     let stackful = |at: usize| blueprint.options.get(at).is_some_and(|it| it.asynchronous && it.callback.is_none());
     match blueprint.exports.iter().find(|export| stackful(export.options)) {
@@ -70,6 +49,7 @@ impl Reader<'_> {
                     [one] => Some(self.value(one)?),
                     _ => return Err(internal("a task has several results")),
                 };
+                self.blueprint.results.insert(results.as_u32(), result);
                 (Builtin::TaskReturn { result }, listed(options))
             }
             T::TaskCancel { instance } => (Builtin::TaskCancel, only(instance, false)),
@@ -113,6 +93,16 @@ impl Reader<'_> {
             T::FutureDropWritable { instance, ty } => {
                 self.of_future(*ty, EndFunction::DropWritable, only(instance, false))?
             }
+            T::PrepareCall { memory } => return Ok(HostKind::PrepareCall { memory: memory.map(EntityRef::index) }),
+            T::SyncStartCall { callback } => {
+                return Ok(HostKind::StartAndWait { callback: callback.map(EntityRef::index) });
+            }
+            T::AsyncStartCall { callback, post_return } => {
+                let (callback, post_return) = (callback.map(EntityRef::index), post_return.map(EntityRef::index));
+                return Ok(HostKind::Start { callback, post_return });
+            }
+            T::StreamTransfer => return Ok(HostKind::StreamTransfer),
+            T::FutureTransfer => return Ok(HostKind::FutureTransfer),
             other => return Err(refused(other)),
         };
         Ok(HostKind::Async { builtin, options })
@@ -134,6 +124,23 @@ impl Reader<'_> {
         options: BuiltinOptions,
     ) -> Result<(Builtin, BuiltinOptions)> {
         Ok((Builtin::End { of: Passing::Future, table: self.future(table)?, what }, options))
+    }
+
+    /// What the numbers mean by which adapters pass streams and futures on.
+    pub(super) fn transferred(&mut self) -> Result<()> {
+        let passes = |kind: &HostKind| matches!(kind, HostKind::StreamTransfer | HostKind::FutureTransfer);
+        if !self.blueprint.hosts.iter().any(|host| passes(&host.kind)) {
+            return Ok(());
+        }
+        for index in 0..self.stream_tables {
+            let position = self.stream(TypeStreamTableIndex::new(index))?;
+            self.blueprint.stream_tables.push(position);
+        }
+        for index in 0..self.future_tables {
+            let position = self.future(TypeFutureTableIndex::new(index))?;
+            self.blueprint.future_tables.push(position);
+        }
+        Ok(())
     }
 
     /// The position of a stream's type in the plan.
@@ -166,15 +173,10 @@ fn position(list: &mut Vec<Payload>, payload: Payload) -> Result<u32> {
 fn refused(trampoline: &Trampoline) -> crate::error::Fault {
     use Trampoline as T;
     let feature = match trampoline {
-        T::ErrorContextNew { .. } | T::ErrorContextDebugMessage { .. } | T::ErrorContextDrop { .. } => {
-            Feature::ErrorContext
-        }
-        T::PrepareCall { .. }
-        | T::SyncStartCall { .. }
-        | T::AsyncStartCall { .. }
-        | T::FutureTransfer
-        | T::StreamTransfer
-        | T::ErrorContextTransfer => Feature::ComposedAsync,
+        T::ErrorContextNew { .. }
+        | T::ErrorContextDebugMessage { .. }
+        | T::ErrorContextDrop { .. }
+        | T::ErrorContextTransfer => Feature::ErrorContext,
         _ => Feature::ComponentThreads,
     };
     unsupported(feature, format!("the built-in function {}", trampoline.symbol_name()))

@@ -1,9 +1,9 @@
 //! The component model's concurrency: what is imported for it, and what the plan says.
 
 use wharf_component::plan::{Builtin, EndFunction, ImportKind, Passing, Payload, Type};
-use wharf_component::{ASYNC_MODULE, Feature, FlattenError, FlattenOptions, Plan};
+use wharf_component::{ASYNC_MODULE, Plan};
 
-use crate::run::{flattened, refused, start, start_with};
+use crate::run::{flattened, start, start_with};
 
 /// One function that is lifted with a callback, one import that is lowered without waiting, and every built-in function.
 const EVERYTHING: &str = r#"(component
@@ -232,31 +232,54 @@ fn host_functions_are_reached() {
     assert_eq!(run.log().len(), 1);
 }
 
-#[test]
-fn what_calls_another_component_is_refused() {
-    let composed = r#"(component
+/// A component that calls another one asynchronously, and never waits for it.
+const COMPOSED: &str = r#"(component
         (component $inner
             (core module $m
                 (import "" "return" (func $return (param i32)))
-                (func (export "f") (result i32) (call $return (i32.const 1)) (i32.const 0))
+                (func (export "f") (param i64) (result i32) (call $return (i32.const 1)) (i32.const 0))
                 (func (export "callback") (param i32 i32 i32) (result i32) (i32.const 0)))
             (core func $return (canon task.return (result u32)))
             (core instance $i (instantiate $m (with "" (instance (export "return" (func $return))))))
-            (func (export "f") async (result u32)
+            (func (export "f") async (param "x" u64) (result u32)
                 (canon lift (core func $i "f") async (callback (core func $i "callback")))))
         (component $outer
-            (import "f" (func $f async (result u32)))
+            (import "f" (func $f async (param "x" u64) (result u32)))
             (core module $memory (memory (export "memory") 1))
             (core instance $memory (instantiate $memory))
             (core func $f (canon lower (func $f) async (memory (core memory $memory "memory"))))
-            (core module $m (import "" "f" (func (param i32) (result i32))) (func (export "g")))
-            (core instance $i (instantiate $m (with "" (instance (export "f" (func $f))))))
+            (core func $wait (canon lower (func $f)))
+            (core module $m
+                (import "" "f" (func $f (param i64 i32) (result i32)))
+                (import "" "wait" (func $wait (param i64) (result i32)))
+                (func (export "g") (drop (call $f (i64.const 5) (i32.const 8))) (drop (call $wait (i64.const 6)))))
+            (core instance $i (instantiate $m
+                (with "" (instance (export "f" (func $f)) (export "wait" (func $wait))))))
             (func (export "g") (canon lift (core func $i "g"))))
         (instance $inner (instantiate $inner))
         (instance $outer (instantiate $outer (with "f" (func $inner "f"))))
         (export "g" (func $outer "g")))"#;
-    match refused(composed, &FlattenOptions::default()) {
-        FlattenError::Unsupported { feature, .. } => assert_eq!(feature, Feature::ComposedAsync),
-        other => panic!("{other}"),
+
+#[test]
+fn calls_between_components_pass_functions_by_number() {
+    let flattened = flattened(COMPOSED);
+    let plan = &flattened.plan;
+    let calls = plan.calls.as_ref().unwrap();
+    // Two that pass parameters on, two that pass results on, and the callee.
+    assert_eq!(calls.functions, ["$passed_0", "$passed_1", "$passed_2", "$passed_3", "$passed_4"]);
+    assert_eq!(calls.results.len(), 1);
+    assert!(plan.functions.iter().any(|function| !function.asynchronous), "g is not an async func");
+    let names: Vec<&str> = plan.imports.iter().map(|import| import.name.as_str()).collect();
+    for name in [
+        "prepare-call;params=li",
+        "prepare-call;params=l",
+        "start-call;callback=$callback_0",
+        "start-call-and-wait;callback=$callback_0;result=i",
+    ] {
+        assert!(names.contains(&name), "{name} is not one of {names:?}");
     }
+    let mut run = start_with(&flattened, |_, _, _| vec![0]).unwrap();
+    run.call("g", &[]);
+    let prepared = run.log().iter().filter(|call| call.contains("prepare-call")).count();
+    assert_eq!(prepared, 2, "{:?}", run.log());
 }

@@ -72,14 +72,14 @@ fn the_plan_says_what_the_imports_and_exports_are() {
     assert_eq!(options.encoding, Encoding::Utf8);
     assert_eq!((&options.memory, &options.realloc, &options.post_return), (&None, &None, &None));
     let u32_type = plan.types.iter().position(|ty| *ty == Type::U32).unwrap() as u32;
-    assert_eq!(plan.functions[*ty as usize], Function { params: vec![], result: Some(u32_type) });
+    assert_eq!(plan.functions[*ty as usize], Function { params: vec![], result: Some(u32_type), asynchronous: false });
 
     let [export] = plan.exports.as_slice() else { panic!("one export: {:?}", plan.exports) };
     assert_eq!(export.name, "my:math/ops@1.0.0#add");
     assert_eq!(export.interface.as_deref(), Some("my:math/ops@1.0.0"));
     assert_eq!(export.function, "add");
     let param = |name: &str| Param { name: name.to_owned(), ty: u32_type };
-    let ty = Function { params: vec![param("a"), param("b")], result: Some(u32_type) };
+    let ty = Function { params: vec![param("a"), param("b")], result: Some(u32_type), asynchronous: false };
     assert_eq!(plan.functions[export.ty as usize], ty);
     assert_eq!(plan.component_imports, ["host:numbers/more@0.2.3"]);
     assert!(!plan.start);

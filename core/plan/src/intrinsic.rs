@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One of the functions. All parameters and results are of type `i32`.
+/// One of the functions. All parameters and results are of type `i32` where nothing else is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Intrinsic {
@@ -38,6 +38,102 @@ pub enum Intrinsic {
     ExitSyncCall,
     /// Stops the guest: takes a code of [`Plan::traps`](crate::Plan::traps).
     Trap,
+    /// Prepares a call that one of the functions starts which follow. Takes two of [`Calls::functions`], the one that passes
+    /// parameters on and the one that passes a result on; the caller's instance and the callee's; the number of the result's
+    /// type; whether the callee's type is `async`; how the callee encodes strings; and how many core values the result has, or
+    /// [`ASYNC_WITH_RESULT`] or [`ASYNC_WITHOUT_RESULT`]. The call's own parameters follow, of these types.
+    ///
+    /// [`Calls::functions`]: crate::Calls::functions
+    PrepareCall {
+        /// The types of the call's own parameters.
+        params: Vec<CoreType>,
+        /// The export that is the callee's memory, if it has named one.
+        memory: Option<String>,
+    },
+    /// Starts a call of an asynchronous function and waits for its result: takes the callee, one of [`Calls::functions`], and
+    /// how many core values it takes.
+    ///
+    /// [`Calls::functions`]: crate::Calls::functions
+    StartAndWait {
+        /// The export that is called with the events that the callee waits for.
+        callback: Option<String>,
+        /// The type of what the call returns.
+        result: Option<CoreType>,
+    },
+    /// Starts a call and returns its state, and a handle to wait for it with unless it has ended: takes the callee, one of
+    /// [`Calls::functions`], how many core values it takes and returns, and flags, of which the lowest says that it is lifted
+    /// asynchronously.
+    ///
+    /// [`Calls::functions`]: crate::Calls::functions
+    Start {
+        /// The export that is called with the events that the callee waits for.
+        callback: Option<String>,
+        /// The export that is called with the results when they have been read.
+        post_return: Option<String>,
+    },
+    /// Moves the readable end of a stream: takes its handle, the number of its type, and the number of the type that it has
+    /// where it goes to; returns the new handle.
+    StreamTransfer,
+    /// The same for a future.
+    FutureTransfer,
+}
+
+/// How many core values the result of a call has that does not wait, if there is one.
+pub const ASYNC_WITH_RESULT: u32 = u32::MAX - 1;
+
+/// The same, if there is none.
+pub const ASYNC_WITHOUT_RESULT: u32 = u32::MAX;
+
+/// How many parameters of its own a function has that prepares a call.
+pub const PREPARING: usize = 8;
+
+/// A number type of WebAssembly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say all")]
+pub enum CoreType {
+    I32,
+    I64,
+    F32,
+    F64,
+}
+
+impl CoreType {
+    const ALL: [(CoreType, char); 4] =
+        [(CoreType::I32, 'i'), (CoreType::I64, 'l'), (CoreType::F32, 'f'), (CoreType::F64, 'd')];
+
+    /// The letter that stands for it in a name.
+    fn letter(self) -> char {
+        CoreType::ALL.into_iter().find(|(ty, _)| *ty == self).map_or('i', |(_, letter)| letter)
+    }
+
+    fn of(letter: char) -> Option<Self> {
+        CoreType::ALL.into_iter().find(|(_, known)| *known == letter).map(|(ty, _)| ty)
+    }
+}
+
+/// What follows a name: `;key=value`, of which each may be missing.
+struct Options<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Options<'a> {
+    fn read(text: &'a str, known: &[&str]) -> Option<Self> {
+        let mut options = Vec::new();
+        for part in text.split(';').skip(1) {
+            let (key, value) = part.split_once('=')?;
+            if !known.contains(&key) || options.iter().any(|(other, _)| *other == key) {
+                return None;
+            }
+            options.push((key, value));
+        }
+        Some(Options(options))
+    }
+
+    fn get(&self, key: &str) -> Option<String> {
+        self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| (*value).to_owned())
+    }
+
+    fn write(f: &mut fmt::Formatter<'_>, key: &str, value: Option<&String>) -> fmt::Result {
+        value.map_or(Ok(()), |value| write!(f, ";{key}={value}"))
+    }
 }
 
 impl Intrinsic {
@@ -60,7 +156,35 @@ impl Intrinsic {
             let to = parts.next()?.strip_prefix("to=")?.to_owned();
             return parts.next().is_none().then_some(Intrinsic::Transcode { transcoding, from, to });
         }
+        match name.split(';').next()? {
+            "prepare-call" => {
+                let options = Options::read(name, &["params", "memory"])?;
+                let params = options.get("params").unwrap_or_default();
+                let params = params.chars().map(CoreType::of).collect::<Option<_>>()?;
+                return Some(Intrinsic::PrepareCall { params, memory: options.get("memory") });
+            }
+            "start-call-and-wait" => {
+                let options = Options::read(name, &["callback", "result"])?;
+                let result = match options.get("result") {
+                    Some(result) => {
+                        let mut letters = result.chars();
+                        let ty = CoreType::of(letters.next()?)?;
+                        letters.next().is_none().then_some(Some(ty))?
+                    }
+                    None => None,
+                };
+                return Some(Intrinsic::StartAndWait { callback: options.get("callback"), result });
+            }
+            "start-call" => {
+                let options = Options::read(name, &["callback", "post-return"])?;
+                let (callback, post_return) = (options.get("callback"), options.get("post-return"));
+                return Some(Intrinsic::Start { callback, post_return });
+            }
+            _ => {}
+        }
         Some(match name {
+            "stream-transfer" => Intrinsic::StreamTransfer,
+            "future-transfer" => Intrinsic::FutureTransfer,
             "resource-transfer-own" => Intrinsic::TransferOwn,
             "resource-transfer-borrow" => Intrinsic::TransferBorrow,
             "enter-sync-call" => Intrinsic::EnterSyncCall,
@@ -70,16 +194,29 @@ impl Intrinsic {
         })
     }
 
-    /// How many parameters and how many results it has.
-    pub fn arity(&self) -> (usize, usize) {
-        match self {
+    /// The types of its parameters, and of its results.
+    pub fn signature(&self) -> (Vec<CoreType>, Vec<CoreType>) {
+        let (params, results) = match self {
+            Intrinsic::PrepareCall { params, .. } => {
+                let mut all = vec![CoreType::I32; PREPARING];
+                all.extend(params);
+                return (all, Vec::new());
+            }
+            Intrinsic::StartAndWait { result, .. } => {
+                return (vec![CoreType::I32; 2], result.iter().copied().collect());
+            }
+            Intrinsic::Start { .. } => (4, 1),
             Intrinsic::ResourceNew(_) | Intrinsic::ResourceRep(_) => (1, 1),
             Intrinsic::ResourceDrop(_) | Intrinsic::Trap => (1, 0),
             Intrinsic::Transcode { transcoding, .. } => transcoding.arity(),
-            Intrinsic::TransferOwn | Intrinsic::TransferBorrow => (3, 1),
+            Intrinsic::TransferOwn
+            | Intrinsic::TransferBorrow
+            | Intrinsic::StreamTransfer
+            | Intrinsic::FutureTransfer => (3, 1),
             Intrinsic::EnterSyncCall => (3, 0),
             Intrinsic::ExitSyncCall => (0, 0),
-        }
+        };
+        (vec![CoreType::I32; params], vec![CoreType::I32; results])
     }
 
     /// The handle table it is about.
@@ -107,6 +244,24 @@ impl fmt::Display for Intrinsic {
             Intrinsic::EnterSyncCall => f.write_str("enter-sync-call"),
             Intrinsic::ExitSyncCall => f.write_str("exit-sync-call"),
             Intrinsic::Trap => f.write_str("trap"),
+            Intrinsic::PrepareCall { params, memory } => {
+                f.write_str("prepare-call")?;
+                let letters: String = params.iter().map(|ty| ty.letter()).collect();
+                Options::write(f, "params", Some(letters).filter(|letters| !letters.is_empty()).as_ref())?;
+                Options::write(f, "memory", memory.as_ref())
+            }
+            Intrinsic::StartAndWait { callback, result } => {
+                f.write_str("start-call-and-wait")?;
+                Options::write(f, "callback", callback.as_ref())?;
+                Options::write(f, "result", result.map(|ty| ty.letter().to_string()).as_ref())
+            }
+            Intrinsic::Start { callback, post_return } => {
+                f.write_str("start-call")?;
+                Options::write(f, "callback", callback.as_ref())?;
+                Options::write(f, "post-return", post_return.as_ref())
+            }
+            Intrinsic::StreamTransfer => f.write_str("stream-transfer"),
+            Intrinsic::FutureTransfer => f.write_str("future-transfer"),
         }
     }
 }
@@ -220,6 +375,8 @@ pub enum TrapReason {
     InvalidCase,
     /// It passed a pointer that is not aligned.
     Unaligned,
+    /// It called a function that may wait from one that may not.
+    MayNotBlock,
 }
 
 impl fmt::Display for TrapReason {
@@ -232,6 +389,7 @@ impl fmt::Display for TrapReason {
             TrapReason::ListOutOfBounds => "it passed a list that is not within its memory",
             TrapReason::InvalidCase => "it passed a case that its type does not have",
             TrapReason::Unaligned => "it passed a pointer that is not aligned",
+            TrapReason::MayNotBlock => "it called a function that may wait from one that may not",
         })
     }
 }
@@ -255,11 +413,34 @@ mod tests {
             Intrinsic::EnterSyncCall,
             Intrinsic::ExitSyncCall,
             Intrinsic::Trap,
+            Intrinsic::PrepareCall {
+                params: vec![CoreType::I32, CoreType::I64, CoreType::F32, CoreType::F64],
+                memory: Some("memory_1".to_owned()),
+            },
+            Intrinsic::PrepareCall { params: vec![], memory: None },
+            Intrinsic::StartAndWait { callback: Some("$callback_0".to_owned()), result: Some(CoreType::F64) },
+            Intrinsic::StartAndWait { callback: None, result: None },
+            Intrinsic::Start { callback: Some("$callback_0".to_owned()), post_return: Some("x".to_owned()) },
+            Intrinsic::Start { callback: None, post_return: None },
+            Intrinsic::StreamTransfer,
+            Intrinsic::FutureTransfer,
         ];
         for intrinsic in transcodings.into_iter().chain(others) {
             assert_eq!(Intrinsic::parse(&intrinsic.to_string()), Some(intrinsic));
         }
-        for bad in ["", "[resource-new]x", "transcode-utf32-to-utf8;from=a;to=b", "transcode-utf8-to-utf8", "trap;x"] {
+        for bad in [
+            "",
+            "[resource-new]x",
+            "transcode-utf32-to-utf8;from=a;to=b",
+            "transcode-utf8-to-utf8",
+            "trap;x",
+            "prepare-call;params=ix",
+            "prepare-call;memory=a;memory=b",
+            "prepare-call;callback=a",
+            "start-call;memory=a",
+            "start-call-and-wait;result=",
+            "start-call-and-wait;result=ii",
+        ] {
             assert_eq!(Intrinsic::parse(bad), None, "{bad}");
         }
     }

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::adapter::{Adapter, AdapterVariant};
 pub use self::concurrent::{Builtin, EndFunction, Passing};
-pub use self::intrinsic::{Intrinsic, Transcoding, TrapReason};
+pub use self::intrinsic::{
+    ASYNC_WITH_RESULT, ASYNC_WITHOUT_RESULT, CoreType, Intrinsic, PREPARING, Transcoding, TrapReason,
+};
 
 /// The export that the host calls once after instantiation, where the plan says that there is one.
 pub const START_EXPORT: &str = "$start";
@@ -30,7 +32,7 @@ pub const PLAN_SECTION: &str = "wharf.plan";
 pub const REVISION: &str = env!("WHARF_PLAN_SOURCES");
 
 /// The version of the plan's format that this crate reads.
-pub const PLAN_VERSION: u32 = 4;
+pub const PLAN_VERSION: u32 = 5;
 
 /// The module that functions of no interface are imported from: handle tables of the component's own resources, and
 /// functions that connect composed components.
@@ -98,6 +100,26 @@ pub struct Plan {
     pub component_imports: Vec<String>,
     /// The published adapter for preview 1 that the component brings, if it was recognised.
     pub adapter: Option<Adapter>,
+    /// What those refer to by number that join components which call each other asynchronously, if there are such.
+    pub calls: Option<Calls>,
+}
+
+/// What the functions refer to by number that connect components which call each other asynchronously.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calls {
+    /// The exports that adapters have the host call: [`Intrinsic::PrepareCall`] and what starts a call name them by their
+    /// position here.
+    pub functions: Vec<String>,
+    /// Positions in [`Plan::streams`], by the number that [`Intrinsic::StreamTransfer`] has for a type.
+    pub streams: Vec<u32>,
+    /// Positions in [`Plan::futures`], by the number that [`Intrinsic::FutureTransfer`] has for a type.
+    pub futures: Vec<u32>,
+    /// The numbers that [`Intrinsic::PrepareCall`] has for types of results that some `task.return` has, which are positions
+    /// in [`Plan::types`].
+    pub results: Vec<(u32, Option<u32>)>,
+    /// The exported global that is 0 while the task that runs may not wait: the host sets it as it switches between tasks.
+    pub may_block: Option<String>,
 }
 
 /// One import of the core module: always a function.
@@ -257,6 +279,8 @@ pub struct Function {
     pub params: Vec<Param>,
     /// The type of the result, in [`Plan::types`].
     pub result: Option<u32>,
+    /// Whether it is an `async func`, which may wait.
+    pub asynchronous: bool,
 }
 
 /// A parameter.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use wasmparser::{ExternalKind, Parser, Payload};
 
 use crate::{
-    ASYNC_MODULE, AdapterVariant, Builtin, CanonicalOptions, INTRINSICS_MODULE, Import, ImportKind, Intrinsic,
+    ASYNC_MODULE, AdapterVariant, Builtin, Calls, CanonicalOptions, INTRINSICS_MODULE, Import, ImportKind, Intrinsic,
     PLAN_SECTION, PLAN_VERSION, Passing, Plan, PlanError, Resource, START_EXPORT, Type,
 };
 
@@ -99,7 +99,17 @@ impl Check<'_> {
             self.function(START_EXPORT)?;
         }
         self.resources()?;
+        plan.calls.as_ref().map_or(Ok(()), |calls| self.calls(calls))?;
         self.types()
+    }
+
+    fn calls(&self, calls: &Calls) -> Checked {
+        self.functions(&calls.functions)?;
+        calls.streams.iter().try_for_each(|table| self.payload(Passing::Stream, *table))?;
+        calls.futures.iter().try_for_each(|table| self.payload(Passing::Future, *table))?;
+        let mut results = calls.results.iter().filter_map(|(_, result)| *result);
+        results.try_for_each(|ty| self.index("type", ty, self.plan.types.len()))?;
+        calls.may_block.iter().try_for_each(|global| self.exported(global, ExternalKind::Global))
     }
 
     fn import(&self, import: &Import) -> Checked {
@@ -137,6 +147,9 @@ impl Check<'_> {
                 name.table().map_or(Ok(()), |table| self.table(table))?;
                 match name {
                     Intrinsic::Transcode { from, to, .. } => self.memory(from).and_then(|()| self.memory(to)),
+                    Intrinsic::PrepareCall { memory, .. } => memory.iter().try_for_each(|memory| self.memory(memory)),
+                    Intrinsic::StartAndWait { callback, .. } => self.functions(callback),
+                    Intrinsic::Start { callback, post_return } => self.functions(callback.iter().chain(post_return)),
                     _ => Ok(()),
                 }
             }
@@ -195,8 +208,7 @@ impl Check<'_> {
         if let Some(memory) = &options.memory {
             self.memory(memory)?;
         }
-        let functions = [&options.realloc, &options.post_return, &options.callback];
-        functions.into_iter().flatten().try_for_each(|name| self.function(name))
+        self.functions([&options.realloc, &options.post_return, &options.callback].into_iter().flatten())
     }
 
     fn instance(&self, instance: u32) -> Checked {
@@ -221,6 +233,10 @@ impl Check<'_> {
 
     fn function(&self, name: &str) -> Checked {
         self.exported(name, ExternalKind::Func)
+    }
+
+    fn functions<'n>(&self, names: impl IntoIterator<Item = &'n String>) -> Checked {
+        names.into_iter().try_for_each(|name| self.function(name))
     }
 
     fn exported(&self, name: &str, kind: ExternalKind) -> Checked {

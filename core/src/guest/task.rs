@@ -114,8 +114,9 @@ impl Session {
         Ok(self.checked(ended)?.0)
     }
 
-    /// A task's context is nobody else's.
+    /// A task's context is nobody else's. It may wait.
     fn clear_context(&mut self) {
+        self.linked.host.set_may_block(&mut *self.instance, true);
         for slot in 0..CONTEXT_SLOTS {
             self.instance.set_global(&format!("{CONTEXT}{slot}"), 0);
         }
@@ -123,10 +124,11 @@ impl Session {
 
     /// Ends the guest if the host does between two of its calls.
     fn checked<T>(&mut self, outcome: Result<T, Stop>) -> Result<T, Stop> {
-        if outcome.is_err() {
+        outcome.map_err(|stop| {
             self.spent = true;
             self.linked.host.close();
-        }
-        outcome
+            // Another task that had its turn may have been stopped in a call: the first reason stands.
+            self.imports.take_stop().unwrap_or(stop)
+        })
     }
 }

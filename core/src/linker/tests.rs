@@ -113,8 +113,9 @@ fn status(wasm: &[u8]) -> Result<Status> {
 #[test]
 fn a_plan_says_what_a_module_imports() {
     let types = r#""string","u8",{"list":{"element":1}},{"option":{"some":2}}"#;
-    let function =
-        |param: u32, result: &str| format!(r#"{{"params":[{{"name":"key","ty":{param}}}],"result":{result}}}"#);
+    let function = |param: u32, result: &str| {
+        format!(r#"{{"params":[{{"name":"key","ty":{param}}}],"result":{result},"asynchronous":false}}"#)
+    };
     let fits = status(&planned(types, &function(0, "3"), CALL)).unwrap();
     assert_eq!(fits, Status::Offered { needs_memory: true });
     let wrong = |param, result: &str| match status(&planned(types, &function(param, result), CALL)).unwrap() {
@@ -143,7 +144,7 @@ fn a_strangers_plan_is_not_followed_for_ever() {
         doubling(r#""u8""#, &|n| format!(r#"{{"variant":{{"cases":[["a",{n}],["b",{n}]]}}}}"#)),
         doubling(r#""u8""#, &|n| format!(r#"{{"result":{{"ok":{n},"err":{n}}}}}"#)),
     ] {
-        let function = format!(r#"{{"params":[{{"name":"key","ty":{last}}}],"result":{last}}}"#);
+        let function = format!(r#"{{"params":[{{"name":"key","ty":{last}}}],"result":{last},"asynchronous":false}}"#);
         match status(&planned(&types, &function, CALL)).unwrap() {
             Status::WrongWit { guest, .. } => assert!(guest.len() < 1100, "{} bytes: {guest}", guest.len()),
             other => panic!("{types}: {other:?}"),
@@ -153,7 +154,7 @@ fn a_strangers_plan_is_not_followed_for_ever() {
 
 #[test]
 fn a_plan_that_does_not_fit_its_module_is_refused() {
-    let function = r#"{"params":[],"result":0}"#;
+    let function = r#"{"params":[],"result":0,"asynchronous":false}"#;
     for (types, function, kind) in [
         ("", "", CALL),
         ("", function, CALL),

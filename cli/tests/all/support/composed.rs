@@ -223,3 +223,97 @@ pub(crate) fn pair() -> String {
         (export "wasi:http/incoming-handler@0.2.3" (instance $out)))"#
     )
 }
+
+/// A component that calls another one asynchronously, with a text and a stream, and waits for what it makes of them.
+pub(crate) fn waiting() -> String {
+    let memory = r#"(memory (core memory $libc "memory"))"#;
+    let realloc = r#"(realloc (core func $libc "realloc"))"#;
+    let service = format!(
+        r#"(core module $libc {LIBC})
+        (core instance $libc (instantiate $libc))
+        (type $bytes (stream u8))
+        (core func $read (canon stream.read $bytes async {memory}))
+        (core func $drop (canon stream.drop-readable $bytes))
+        (core func $set-new (canon waitable-set.new))
+        (core func $join (canon waitable.join))
+        (core func $return (canon task.return (result string) {memory}))
+        (core module $m
+            (import "libc" "memory" (memory 1))
+            (import "" "read" (func $read (param i32 i32 i32) (result i32)))
+            (import "" "drop" (func $drop (param i32)))
+            (import "" "set-new" (func $set-new (result i32)))
+            (import "" "join" (func $join (param i32 i32)))
+            (import "" "return" (func $return (param i32 i32)))
+            (global $at (mut i32) (i32.const 0))
+            (global $length (mut i32) (i32.const 0))
+            (func (export "go") (param i32 i32 i32) (result i32)
+                (local i32)
+                (global.set $at (local.get 0))
+                (global.set $length (local.get 1))
+                (drop (call $read (local.get 2) (i32.const 512) (i32.const 100)))
+                (local.set 3 (call $set-new))
+                (call $join (local.get 2) (local.get 3))
+                (i32.or (i32.const 2) (i32.shl (local.get 3) (i32.const 4))))
+            (func (export "callback") (param i32 i32 i32) (result i32)
+                (call $join (local.get 1) (i32.const 0))
+                (call $drop (local.get 1))
+                (i32.store8 (global.get $at) (i32.load8_u (i32.const 512)))
+                (call $return (global.get $at) (global.get $length))
+                (i32.const 0)))
+        (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "" (instance
+            (export "read" (func $read)) (export "drop" (func $drop)) (export "set-new" (func $set-new))
+            (export "join" (func $join)) (export "return" (func $return))))))
+        (func (export "go") async (param "text" string) (param "bytes" $bytes) (result string)
+            (canon lift (core func $i "go") async (callback (core func $i "callback")) {memory} {realloc}))"#
+    );
+    let front = format!(
+        r#"(type $bytes (stream u8))
+        (import "go" (func $go async (param "text" string) (param "bytes" $bytes) (result string)))
+        (core module $libc {LIBC} (data (i32.const 64) "some text"))
+        (core instance $libc (instantiate $libc))
+        (core func $go (canon lower (func $go) async {memory} {realloc}))
+        (core func $new (canon stream.new $bytes))
+        (core func $write (canon stream.write $bytes async {memory}))
+        (core func $set-new (canon waitable-set.new))
+        (core func $join (canon waitable.join))
+        (core func $drop (canon subtask.drop))
+        (core func $return (canon task.return (result (result))))
+        (core module $m
+            (import "libc" "memory" (memory 1))
+            (import "" "go" (func $go (param i32 i32 i32 i32) (result i32)))
+            (import "" "new" (func $new (result i64)))
+            (import "" "write" (func $write (param i32 i32 i32) (result i32)))
+            (import "" "set-new" (func $set-new (result i32)))
+            (import "" "join" (func $join (param i32 i32)))
+            (import "" "drop" (func $drop (param i32)))
+            (import "" "return" (func $return (param i32)))
+            (func (export "run") (result i32)
+                (local i64 i32 i32)
+                (local.set 0 (call $new))
+                (local.set 1 (i32.shr_u
+                    (call $go (i32.const 64) (i32.const 9) (i32.wrap_i64 (local.get 0)) (i32.const 256)) (i32.const 4)))
+                (drop (call $write (i32.wrap_i64 (i64.shr_u (local.get 0) (i64.const 32))) (i32.const 68) (i32.const 5)))
+                (local.set 2 (call $set-new))
+                (call $join (local.get 1) (local.get 2))
+                (i32.or (i32.const 2) (i32.shl (local.get 2) (i32.const 4))))
+            (func (export "callback") (param i32 i32 i32) (result i32)
+                (call $drop (local.get 1))
+                (call $return (i32.ne (i32.load8_u (i32.load (i32.const 256))) (i32.const 0x20)))
+                (i32.const 0)))
+        (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "" (instance
+            (export "go" (func $go)) (export "new" (func $new)) (export "write" (func $write))
+            (export "set-new" (func $set-new)) (export "join" (func $join)) (export "drop" (func $drop))
+            (export "return" (func $return))))))
+        (func (export "run") async (result (result))
+            (canon lift (core func $i "run") async (callback (core func $i "callback"))))"#
+    );
+    format!(
+        r#"(component
+        (component $service {service})
+        (component $front {front})
+        (instance $service (instantiate $service))
+        (instance $front (instantiate $front (with "go" (func $service "go"))))
+        (instance $run (export "run" (func $front "run")))
+        (export "wasi:cli/run@0.3.0" (instance $run)))"#
+    )
+}

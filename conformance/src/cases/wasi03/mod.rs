@@ -5,11 +5,15 @@
 
 mod builtins;
 mod commands;
+mod composed;
 mod futures;
+mod handed;
 mod handler;
 mod messages;
 mod orders;
+mod pair;
 mod payloads;
+mod plugged;
 mod probe;
 mod refused;
 mod service;
@@ -34,4 +38,7 @@ pub const CASES: &[&[Case]] = &[
     serving::CASES,
     messages::CASES,
     toolchains::CASES,
+    composed::CASES,
+    handed::CASES,
+    plugged::CASES,
 ];

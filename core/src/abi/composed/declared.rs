@@ -69,6 +69,7 @@ impl Declared {
             options: Arc::new(passing(options)),
             asynchronous: options.asynchronous,
             element,
+            names_memory: options.memory.is_some(),
         })
     }
 
@@ -77,6 +78,12 @@ impl Declared {
         let export = self.0.exports.iter().find(|export| export.name == name)?;
         let result = self.0.functions.get(export.ty as usize)?.result;
         Some((result, Arc::new(passing(&export.options))))
+    }
+
+    /// Whether export `name` is an `async func`.
+    pub(crate) fn may_wait(&self, name: &str) -> bool {
+        let export = self.0.exports.iter().find(|export| export.name == name);
+        export.and_then(|export| self.0.functions.get(export.ty as usize)).is_some_and(|ty| ty.asynchronous)
     }
 
     fn function(&self, import: usize) -> Option<&Function> {
@@ -340,10 +347,11 @@ mod tests {
             streams: Vec::new(),
             futures: Vec::new(),
             types,
-            functions: vec![Function { params, result }],
+            functions: vec![Function { params, result, asynchronous: false }],
             traps: Vec::new(),
             component_imports: Vec::new(),
             adapter: None,
+            calls: None,
         };
         let tables = Tables::of(&plan);
         Declared(plan, tables)

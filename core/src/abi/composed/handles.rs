@@ -75,7 +75,11 @@ pub(crate) struct Handles {
     /// Those of the embedder.
     offered: Arc<Resources>,
     instances: Vec<Slab>,
-    calls: Vec<Call>,
+    /// Those under way; `None` for numbers that are free.
+    calls: Vec<Option<Call>>,
+    free_calls: Vec<usize>,
+    /// Those that the running code is in, the innermost last.
+    stack: Vec<usize>,
     open: usize,
     lent: usize,
     /// What the entries take. They stay when handles are dropped, to be used again.
@@ -89,12 +93,32 @@ impl Handles {
     /// No handles of the parts of `composed`; what will be open is charged to `budget`.
     pub(crate) fn new(composed: Arc<Composed>, offered: Arc<Resources>, budget: &Budget) -> Self {
         let instances = composed.plan.instances.iter().map(|_| Slab::default()).collect();
-        Handles { composed, offered, instances, calls: Vec::new(), open: 0, lent: 0, charge: budget.nothing() }
+        Handles {
+            composed,
+            offered,
+            instances,
+            calls: Vec::new(),
+            free_calls: Vec::new(),
+            stack: Vec::new(),
+            open: 0,
+            lent: 0,
+            charge: budget.nothing(),
+        }
+    }
+
+    /// How the guest's components belong together.
+    pub(super) fn composed(&self) -> &Arc<Composed> {
+        &self.composed
     }
 
     /// The global that says whether this instance may call out.
     pub(crate) fn may_leave(&self, instance: u32) -> Option<&str> {
         self.composed.may_leave(instance)
+    }
+
+    /// The global that says whether the task that runs may wait.
+    pub(crate) fn may_block(&self) -> Option<&str> {
+        self.composed.plan.calls.as_ref()?.may_block.as_deref()
     }
 
     fn slab(&mut self, instance: u32) -> Outcome<&mut Slab> {
@@ -147,7 +171,7 @@ impl Handles {
         slab.free.push(handle);
         self.open -= 1;
         if let Held::Borrow { call } = entry.held
-            && let Some(call) = self.calls.get_mut(call)
+            && let Some(Some(call)) = self.calls.get_mut(call)
         {
             call.borrows = call.borrows.saturating_sub(1);
         }
@@ -263,7 +287,7 @@ impl Handles {
     }
 
     /// Moves a handle from one instance to another.
-    pub(super) fn transfer_own(&mut self, handle: u32, from: u32, to: u32) -> Outcome<u32> {
+    pub(crate) fn transfer_own(&mut self, handle: u32, from: u32, to: u32) -> Outcome<u32> {
         let ((source, resource), (target, _)) = (self.table(from)?, self.table(to)?);
         let entry = *self.get(source, handle)?;
         self.check(entry, handle, resource)?;
@@ -279,7 +303,7 @@ impl Handles {
         let ((source, resource), (target, _)) = (self.table(from)?, self.table(to)?);
         let entry = *self.get(source, handle)?;
         self.check(entry, handle, resource)?;
-        let Some(call) = self.calls.len().checked_sub(1) else {
+        let Some(call) = self.stack.last().copied() else {
             return rule("a handle can only be lent during a call");
         };
         if self.lent >= MAX_LENT {
@@ -287,7 +311,7 @@ impl Handles {
         }
         if let Held::Own { lent } = &mut self.get(source, handle)?.held {
             *lent += 1;
-            self.calls[call].lent.push((source, handle));
+            self.call(call)?.lent.push((source, handle));
             self.lent += 1;
         }
         if let Some(Resource::Defined { instance, .. }) = self.composed.plan.resources.get(resource as usize)
@@ -295,27 +319,63 @@ impl Handles {
         {
             return Ok(entry.representation);
         }
-        self.calls[call].borrows += 1;
+        self.call(call)?.borrows += 1;
         self.push(target, Entry { held: Held::Borrow { call }, ..entry })
     }
 
-    /// Begins a call from one component to another.
-    pub(super) fn enter(&mut self) -> Outcome {
-        if self.calls.len() >= MAX_CALLS {
-            return limit(format!("calls between the guest's components are nested {MAX_CALLS} deep"));
+    fn call(&mut self, call: usize) -> Outcome<&mut Call> {
+        match self.calls.get_mut(call) {
+            Some(Some(call)) => Ok(call),
+            _ => rule("a call ended that had not begun"),
         }
-        self.calls.push(Call::default());
-        Ok(())
     }
 
-    /// Ends it: what was borrowed for it must have been dropped.
-    pub(super) fn exit(&mut self) -> Outcome {
-        let Some(call) = self.calls.pop() else { return rule("a call ended that had not begun") };
-        if call.borrows > 0 {
-            return rule(format!("a call ended with {} borrowed handles that were not dropped", call.borrows));
+    /// Begins a call from one component to another, and gives its number.
+    pub(super) fn enter(&mut self) -> Outcome<usize> {
+        if self.stack.len() >= MAX_CALLS {
+            return limit(format!("calls between the guest's components are nested {MAX_CALLS} deep"));
         }
-        self.lent -= call.lent.len();
-        for (instance, handle) in call.lent {
+        if self.calls.len() - self.free_calls.len() >= MAX_HANDLES {
+            return limit(format!(
+                "{MAX_HANDLES} calls between the guest's components are under way, the most there may be"
+            ));
+        }
+        let call = self.free_calls.pop().unwrap_or(self.calls.len());
+        match self.calls.get_mut(call) {
+            Some(free) => *free = Some(Call::default()),
+            None => self.calls.push(Some(Call::default())),
+        }
+        self.stack.push(call);
+        Ok(call)
+    }
+
+    /// Leaves a call that goes on otherwise than on the stack.
+    pub(super) fn leave(&mut self) -> Outcome<usize> {
+        self.stack.pop().map_or_else(|| rule("a call ended that had not begun"), Ok)
+    }
+
+    /// Ends the innermost call, which has returned.
+    pub(super) fn exit(&mut self) -> Outcome {
+        let call = self.leave()?;
+        self.returns(call)?;
+        self.end(call)
+    }
+
+    /// Refuses that a call returns while it holds what was borrowed for it.
+    pub(crate) fn returns(&mut self, call: usize) -> Outcome {
+        match self.call(call)?.borrows {
+            0 => Ok(()),
+            borrows => rule(format!("a call ended with {borrows} borrowed handles that were not dropped")),
+        }
+    }
+
+    /// Ends a call, whose caller has back what it lent.
+    pub(crate) fn end(&mut self, call: usize) -> Outcome {
+        let lent = std::mem::take(&mut self.call(call)?.lent);
+        self.calls[call] = None;
+        self.free_calls.push(call);
+        self.lent -= lent.len();
+        for (instance, handle) in lent {
             if let Held::Own { lent } = &mut self.get(instance, handle)?.held {
                 *lent = lent.saturating_sub(1);
             }

@@ -5,17 +5,22 @@
 //! plan, [`Composed`], says what their numbers mean. Each component instance has handles of its own, so that no part of
 //! a guest reaches what another holds.
 
+mod calls;
 mod declared;
 mod handles;
 mod plan;
 mod transcode;
+mod values;
 
-use wharf_plan::Intrinsic;
+use wharf_plan::{CoreType, Intrinsic, Passing};
 
+use self::calls::Callee;
+pub(crate) use self::calls::{Answer, Call};
 pub(crate) use self::declared::Declared;
 pub(crate) use self::handles::{Handles, Of};
 pub(crate) use self::plan::Composed;
 use self::transcode::Transcode;
+pub(crate) use self::values::{Place, copy};
 use crate::abi::wasi02::Host;
 use crate::error::{Error, Kind};
 use crate::stop::Stop;
@@ -23,8 +28,16 @@ use crate::types::{Caller, FuncType, ValType};
 
 /// The type of a function that connects components.
 pub(crate) fn ty(intrinsic: &Intrinsic) -> FuncType {
-    let (params, results) = intrinsic.arity();
-    FuncType { params: vec![ValType::I32; params], results: vec![ValType::I32; results] }
+    let (params, results) = intrinsic.signature();
+    let types = |types: Vec<CoreType>| {
+        types.into_iter().map(|ty| match ty {
+            CoreType::I32 => ValType::I32,
+            CoreType::I64 => ValType::I64,
+            CoreType::F32 => ValType::F32,
+            CoreType::F64 => ValType::F64,
+        })
+    };
+    FuncType { params: types(params).collect(), results: types(results).collect() }
 }
 
 /// Runs `intrinsic` for the guest behind `caller`.
@@ -56,8 +69,19 @@ pub(crate) fn call(intrinsic: &Intrinsic, host: &Host, caller: &mut dyn Caller, 
         }
         Intrinsic::TransferOwn => host.handles(|handles| handles.transfer_own(first, second, third))?,
         Intrinsic::TransferBorrow => host.handles(|handles| handles.transfer_borrow(first, second, third))?,
-        Intrinsic::EnterSyncCall => return host.handles(Handles::enter),
-        Intrinsic::ExitSyncCall => return host.handles(Handles::exit),
+        Intrinsic::EnterSyncCall => return host.enter_sync(caller),
+        Intrinsic::ExitSyncCall => return host.exit_sync(caller),
+        Intrinsic::PrepareCall { memory, .. } => return host.prepare(memory.as_deref(), caller, slots),
+        Intrinsic::StartAndWait { callback, .. } => {
+            let callee = Callee { callback: callback.as_deref(), post_return: None };
+            return host.start_and_wait(&callee, caller, slots);
+        }
+        Intrinsic::Start { callback, post_return } => {
+            let callee = Callee { callback: callback.as_deref(), post_return: post_return.as_deref() };
+            return host.start_call(&callee, caller, slots);
+        }
+        Intrinsic::StreamTransfer => host.transfer(Passing::Stream, first, second, third)?,
+        Intrinsic::FutureTransfer => host.transfer(Passing::Future, first, second, third)?,
     };
     if let Some(slot) = slots.first_mut() {
         *slot = result.into();

@@ -1,9 +1,10 @@
 //! What core has to know of the plan of a composed component.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use wharf_plan::{INTRINSICS_MODULE, ImportKind, PLAN_SECTION, Plan, Resource};
+use wharf_plan::{INTRINSICS_MODULE, ImportKind, Intrinsic, PLAN_SECTION, Plan, Resource};
 
+use crate::abi::concurrent::{self, Element};
 use crate::error::{Error, Kind, Result};
 use crate::types::{Export, ExportType, FuncType, Import, ValType};
 
@@ -16,6 +17,10 @@ pub(crate) struct Composed {
     pub(super) plan: Plan,
     /// The instance that answers requests.
     handler: u32,
+    /// The types of what the host calls for calls between components, by name.
+    functions: HashMap<String, FuncType>,
+    /// How values of the plan's types lie in memory.
+    layouts: Vec<Element>,
 }
 
 impl Composed {
@@ -41,7 +46,9 @@ impl Composed {
             return Err(bad("has a destructor of another type than it must have"));
         }
         let handler = handler(&plan);
-        Ok(Some(Composed { plan, handler }))
+        let functions = called(&plan, exports);
+        let layouts = concurrent::layouts(&plan);
+        Ok(Some(Composed { plan, handler, functions, layouts }))
     }
 
     /// The instance that import `index` belongs to.
@@ -75,6 +82,16 @@ impl Composed {
         self.plan.handle_tables.get(table as usize).map(|table| table.instance)
     }
 
+    /// How values of the plan's types lie in memory.
+    pub(super) fn layouts(&self) -> &[Element] {
+        &self.layouts
+    }
+
+    /// The type of an export that the host calls for calls between components.
+    pub(super) fn function(&self, export: &str) -> Option<&FuncType> {
+        self.functions.get(export)
+    }
+
     /// What an adapter means that stops the guest with this code.
     pub(crate) fn trap_reason(&self, code: u32) -> String {
         let known = self.plan.traps.iter().find(|(known, _)| *known == code);
@@ -93,8 +110,33 @@ fn destructors_fit(plan: &Plan, exports: &[Export]) -> bool {
     })
 }
 
+/// The types of what the host calls for calls between components.
+fn called(plan: &Plan, exports: &[Export]) -> HashMap<String, FuncType> {
+    let Some(calls) = &plan.calls else { return HashMap::new() };
+    let mut names: HashSet<&str> = calls.functions.iter().map(String::as_str).collect();
+    for import in &plan.imports {
+        match &import.kind {
+            ImportKind::Intrinsic { name: Intrinsic::StartAndWait { callback, .. } } => {
+                names.extend(callback.as_deref());
+            }
+            ImportKind::Intrinsic { name: Intrinsic::Start { callback, post_return } } => {
+                names.extend(callback.as_deref().into_iter().chain(post_return.as_deref()));
+            }
+            _ => {}
+        }
+    }
+    let named = exports.iter().filter(|export| names.contains(&*export.name));
+    let function = |export: &Export| match &export.ty {
+        ExportType::Function(ty) => Some((export.name.clone(), ty.clone())),
+        _ => None,
+    };
+    named.filter_map(function).collect()
+}
+
 fn handler(plan: &Plan) -> u32 {
-    let answers = |interface: &String| interface.starts_with("wasi:http/incoming-handler@");
+    let answers = |interface: &String| {
+        ["wasi:http/incoming-handler@", "wasi:http/handler@"].iter().any(|name| interface.starts_with(name))
+    };
     let export = plan.exports.iter().find(|export| export.interface.as_ref().is_some_and(answers));
     export.map_or(0, |export| export.options.instance)
 }

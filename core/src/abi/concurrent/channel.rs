@@ -58,6 +58,8 @@ pub(crate) struct Copying {
     /// How many values were moved.
     pub(super) moved: u32,
     pub(super) options: Arc<Options>,
+    /// The type of the values in the plan.
+    pub(super) ty: Option<u32>,
     /// Whether more may be moved.
     pub(super) open: bool,
     /// The event, once there is one.

@@ -13,10 +13,12 @@ pub(crate) struct Element {
     pub(crate) plain: bool,
     /// Whether something of it lies elsewhere, where the guest's allocator puts it.
     pub(crate) realloc: bool,
+    /// The type of a stream's or future's value in the plan.
+    pub(crate) ty: Option<u32>,
 }
 
 /// No value at all.
-const NOTHING: Element = Element { size: 0, align: 1, plain: true, realloc: false };
+const NOTHING: Element = Element { size: 0, align: 1, plain: true, realloc: false, ty: None };
 
 /// The elements of all streams and futures of a plan.
 #[derive(Debug)]
@@ -29,12 +31,9 @@ impl Tables {
     /// Those of a plan, whose types refer to earlier ones only. What a stranger's plan makes too large has the largest size,
     /// which fits into no memory.
     pub(crate) fn of(plan: &Plan) -> Self {
-        let mut types: Vec<Element> = Vec::with_capacity(plan.types.len());
-        for ty in &plan.types {
-            let element = element(ty, &types);
-            types.push(element);
-        }
-        let list = |payloads: &[Payload]| payloads.iter().map(|payload| optional(payload.ty, &types)).collect();
+        let types = layouts(plan);
+        let element = |payload: &Payload| Element { ty: payload.ty, ..optional(payload.ty, &types) };
+        let list = |payloads: &[Payload]| payloads.iter().map(element).collect();
         Tables { streams: list(&plan.streams), futures: list(&plan.futures) }
     }
 
@@ -48,14 +47,24 @@ impl Tables {
     }
 }
 
+/// How values of a plan's types lie in memory.
+pub(crate) fn layouts(plan: &Plan) -> Vec<Element> {
+    let mut types: Vec<Element> = Vec::with_capacity(plan.types.len());
+    for ty in &plan.types {
+        let element = element(ty, &types);
+        types.push(element);
+    }
+    types
+}
+
 fn optional(ty: Option<u32>, types: &[Element]) -> Element {
     ty.and_then(|ty| types.get(ty as usize).copied()).unwrap_or(NOTHING)
 }
 
 fn element(ty: &Type, types: &[Element]) -> Element {
-    let number = |size: u32| Element { size, align: size, plain: true, realloc: false };
+    let number = |size: u32| Element { size, align: size, plain: true, realloc: false, ty: None };
     let other = |size: u32| Element { plain: false, ..number(size) };
-    let list = Element { size: 8, align: 4, plain: false, realloc: true };
+    let list = Element { size: 8, align: 4, plain: false, realloc: true, ty: None };
     let of = |ty: &u32| optional(Some(*ty), types);
     match ty {
         Type::S8 | Type::U8 => number(1),
@@ -84,7 +93,7 @@ fn aligned(offset: u32, align: u32) -> u32 {
 }
 
 fn record(fields: impl Iterator<Item = Element>) -> Element {
-    let mut all = Element { size: 0, align: 1, plain: false, realloc: false };
+    let mut all = Element { size: 0, align: 1, plain: false, realloc: false, ty: None };
     for field in fields {
         all.size = aligned(all.size, field.align).saturating_add(field.size);
         all.align = all.align.max(field.align);
@@ -100,7 +109,7 @@ fn variant(cases: usize, payloads: impl Iterator<Item = Element>) -> Element {
         0x101..=0x1_0000 => 2,
         _ => 4,
     };
-    let mut all = Element { size: 0, align: tag, plain: false, realloc: false };
+    let mut all = Element { size: 0, align: tag, plain: false, realloc: false, ty: None };
     for payload in payloads {
         all.size = all.size.max(payload.size);
         all.align = all.align.max(payload.align);

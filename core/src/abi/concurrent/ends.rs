@@ -6,10 +6,12 @@ use std::task::{Context, Waker};
 use wharf_plan::Passing;
 
 use super::channel::{Channel, Copying, Result, Shared, lock};
-use super::waiting::{self, Event};
+use super::waiting::{self, Event, Waited, answer};
 use super::{Element, progress};
+use crate::abi::composed;
 use crate::abi::wasi02::State;
-use crate::abi::wasi02::canon::{Cx, Outcome, rule};
+use crate::abi::wasi02::canon::{Cx, Outcome, again, rule};
+use crate::abi::wasi02::options::Options;
 use crate::abi::wasi02::table::Resource;
 use crate::types::Caller;
 
@@ -62,6 +64,8 @@ pub(crate) struct End {
     table: Option<u32>,
     pub(super) size: u32,
     pub(super) align: u32,
+    /// As its holder knows it.
+    pub(super) handle: u32,
     /// The waitable set it is in; 0 for none.
     pub(super) set: u32,
     /// Whether nothing may be done with it any more but to drop it.
@@ -75,7 +79,7 @@ impl Resource for End {
 impl End {
     /// The readable end of what the host made, whose values have this size.
     pub(super) fn readable(channel: Shared, of: Passing, size: u32, align: u32) -> Self {
-        End { channel, of, side: Side::Readable, table: None, size, align, set: 0, done: false }
+        End { channel, of, side: Side::Readable, table: None, size, align, handle: 0, set: 0, done: false }
     }
 
     /// Whether a read or write is under way, or its event not yet delivered.
@@ -112,7 +116,8 @@ impl End {
 
 /// The end behind a handle, if it is of this type.
 fn end<'a>(cx: &'a mut Cx<'_>, named: &Named<'_>, side: Side, handle: u32) -> Outcome<&'a mut End> {
-    let end = cx.state.table.get::<End>(handle)?;
+    let index = cx.look(handle)?;
+    let end = cx.state.table.get::<End>(index)?;
     if end.of != named.of || end.side != side {
         return rule(format!(
             "handle {handle} is the {} end of a {}, not the {} end of a {}",
@@ -138,8 +143,8 @@ pub(super) fn new(cx: &mut Cx<'_>, named: &Named<'_>) -> Outcome<u64> {
     let mut push = |side| {
         let (size, align) = (named.element.size, named.element.align);
         let channel = channel.clone();
-        let end = End { channel, of: named.of, side, table: Some(named.table), size, align, set: 0, done: false };
-        cx.state.table.push(end, None)
+        let table = Some(named.table);
+        publish(cx, End { channel, of: named.of, side, table, size, align, handle: 0, set: 0, done: false })
     };
     let readable = push(Side::Readable)?;
     let writable = push(Side::Writable)?;
@@ -147,7 +152,9 @@ pub(super) fn new(cx: &mut Cx<'_>, named: &Named<'_>) -> Outcome<u64> {
 }
 
 /// `stream.read`, `stream.write`, `future.read` and `future.write`.
-pub(super) fn copy(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, handle: u32, ptr: u32, len: u32) -> Outcome<u32> {
+pub(super) fn copy(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, slots: &mut [u64]) -> Outcome {
+    let slot = |at: usize| slots.get(at).copied().unwrap_or_default() as u32;
+    let (handle, ptr, len) = (slot(0), slot(1), slot(2));
     let len = if named.of == Passing::Future { 1 } else { len };
     let found = end(cx, named, side, handle)?;
     if found.done {
@@ -165,7 +172,8 @@ pub(super) fn copy(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, handle: u32, 
     let channel = found.channel.clone();
     check_buffer(cx, named.element, ptr, len)?;
     let options = cx.shared_options();
-    let mut copying = Copying { ptr, len, moved: 0, options, open: true, event: None };
+    let ty = named.element.ty;
+    let mut copying = Copying { ptr, len, moved: 0, options, ty, open: true, event: None };
     meet(cx, &channel, named.element, side, &mut copying)?;
     *lock(&channel).copying(side) = Some(copying);
     let context = &mut Context::from_waker(Waker::noop());
@@ -178,20 +186,26 @@ pub(super) fn copy(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, handle: u32, 
     if side == Side::Writable {
         cx.state.concurrent.poll_pumps(context);
     }
-    settle(cx, handle, named.asynchronous)
+    let index = cx.look(handle)?;
+    settle(cx, index, named.asynchronous, slots)
 }
 
 /// The event of an end, which is delivered now; or that there is none yet; or a wait for it.
-fn settle(cx: &mut Cx<'_>, handle: u32, asynchronous: bool) -> Outcome<u32> {
-    if let Some(payload) = cx.state.table.get::<End>(handle)?.take_event() {
-        return Ok(payload);
+fn settle(cx: &mut Cx<'_>, index: u32, asynchronous: bool, slots: &mut [u64]) -> Outcome {
+    if let Some(payload) = cx.state.table.get::<End>(index)?.take_event() {
+        answer(slots, payload);
+        return Ok(());
     }
-    cx.state.concurrent.wait_for(handle);
+    cx.state.concurrent.wait_for(index);
     if asynchronous {
-        return Ok(BLOCKED);
+        answer(slots, BLOCKED);
+        return Ok(());
     }
-    waiting::wait(cx.state, cx.caller, |state| Ok(state.table.get::<End>(handle)?.has_event()))?;
-    cx.state.table.get::<End>(handle)?.take_event().map_or_else(|| rule("a wait ended without an event"), Ok)
+    let ready = |state: &mut State| Ok(state.table.get::<End>(index)?.has_event());
+    match waiting::wait(cx.state, cx.caller, ready)? {
+        Waited::Ready => settle(cx, index, true, slots),
+        Waited::Turn => again(move |cx, slots| settle(cx, index, false, slots)),
+    }
 }
 
 /// Refuses values that are not in the guest's memory. Where there are none, nothing is looked at.
@@ -213,56 +227,70 @@ fn check_buffer(cx: &mut Cx<'_>, element: &Element, ptr: u32, len: u32) -> Outco
 }
 
 /// Where a copy meets one at the other end, which is the guest's own.
-fn meet(cx: &mut Cx<'_>, channel: &Shared, element: &Element, side: Side, new: &mut Copying) -> Outcome {
-    let mut channel = lock(channel);
-    if channel.is_dropped(side.other()) {
-        new.end(Result::Dropped);
-        return Ok(());
-    }
-    let Some(other) = channel.copying(side.other()).as_mut().filter(|other| other.open) else { return Ok(()) };
-    if !element.plain {
-        return rule("a component may pass only numbers to itself");
-    }
-    if other.remaining() > 0 {
-        let count = other.remaining().min(new.remaining());
-        if count > 0 {
-            let place = |copying: &Copying| copying.ptr.wrapping_add(copying.moved.wrapping_mul(element.size));
-            let (from, to) = if side == Side::Writable { (&*new, &*other) } else { (&*other, &*new) };
-            let (from_at, to_at, to_options) = (place(from), place(to), to.options.clone());
-            if let Some(bytes) = count.checked_mul(element.size).filter(|bytes| *bytes > 0) {
-                move_bytes(cx, from, from_at, (&to_options, to_at), bytes)?;
-            }
-            new.moved += count;
-            other.moved += count;
-            other.event = Some(Result::Completed);
-            if other.remaining() == 0 {
-                other.open = false;
-            }
+fn meet(cx: &mut Cx<'_>, shared: &Shared, element: &Element, side: Side, new: &mut Copying) -> Outcome {
+    let (count, from, to) = {
+        let mut channel = lock(shared);
+        if channel.is_dropped(side.other()) {
+            new.end(Result::Dropped);
+            return Ok(());
         }
-        new.end(Result::Completed);
-    } else if side == Side::Writable && new.len == 0 && other.len == 0 {
-        new.end(Result::Completed);
-    } else {
-        other.end(Result::Completed);
+        let Some(other) = channel.copying(side.other()).as_mut().filter(|other| other.open) else { return Ok(()) };
+        if !element.plain && other.options.instance == new.options.instance {
+            return rule("a component may pass only numbers to itself");
+        }
+        if other.remaining() == 0 {
+            let ends = if side == Side::Writable && new.len == 0 && other.len == 0 { new } else { other };
+            ends.end(Result::Completed);
+            return Ok(());
+        }
+        let count = other.remaining().min(new.remaining());
+        let (from, to) = if side == Side::Writable { (&*new, &*other) } else { (&*other, &*new) };
+        (count, Meeting::of(from, element), Meeting::of(to, element))
+    };
+    // Nothing else is done with the stream meanwhile: neither component runs.
+    if count > 0 && element.plain {
+        move_bytes(cx, &from, &to, count.saturating_mul(element.size))?;
+    } else if count > 0 {
+        composed::copy(cx.state, cx.caller, (from.place(), to.place()), count)?;
     }
+    let mut channel = lock(shared);
+    if let Some(other) = channel.copying(side.other()).as_mut().filter(|_| count > 0) {
+        other.moved += count;
+        other.event = Some(Result::Completed);
+        other.open = other.remaining() > 0;
+    }
+    new.moved += count;
+    new.end(Result::Completed);
     Ok(())
 }
 
-fn move_bytes(
-    cx: &mut Cx<'_>,
-    from: &Copying,
-    from_at: u32,
-    (to, to_at): (&crate::abi::wasi02::options::Options, u32),
-    bytes: u32,
-) -> Outcome {
+/// Where values go from, or to.
+struct Meeting {
+    ptr: u32,
+    ty: Option<u32>,
+    options: Arc<Options>,
+}
+
+impl Meeting {
+    fn of(copying: &Copying, element: &Element) -> Self {
+        let ptr = copying.ptr.wrapping_add(copying.moved.wrapping_mul(element.size));
+        Meeting { ptr, ty: copying.ty, options: copying.options.clone() }
+    }
+
+    fn place(&self) -> composed::Place<'_> {
+        composed::Place { ty: self.ty, ptr: self.ptr, options: &self.options }
+    }
+}
+
+fn move_bytes(cx: &mut Cx<'_>, from: &Meeting, to: &Meeting, bytes: u32) -> Outcome {
     // By pieces, so that the host holds little: from the end where one memory may have the values overlap.
-    let backwards = to_at > from_at;
+    let backwards = to.ptr > from.ptr;
     let mut moved = 0;
     while moved < bytes {
         let len = (bytes - moved).min(PIECE);
         let at = if backwards { bytes - moved - len } else { moved };
-        let piece = cx.memory_of(&from.options.memory)?.slice(from_at + at, len)?.to_vec();
-        cx.memory_of(&to.memory)?.write(to_at + at, &piece)?;
+        let piece = cx.memory_of(&from.options.memory)?.slice(from.ptr + at, len)?.to_vec();
+        cx.memory_of(&to.options.memory)?.write(to.ptr + at, &piece)?;
         moved += len;
     }
     Ok(())
@@ -327,8 +355,10 @@ pub(super) fn cancel(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, handle: u32
             copying.end(Result::Cancelled);
         }
     }
-    cx.state.concurrent.waited.retain(|waited| *waited != handle);
-    settle(cx, handle, true)
+    let index = cx.look(handle)?;
+    cx.state.concurrent.waited.retain(|waited| *waited != index);
+    let payload = cx.state.table.get::<End>(index)?.take_event();
+    payload.map_or_else(|| rule("a read or write was cancelled without an event"), Ok)
 }
 
 pub(super) fn drop_end(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, handle: u32) -> Outcome {
@@ -340,8 +370,9 @@ pub(super) fn drop_end(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, handle: u
         return rule("a future's writable end was dropped before a value was written to it");
     }
     let set = found.set;
-    let gone = cx.state.table.take::<End>(handle)?;
-    waiting::leave(cx.state, set, handle)?;
+    let index = cx.take(handle)?;
+    let gone = cx.state.table.take::<End>(index)?;
+    waiting::leave(cx.state, set, index)?;
     let mut channel = lock(&gone.channel);
     channel.drop_end(side);
     // What the host would have given is nobody's now.
@@ -352,14 +383,18 @@ pub(super) fn drop_end(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, handle: u
     progress(cx.state, cx.caller, &mut Context::from_waker(Waker::noop())).map(drop)
 }
 
-/// Takes the readable end that a guest gives to the host.
-pub(super) fn give(cx: &mut Cx<'_>, handle: u32, of: Passing, size: u32, align: u32) -> Outcome<Shared> {
-    let end = cx.state.table.get::<End>(handle)?;
+/// Opens a handle of an end.
+pub(super) fn publish(cx: &mut Cx<'_>, end: End) -> Outcome<u32> {
+    let index = cx.state.table.push(end, None)?;
+    let handle = cx.give::<End>(index)?;
+    cx.state.table.get::<End>(index)?.handle = handle;
+    Ok(handle)
+}
+
+/// Refuses to pass on what is not an end that may be.
+fn check_passed(end: &End, handle: u32, of: Passing) -> Outcome {
     if end.of != of || end.side != Side::Readable {
         return rule(format!("handle {handle} is not the readable end of a {}", of.name()));
-    }
-    if (end.size, end.align) != (size, align) {
-        return rule(format!("handle {handle} is an end of a {} of another type", of.name()));
     }
     if end.is_copying() {
         return rule("an end was given away while a read of it is under way");
@@ -367,8 +402,48 @@ pub(super) fn give(cx: &mut Cx<'_>, handle: u32, of: Passing, size: u32, align: 
     if end.done {
         return rule("an end was given away that can only be dropped");
     }
+    Ok(())
+}
+
+fn of_another_type<T>(handle: u32, of: Passing) -> Outcome<T> {
+    rule(format!("handle {handle} is an end of a {} of another type", of.name()))
+}
+
+/// Takes the readable end that a guest gives to the host.
+pub(super) fn give(cx: &mut Cx<'_>, handle: u32, of: Passing, size: u32, align: u32) -> Outcome<Shared> {
+    let index = cx.look(handle)?;
+    let end = cx.state.table.get::<End>(index)?;
+    check_passed(end, handle, of)?;
+    if (end.size, end.align) != (size, align) {
+        return of_another_type(handle, of);
+    }
     let set = end.set;
-    let given = cx.state.table.take::<End>(handle)?;
-    waiting::leave(cx.state, set, handle)?;
+    cx.take(handle)?;
+    let given = cx.state.table.take::<End>(index)?;
+    waiting::leave(cx.state, set, index)?;
     Ok(given.channel)
+}
+
+/// Moves a readable end from a component instance to another, between which it has these types of the plan.
+pub(crate) fn transfer(
+    state: &mut State,
+    handle: u32,
+    of: Passing,
+    (from, from_table): (u32, u32),
+    (to, to_table): (u32, u32),
+) -> Outcome<u32> {
+    let Some(handles) = &mut state.handles else { return rule("the guest is not composed of several components") };
+    let index = handles.look(from, handle)?;
+    let end = state.table.get::<End>(index)?;
+    check_passed(end, handle, of)?;
+    if end.table.is_some_and(|table| table != from_table) {
+        return of_another_type(handle, of);
+    }
+    let set = std::mem::take(&mut end.set);
+    handles.take(from, handle)?;
+    let given = handles.give(to, End::of(), index)?;
+    end.table = Some(to_table);
+    end.handle = given;
+    waiting::leave(state, set, index)?;
+    Ok(given)
 }

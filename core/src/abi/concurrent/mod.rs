@@ -2,31 +2,41 @@
 //!
 //! `CanonicalABI.md` of the component model's specification says what each function does; the names of rules that a guest
 //! breaks are the functions' names there. What is particular to this host:
-//! - a guest has one task at a time, which the host calls; no stack is ever switched. Between the calls of a task's callback
-//!   the guest's thread waits in [`Run`](crate::Run), as it does in a host function;
+//! - the host calls one task of a guest; no stack is ever switched. Between the calls of a task's callback the guest's
+//!   thread waits in [`Run`](crate::Run), as it does in a host function. Tasks of components that are called by other
+//!   components have their turns within these waits ([`turns`]), so whoever waits on the stack goes on first that waited last;
 //! - what the host reads and writes goes straight to and from the guest's memory, when the guest waits, or at once;
 //! - a wait for what only the guest itself could bring about is a trap, since it would never end;
-//! - handles are those of the guest's one table, with its limit; what is read and written lies in the guest's own memory.
+//! - handles are those of the guest's one table, with its limit, which a composed guest's components know by numbers of
+//!   their own; what is read and written lies in the guest's own memory.
 
 mod channel;
 mod declared;
 mod ends;
 mod passed;
+mod subtask;
 mod task;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod waiting;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use wharf_plan::{Builtin, EndFunction};
 
 pub(crate) use self::channel::{Moved, Sink};
-pub(crate) use self::declared::{Element, Tables};
+pub(crate) use self::declared::{Element, Tables, layouts};
+pub(crate) use self::ends::transfer;
 pub(crate) use self::passed::{ByteStream, FutureIn, FutureOut, HostBytes, Promise, Settle, promise};
-pub(crate) use self::task::{Code, Kind as TaskKind, Task};
-pub(crate) use self::waiting::{PendingCall, Place, call_async, call_sync};
+pub(crate) use self::subtask::{Called, PendingCall, Place, Subtask, call_async, call_sync, delivered};
+pub(crate) use self::task::{Code, Kind as TaskKind, Returning, Task};
+use self::turns::Tasks;
+pub(crate) use self::turns::{Contexts, Parked, Turn, next_turn};
+pub(crate) use self::waiting::set;
+use crate::abi::composed::{Answer, Call};
 use crate::abi::wasi02::canon::{Cx, Outcome, limit, rule};
 use crate::abi::wasi02::options::Options;
 use crate::abi::wasi02::table::MAX_HANDLES;
@@ -50,6 +60,8 @@ pub(crate) struct Function {
     pub(crate) asynchronous: bool,
     /// What a stream or future has in it.
     pub(crate) element: Element,
+    /// Whether its options say which memory it works on.
+    pub(crate) names_memory: bool,
 }
 
 impl Function {
@@ -68,34 +80,45 @@ impl Function {
 
     /// Runs it for the guest behind `caller`.
     pub(crate) fn call(&self, host: &Host, caller: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Stop> {
-        host.call((INTERFACE, &self.name), &self.options, caller, slots, |cx, slots| self.run(cx, slots))
+        if let Builtin::TaskReturn { result } = self.builtin {
+            return self.task_return(host, result, caller, slots);
+        }
+        self.call_locked(host, caller, slots, |cx, slots| self.run(cx, slots))
+    }
+
+    fn call_locked(
+        &self,
+        host: &Host,
+        caller: &mut dyn Caller,
+        slots: &mut [u64],
+        call: impl FnOnce(&mut Cx<'_>, &mut [u64]) -> Outcome,
+    ) -> Result<(), Stop> {
+        host.call((INTERFACE, &self.name), &self.options, caller, slots, call)
     }
 
     fn run(&self, cx: &mut Cx<'_>, slots: &mut [u64]) -> Outcome {
         let slot = |at: usize| slots.get(at).copied().unwrap_or_default() as u32;
-        let (first, second, third) = (slot(0), slot(1), slot(2));
+        let (first, second) = (slot(0), slot(1));
         let result: u64 = match self.builtin {
-            Builtin::TaskReturn { result } => return task::returned(cx, result, slots),
-            Builtin::TaskCancel => return task::cancelled(),
+            // It is called otherwise, for it may call another component.
+            Builtin::TaskReturn { .. } => return Ok(()),
+            Builtin::TaskCancel => return task::cancelled(cx),
             Builtin::WaitableSetNew => waiting::new_set(cx)?.into(),
-            Builtin::WaitableSetWait => waiting::wait_in(cx, first, second)?.into(),
-            Builtin::WaitableSetPoll => waiting::poll_in(cx, first, second)?.into(),
+            Builtin::WaitableSetWait => return waiting::wait_in(cx, first, second, slots),
+            Builtin::WaitableSetPoll => return waiting::poll_in(cx, first, second, slots),
             Builtin::WaitableSetDrop => return waiting::drop_set(cx, first),
             Builtin::WaitableJoin => return waiting::join(cx, first, second),
-            Builtin::SubtaskDrop => return waiting::drop_subtask(cx, first),
-            Builtin::SubtaskCancel => waiting::cancel_subtask(cx, first, self.asynchronous)?.into(),
+            Builtin::SubtaskDrop => return subtask::drop_subtask(cx, first),
+            Builtin::SubtaskCancel => return subtask::cancel_subtask(cx, first, self.asynchronous, slots),
             Builtin::BackpressureInc => return backpressure(cx, 1),
             Builtin::BackpressureDec => return backpressure(cx, -1),
-            Builtin::Yield => {
-                waiting::yielded(cx)?;
-                0
-            }
+            Builtin::Yield => return waiting::yielded(cx, slots),
             Builtin::End { of, table, what } => {
                 let named = ends::Named { of, table, element: &self.element, asynchronous: self.asynchronous };
                 match what {
                     EndFunction::New => ends::new(cx, &named)?,
-                    EndFunction::Read => ends::copy(cx, &named, ends::Side::Readable, first, second, third)?.into(),
-                    EndFunction::Write => ends::copy(cx, &named, ends::Side::Writable, first, second, third)?.into(),
+                    EndFunction::Read => return ends::copy(cx, &named, ends::Side::Readable, slots),
+                    EndFunction::Write => return ends::copy(cx, &named, ends::Side::Writable, slots),
                     EndFunction::CancelRead => ends::cancel(cx, &named, ends::Side::Readable, first)?.into(),
                     EndFunction::CancelWrite => ends::cancel(cx, &named, ends::Side::Writable, first)?.into(),
                     EndFunction::DropReadable => return ends::drop_end(cx, &named, ends::Side::Readable, first),
@@ -111,10 +134,15 @@ impl Function {
 }
 
 fn backpressure(cx: &mut Cx<'_>, by: i32) -> Outcome {
+    let instance = cx.instance();
     let asked = &mut cx.state.concurrent.backpressure;
-    match asked.checked_add_signed(by) {
+    match asked.get(&instance).copied().unwrap_or_default().checked_add_signed(by) {
+        Some(0) => {
+            asked.remove(&instance);
+            Ok(())
+        }
         Some(now) if now < MAX_BACKPRESSURE => {
-            *asked = now;
+            asked.insert(instance, now);
             Ok(())
         }
         Some(_) => rule("backpressure was asked for too often"),
@@ -138,10 +166,19 @@ pub(crate) trait Pump: Send {
 #[derive(Default)]
 pub(crate) struct Concurrent {
     pub(crate) task: Option<Task>,
-    /// Handles of what the host is to bring about.
+    /// Those that do not run.
+    tasks: Tasks,
+    /// What is set aside while a component calls another one synchronously.
+    pub(crate) outer: Vec<(Option<Task>, Contexts)>,
+    /// The call that one component has prepared and not started.
+    pub(crate) prepared: Option<Call>,
+    /// How many tasks are on the stack.
+    pub(crate) depth: usize,
+    /// What the host is to bring about, by index of the table.
     waited: Vec<u32>,
     pumps: Vec<Box<dyn Pump>>,
-    backpressure: u32,
+    /// How often each component instance has asked for it; none that has not.
+    backpressure: BTreeMap<u32, u32>,
 }
 
 impl Concurrent {

@@ -9,7 +9,7 @@ use wharf_plan::Passing;
 use super::Pump;
 use super::channel::{Channel, HostEnd, Moved, Shared, Sink, Source};
 use super::ends::{self, End};
-use crate::abi::wasi02::canon::{Cx, Flat, Handle, Lift, Lower, NotAResource, Outcome, Resources, Type, WitType, rule};
+use crate::abi::wasi02::canon::{Cx, Flat, Lift, Lower, NotAResource, Outcome, Resources, Type, WitType, rule};
 use crate::abi::wasi02::io;
 use crate::types::ValType;
 
@@ -402,12 +402,12 @@ impl Lift for ByteStream {
 }
 
 /// Opens a handle for the readable end of something.
-fn open(cx: &mut Cx<'_>, channel: Shared, of: Passing, size: u32, align: u32) -> Outcome<Handle<End>> {
-    cx.push(End::readable(channel, of, size, align))
+fn open(cx: &mut Cx<'_>, channel: Shared, of: Passing, size: u32, align: u32) -> Outcome<u32> {
+    ends::publish(cx, End::readable(channel, of, size, align))
 }
 
 impl ByteStream {
-    fn open(self, cx: &mut Cx<'_>) -> Outcome<Handle<End>> {
+    fn open(self, cx: &mut Cx<'_>) -> Outcome<u32> {
         open(cx, self.0.into_shared(), Passing::Stream, 1, 1)
     }
 }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use wharf_plan::Builtin;
 
-use super::waiting::{self, Event};
+use super::subtask::{Called, Subtask};
+use super::turns::{self, Tasks};
+use super::waiting::{self, Event, Waited};
+use super::{Answer, Function};
 use crate::abi::wasi02::canon::{Cx, Fault, Outcome, rule};
 use crate::abi::wasi02::http::Reply;
-use crate::abi::wasi02::options::Options;
+use crate::abi::wasi02::options::{Encoding, Options};
 use crate::abi::wasi02::{Host, State};
 use crate::stop::Stop;
 use crate::types::Caller;
@@ -18,23 +21,82 @@ pub(crate) enum Kind {
     Slots,
     /// A response, to whom it goes.
     Response(Reply),
+    /// A result, to the component that has called.
+    Caller(Answer),
 }
 
 /// The task that runs.
 pub(crate) struct Task {
-    kind: Option<Kind>,
+    pub(crate) kind: Option<Kind>,
     /// The type of its result in the plan, if the plan says.
     result: Option<Option<u32>>,
-    options: Option<Arc<Options>>,
+    /// The memory in which its result lies, if it has said so.
+    memory: Option<Arc<str>>,
+    encoding: Option<Encoding>,
+    /// The component instance it runs in.
+    pub(crate) instance: u32,
+    /// Whether it may wait within a call.
+    pub(crate) waits: bool,
+    /// Whether it returns by `task.return`.
+    asynchronous: bool,
+    /// Whether it was told that it was asked to give up.
+    pub(crate) cancelled: bool,
     slots: Vec<u64>,
 }
 
 impl Task {
     /// One that gives back what `kind` says, by these options and with a result of this type of the plan's.
     pub(crate) fn new(kind: Kind, declared: Option<(Option<u32>, Arc<Options>)>) -> Self {
-        let (result, options) = declared.map_or((None, None), |(result, options)| (Some(result), Some(options)));
-        Task { kind: Some(kind), result, options, slots: Vec::new() }
+        let instance = declared.as_ref().map_or(0, |(_, options)| options.instance);
+        let (result, memory, encoding) = declared.map_or((None, None, None), |(result, options)| {
+            (Some(result), Some(options.memory.clone()), Some(options.encoding))
+        });
+        Task {
+            kind: Some(kind),
+            result,
+            memory,
+            encoding,
+            instance,
+            waits: true,
+            asynchronous: true,
+            cancelled: false,
+            slots: Vec::new(),
+        }
     }
+
+    /// One that another component has called.
+    pub(crate) fn called(answer: Answer, returning: Returning, instance: u32, waits: bool) -> Self {
+        let Returning { result, memory, encoding, asynchronous } = returning;
+        Task {
+            kind: Some(Kind::Caller(answer)),
+            result: Some(result),
+            memory,
+            encoding: Some(encoding),
+            instance,
+            waits,
+            asynchronous,
+            cancelled: false,
+            slots: Vec::new(),
+        }
+    }
+
+    /// The call that it answers, by index of the table, until it has returned or was told that it was asked to give up.
+    pub(super) fn uncancelled(&self) -> Option<u32> {
+        match &self.kind {
+            Some(Kind::Caller(answer)) if !self.cancelled => Some(answer.subtask),
+            _ => None,
+        }
+    }
+}
+
+/// How a task is to give its result back.
+pub(crate) struct Returning {
+    /// The type in the plan.
+    pub(crate) result: Option<u32>,
+    pub(crate) memory: Option<Arc<str>>,
+    pub(crate) encoding: Encoding,
+    /// Whether by `task.return`.
+    pub(crate) asynchronous: bool,
 }
 
 /// What a guest's function, or its callback, answers.
@@ -60,37 +122,87 @@ impl Code {
 /// How a task ended: with this result.
 pub(crate) struct Ended(pub(crate) Vec<u64>);
 
-/// `task.return`.
-pub(super) fn returned(cx: &mut Cx<'_>, result: Option<u32>, slots: &mut [u64]) -> Outcome {
-    let options = cx.shared_options();
-    let Some(task) = &mut cx.state.concurrent.task else {
-        return rule("no asynchronous function is being called");
-    };
-    if task.result.is_some_and(|expected| expected != result) {
-        return rule("the result is of another type than the function's");
-    }
-    if task.options.as_ref().is_some_and(|of| of.memory != options.memory || of.encoding != options.encoding) {
-        return rule("the result is passed with other options than the function has");
-    }
-    match task.kind.take() {
-        None => rule("the task has returned already"),
-        Some(Kind::Slots) => {
-            task.slots = slots.to_vec();
+impl Function {
+    /// `task.return`.
+    pub(super) fn task_return(
+        &self,
+        host: &Host,
+        result: Option<u32>,
+        caller: &mut dyn Caller,
+        slots: &mut [u64],
+    ) -> Result<(), Stop> {
+        let mut answer = None;
+        self.call_locked(host, caller, slots, |cx, slots| {
+            answer = self.returned(cx, result, slots)?;
             Ok(())
+        })?;
+        match answer {
+            Some(answer) => host.answer(&answer, slots, caller),
+            None => Ok(()),
         }
-        Some(Kind::Response(reply)) => crate::abi::wasi03::respond(cx, slots, reply),
+    }
+
+    /// Gives the result back; or the component to which it goes, which cannot be called meanwhile.
+    fn returned(&self, cx: &mut Cx<'_>, result: Option<u32>, slots: &mut [u64]) -> Outcome<Option<Answer>> {
+        let options = cx.shared_options();
+        let Some(task) = &mut cx.state.concurrent.task else {
+            return rule("no asynchronous function is being called");
+        };
+        if !task.asynchronous {
+            return rule("the function is lifted synchronously and returns by itself");
+        }
+        if task.result.is_some_and(|expected| expected != result) {
+            return rule("the result is of another type than the function's");
+        }
+        let other_memory = self.names_memory && task.memory.as_ref().is_some_and(|memory| *memory != options.memory);
+        if other_memory || task.encoding.is_some_and(|encoding| encoding != options.encoding) {
+            return rule("the result is passed with other options than the function has");
+        }
+        match task.kind.take() {
+            None => rule("the task has returned already"),
+            Some(Kind::Slots) => {
+                task.slots = slots.to_vec();
+                Ok(None)
+            }
+            Some(Kind::Response(reply)) => crate::abi::wasi03::respond(cx, slots, reply).map(|()| None),
+            Some(Kind::Caller(answer)) => {
+                cx.state.returns(&answer)?;
+                Ok(Some(answer))
+            }
+        }
     }
 }
 
-/// `task.cancel`: this host ends a task that it wants no more, and never asks it to.
-pub(super) fn cancelled() -> Outcome {
-    rule("nobody has asked the task to cancel itself")
+/// `task.cancel`.
+pub(super) fn cancelled(cx: &mut Cx<'_>) -> Outcome {
+    let Some(task) = cx.state.concurrent.task.as_mut().filter(|task| task.cancelled) else {
+        return rule("nobody has asked the task to cancel itself");
+    };
+    match task.kind.take() {
+        Some(Kind::Caller(answer)) => {
+            cx.state.returns(&answer)?;
+            cx.state.table.get::<Subtask>(answer.subtask)?.state = Called::Cancelled;
+            Ok(())
+        }
+        _ => rule("the task has returned already"),
+    }
+}
+
+impl State {
+    /// Refuses that a component returns from a call while it holds what was lent for it.
+    fn returns(&mut self, answer: &Answer) -> Outcome {
+        match &mut self.handles {
+            Some(handles) => handles.returns(answer.scope),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Host {
     /// Begins a task.
     pub(crate) fn begin_task(&self, task: Task) -> Result<(), Stop> {
         self.in_task(Builtin::TaskReturn { result: None }, |state| {
+            state.concurrent.take_instance(task.instance);
             state.concurrent.task = Some(task);
             Ok(())
         })
@@ -98,38 +210,69 @@ impl Host {
 
     /// Waits as the guest has asked to before its callback is called; gives what it is called with.
     pub(crate) fn wait_between(&self, code: Code, caller: &mut dyn Caller) -> Result<[u64; 3], Stop> {
-        self.in_task(Builtin::WaitableSetWait, |state| {
-            let (event, first, second) = match code {
-                Code::Wait(set) => waiting::wait_for(state, caller, set)?,
-                Code::Yield | Code::Exit => {
-                    waiting::let_go_on(state, caller)?;
-                    (Event::None, 0, 0)
+        let (mut instance, mut let_others) = (0, true);
+        let event = loop {
+            let event = self.in_task(Builtin::WaitableSetWait, |state| {
+                instance = state.concurrent.task.as_ref().map_or(0, |task| task.instance);
+                state.concurrent.leave_instance(instance);
+                if let Code::Wait(set) = code {
+                    let set = waiting::set(state, instance, set)?;
+                    return waiting::wait_for(state, caller, set);
                 }
-            };
+                waiting::let_go_on(state, caller)?;
+                let waits = std::mem::take(&mut let_others) && turns::has_turn(state)?;
+                Ok((!waits).then_some((Event::None, 0, 0)))
+            })?;
+            match event {
+                Some(event) => break event,
+                None => self.turn(caller)?,
+            }
+        };
+        let (event, first, second) = event;
+        self.in_task(Builtin::WaitableSetWait, |state| {
+            state.concurrent.take_instance(instance);
             Ok([event as u64, first.into(), second.into()])
         })
     }
 
     /// Ends the task, which has exited; goes on with what it has begun and the host can finish without it.
     pub(crate) fn end_task(&self, caller: &mut dyn Caller) -> Result<Ended, Stop> {
-        self.in_task(Builtin::TaskReturn { result: None }, |state| {
+        let ended = self.in_task(Builtin::TaskReturn { result: None }, |state| {
             let Some(task) = state.concurrent.task.take() else { return rule("there is no task") };
             if task.kind.is_some() {
                 return rule("the task has ended without returning a result");
             }
-            waiting::finish(state, caller)?;
-            state.concurrent.pumps.clear();
+            state.concurrent.leave_instance(task.instance);
             Ok(Ended(task.slots))
+        })?;
+        self.finish_begun(caller)?;
+        Ok(ended)
+    }
+
+    /// Goes on with what the guest has begun and the host can finish without it, or other tasks of the guest's.
+    pub(crate) fn finish_begun(&self, caller: &mut dyn Caller) -> Result<(), Stop> {
+        let finish = |state: &mut State, caller: &mut dyn Caller| waiting::finish(state, caller);
+        while self.in_task(Builtin::TaskReturn { result: None }, |state| finish(state, caller))? == Waited::Turn {
+            self.turn(caller)?;
+        }
+        self.in_task(Builtin::TaskReturn { result: None }, |state| {
+            state.concurrent.pumps.clear();
+            state.concurrent.tasks = Tasks::default();
+            Ok(())
         })
     }
 
-    /// Goes on with what the guest has begun and the host can finish without it.
-    pub(crate) fn finish_begun(&self, caller: &mut dyn Caller) -> Result<(), Stop> {
-        self.in_task(Builtin::TaskReturn { result: None }, |state| {
-            waiting::finish(state, caller)?;
-            state.concurrent.pumps.clear();
-            Ok(())
-        })
+    /// Waits in the call of a function until `ready`; other tasks of the guest's have their turns meanwhile.
+    pub(crate) fn wait_until(
+        &self,
+        builtin: Builtin,
+        caller: &mut dyn Caller,
+        mut ready: impl FnMut(&mut State) -> Outcome<bool>,
+    ) -> Result<(), Stop> {
+        while self.in_task(builtin, |state| waiting::wait(state, caller, &mut ready))? == Waited::Turn {
+            self.turn(caller)?;
+        }
+        Ok(())
     }
 
     /// Says that a call of an export has another code than there is.
@@ -143,7 +286,11 @@ impl Host {
         }
     }
 
-    fn in_task<T>(&self, builtin: Builtin, action: impl FnOnce(&mut State) -> Outcome<T>) -> Result<T, Stop> {
+    pub(crate) fn in_task<T>(
+        &self,
+        builtin: Builtin,
+        action: impl FnOnce(&mut State) -> Outcome<T>,
+    ) -> Result<T, Stop> {
         let mut given = None;
         self.locked((super::INTERFACE, &builtin.to_string()), |state| {
             given = Some(action(state)?);

@@ -18,8 +18,8 @@ use crate::error::Kind as ErrorKind;
 use crate::grants::WasiConfig;
 use crate::stop::Stop;
 
-const BYTE: Element = Element { size: 1, align: 1, plain: true, realloc: false };
-const NUMBER: Element = Element { size: 4, align: 4, plain: true, realloc: false };
+const BYTE: Element = Element { size: 1, align: 1, plain: true, realloc: false, ty: None };
+const NUMBER: Element = Element { size: 4, align: 4, plain: true, realloc: false, ty: None };
 
 /// From where the allocator gives.
 const HEAP: u32 = 0x8000;
@@ -48,7 +48,8 @@ impl Guest {
         };
         let asynchronous = matches!(builtin, Builtin::End { what: EndFunction::Read | EndFunction::Write, .. });
         let options = Arc::new(Options::default());
-        let function = Function { builtin, name: builtin.to_string(), options, asynchronous, element };
+        let function =
+            Function { builtin, name: builtin.to_string(), options, asynchronous, element, names_memory: true };
         let mut slots = args.to_vec();
         slots.resize(args.len().max(1), 0);
         function.call(&self.host, &mut self.fake, &mut slots)?;
@@ -313,6 +314,7 @@ fn elements_are_as_large_as_the_specification_has_them() {
             traps: Vec::new(),
             component_imports: Vec::new(),
             adapter: None,
+            calls: None,
         }
     };
     let names = |count: usize| (0..count).map(|at| format!("n{at}")).collect::<Vec<_>>();

@@ -1,14 +1,14 @@
-//! What a guest waits for: sets of waitables, calls that are under way, and the wait itself.
+//! What a guest waits for: sets of waitables, and the wait itself.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::ends::{self, BLOCKED, End};
-use super::progress;
+use super::ends::{self, End};
+use super::subtask::{self, Subtask};
+use super::{progress, turns};
+use crate::abi::composed::Handles;
 use crate::abi::wasi02::State;
-use crate::abi::wasi02::canon::{Cx, Lower, Outcome, rule};
-use crate::abi::wasi02::options::Options;
+use crate::abi::wasi02::canon::{Cx, Outcome, again, rule};
 use crate::abi::wasi02::table::Resource;
 use crate::types::Caller;
 
@@ -21,6 +21,7 @@ pub(crate) enum Event {
     StreamWrite = 3,
     FutureRead = 4,
     FutureWrite = 5,
+    Cancelled = 6,
 }
 
 /// A waitable set.
@@ -34,89 +35,6 @@ impl Resource for WaitableSet {
     const NAME: &'static str = "waitable-set";
 }
 
-/// How far a call has got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Called {
-    Started = 1,
-    Returned = 2,
-    Cancelled = 4,
-}
-
-/// A call of the host that is under way.
-pub(super) struct Subtask {
-    state: Called,
-    /// What it waits for, until then.
-    pending: Option<Box<dyn PendingCall>>,
-    options: Arc<Options>,
-    /// Where its result goes.
-    result: u32,
-    /// Whether the guest was told that it has ended.
-    delivered: bool,
-    set: u32,
-}
-
-impl Resource for Subtask {
-    const NAME: &'static str = "subtask";
-}
-
-/// A call that has not returned.
-pub(crate) trait PendingCall: Send {
-    /// Goes on. When it returns its result is in memory at `result`, or in the slots of one that waits.
-    fn poll(&mut self, cx: &mut Cx<'_>, result: Place<'_>, context: &mut Context<'_>) -> Outcome<Poll<()>>;
-}
-
-/// Where a result goes.
-pub(crate) enum Place<'a> {
-    Memory(u32),
-    /// The slots of the call, and how many its parameters take.
-    Slots(&'a mut [u64], usize),
-}
-
-impl Place<'_> {
-    /// Puts it there.
-    pub(crate) fn put<T: Lower>(self, value: T, cx: &mut Cx<'_>) -> Outcome {
-        match self {
-            Place::Memory(_) if T::FLAT == 0 => Ok(()),
-            Place::Memory(ptr) => crate::abi::wasi02::canon::store_result(value, cx, ptr),
-            Place::Slots(slots, params) => crate::abi::wasi02::canon::finish(value, cx, slots, params),
-        }
-    }
-}
-
-/// Goes on with a call that was lowered asynchronously, and answers with its state.
-pub(crate) fn call_async(cx: &mut Cx<'_>, mut pending: Box<dyn PendingCall>, result: u32) -> Outcome<u32> {
-    let context = &mut Context::from_waker(Waker::noop());
-    if pending.poll(cx, Place::Memory(result), context)?.is_ready() {
-        return Ok(Called::Returned as u32);
-    }
-    let options = cx.shared_options();
-    let subtask = Subtask { state: Called::Started, pending: Some(pending), options, result, delivered: false, set: 0 };
-    let handle = cx.state.table.push(subtask, None)?;
-    cx.state.concurrent.wait_for(handle);
-    Ok(Called::Started as u32 | handle << 4)
-}
-
-/// Waits for a call that was lowered synchronously.
-pub(crate) fn call_sync(
-    cx: &mut Cx<'_>,
-    mut pending: Box<dyn PendingCall>,
-    slots: &mut [u64],
-    params: usize,
-) -> Outcome {
-    let run = cx.state.run.clone();
-    run.wait(std::future::poll_fn(|context| {
-        // What the guest began before may be what this call waits for.
-        if let Err(fault) = progress(cx.state, cx.caller, context) {
-            return Poll::Ready(Err(fault));
-        }
-        match pending.poll(cx, Place::Slots(slots, params), context) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
-            Err(fault) => Poll::Ready(Err(fault)),
-        }
-    }))?
-}
-
 /// How far something has got that the host is to bring about.
 pub(super) enum Advance {
     Done,
@@ -126,17 +44,17 @@ pub(super) enum Advance {
     OfTheGuest,
 }
 
-/// Goes on with what is behind a handle.
+/// Goes on with what stands at `index` of the table.
 pub(super) fn advance(
     state: &mut State,
     caller: &mut dyn Caller,
-    handle: u32,
+    index: u32,
     context: &mut Context<'_>,
 ) -> Outcome<Advance> {
-    if let Ok(end) = state.table.get::<End>(handle) {
+    if let Ok(end) = state.table.get::<End>(index) {
         let (channel, side) = (end.channel.clone(), end.side);
         ends::advance(state, caller, &channel, side, context)?;
-        let end = state.table.get::<End>(handle)?;
+        let end = state.table.get::<End>(index)?;
         return Ok(if end.has_event() || !end.is_copying() {
             Advance::Done
         } else if super::channel::lock(&channel).host_acts(side) {
@@ -145,55 +63,67 @@ pub(super) fn advance(
             Advance::OfTheGuest
         });
     }
-    let Ok(subtask) = state.table.get::<Subtask>(handle) else { return Ok(Advance::Done) };
-    let Some(mut pending) = subtask.pending.take() else { return Ok(Advance::Done) };
-    let (options, result) = (subtask.options.clone(), subtask.result);
-    let polled = pending.poll(&mut Cx::new(state, caller, &options), Place::Memory(result), context)?;
-    let subtask = state.table.get::<Subtask>(handle)?;
-    if polled.is_ready() {
-        subtask.state = Called::Returned;
-        return Ok(Advance::Done);
+    subtask::advance(state, caller, index, context)
+}
+
+/// Leaves what a call returns.
+pub(super) fn answer(slots: &mut [u64], value: u32) {
+    if let Some(slot) = slots.first_mut() {
+        *slot = value.into();
     }
-    subtask.pending = Some(pending);
-    Ok(Advance::OfTheHost)
 }
 
 pub(super) fn new_set(cx: &mut Cx<'_>) -> Outcome<u32> {
-    cx.state.table.push(WaitableSet::default(), None)
+    let index = cx.state.table.push(WaitableSet::default(), None)?;
+    cx.give::<WaitableSet>(index)
 }
 
 pub(super) fn drop_set(cx: &mut Cx<'_>, set: u32) -> Outcome {
-    let members = cx.state.table.get::<WaitableSet>(set)?.members.len();
+    let index = cx.look(set)?;
+    let members = cx.state.table.get::<WaitableSet>(index)?.members.len();
     if members > 0 {
         return rule(format!("the set still has {members} members, which must leave it first"));
     }
-    cx.state.table.take::<WaitableSet>(set).map(drop)
+    if cx.state.concurrent.waits_in(index) {
+        return rule("a task waits in the set");
+    }
+    cx.take(set)?;
+    cx.state.table.take::<WaitableSet>(index).map(drop)
+}
+
+/// The set that a guest's handle stands for.
+pub(crate) fn set(state: &mut State, instance: u32, handle: u32) -> Outcome<u32> {
+    let index = match &mut state.handles {
+        Some(handles) => handles.look(instance, handle)?,
+        None => handle,
+    };
+    state.table.get::<WaitableSet>(index)?;
+    Ok(index)
 }
 
 /// Which set a waitable is in, to be changed.
-fn set_of(state: &mut State, handle: u32) -> Outcome<&mut u32> {
-    if state.table.get::<Subtask>(handle).is_ok() {
-        return Ok(&mut state.table.get::<Subtask>(handle)?.set);
+fn set_of(state: &mut State, index: u32) -> Outcome<&mut u32> {
+    if state.table.get::<Subtask>(index).is_ok() {
+        return Ok(&mut state.table.get::<Subtask>(index)?.set);
     }
-    Ok(&mut state.table.get::<End>(handle)?.set)
+    Ok(&mut state.table.get::<End>(index)?.set)
 }
 
 pub(super) fn join(cx: &mut Cx<'_>, handle: u32, set: u32) -> Outcome {
+    let set = if set == 0 { 0 } else { self::set(cx.state, cx.instance(), set)? };
+    let index = cx.look(handle)?;
+    let before = std::mem::replace(set_of(cx.state, index)?, set);
+    leave(cx.state, before, index)?;
     if set != 0 {
-        cx.state.table.get::<WaitableSet>(set)?;
-    }
-    let before = std::mem::replace(set_of(cx.state, handle)?, set);
-    leave(cx.state, before, handle)?;
-    if set != 0 {
-        cx.state.table.get::<WaitableSet>(set)?.members.push_back(handle);
+        cx.state.table.get::<WaitableSet>(set)?.members.push_back(index);
     }
     Ok(())
 }
 
 /// Takes a waitable out of a set; 0 is none.
-pub(super) fn leave(state: &mut State, set: u32, handle: u32) -> Outcome {
+pub(super) fn leave(state: &mut State, set: u32, index: u32) -> Outcome {
     if set != 0 {
-        state.table.get::<WaitableSet>(set)?.members.retain(|member| *member != handle);
+        state.table.get::<WaitableSet>(set)?.members.retain(|member| *member != index);
     }
     Ok(())
 }
@@ -202,7 +132,7 @@ pub(super) fn leave(state: &mut State, set: u32, handle: u32) -> Outcome {
 pub(crate) type Delivered = (Event, u32, u32);
 
 /// Takes the next event of a set.
-fn next_event(state: &mut State, set: u32) -> Outcome<Option<Delivered>> {
+pub(super) fn next_event(state: &mut State, set: u32) -> Outcome<Option<Delivered>> {
     let members = state.table.get::<WaitableSet>(set)?.members.len();
     for at in 0..members {
         let Some(member) = state.table.get::<WaitableSet>(set)?.members.get(at).copied() else { break };
@@ -218,23 +148,25 @@ fn next_event(state: &mut State, set: u32) -> Outcome<Option<Delivered>> {
 }
 
 /// Takes the event of a waitable, if it has one.
-fn event_of(state: &mut State, handle: u32) -> Outcome<Option<Delivered>> {
-    if let Ok(subtask) = state.table.get::<Subtask>(handle) {
-        let ended = subtask.state != Called::Started && !std::mem::replace(&mut subtask.delivered, true);
-        subtask.delivered = subtask.state != Called::Started;
-        return Ok(ended.then_some((Event::Subtask, handle, subtask.state as u32)));
+fn event_of(state: &mut State, index: u32) -> Outcome<Option<Delivered>> {
+    if let Ok(subtask) = state.table.get::<Subtask>(index) {
+        let event = subtask.take_event();
+        if event.is_some() {
+            subtask::delivered(state, index)?;
+        }
+        return Ok(event.map(|(handle, called)| (Event::Subtask, handle, called as u32)));
     }
-    let end = state.table.get::<End>(handle)?;
-    let code = end.event_code();
+    let end = state.table.get::<End>(index)?;
+    let (code, handle) = (end.event_code(), end.handle);
     Ok(end.take_event().map(|payload| (code, handle, payload)))
 }
 
 /// Whether a set has an event to deliver.
-fn has_event(state: &mut State, set: u32) -> Outcome<bool> {
+pub(super) fn has_event(state: &mut State, set: u32) -> Outcome<bool> {
     let members: Vec<u32> = state.table.get::<WaitableSet>(set)?.members.iter().copied().collect();
     for member in members {
         let ready = match state.table.get::<Subtask>(member) {
-            Ok(subtask) => subtask.state != Called::Started && !subtask.delivered,
+            Ok(subtask) => subtask.has_event(),
             Err(_) => state.table.get::<End>(member)?.has_event(),
         };
         if ready {
@@ -244,37 +176,67 @@ fn has_event(state: &mut State, set: u32) -> Outcome<bool> {
     Ok(false)
 }
 
+/// What a wait has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// To what was waited for.
+    Ready,
+    /// To where another task of the guest can go on, which has its turn now.
+    Turn,
+}
+
+/// Refuses to wait for a function that may not.
+pub(super) fn check_may_wait(state: &State, caller: &mut dyn Caller) -> Outcome {
+    let global = state.handles.as_ref().and_then(Handles::may_block);
+    match global.and_then(|global| caller.global(global)) {
+        Some(0) => rule("a function that may not wait would wait"),
+        _ => Ok(()),
+    }
+}
+
 /// Waits until `ready`. While the guest waits, what it has begun goes on.
 pub(super) fn wait(
     state: &mut State,
     caller: &mut dyn Caller,
     mut ready: impl FnMut(&mut State) -> Outcome<bool>,
-) -> Outcome {
+) -> Outcome<Waited> {
+    if !ready(state)? {
+        check_may_wait(state, caller)?;
+    }
     let run = state.run.clone();
     run.wait(std::future::poll_fn(|context| {
-        let mut look = || {
+        let mut look = || -> Outcome<Option<Waited>> {
             if ready(state)? {
-                return Ok(true);
+                return Ok(Some(Waited::Ready));
             }
             let going_on = progress(state, caller, context)?;
-            let ready = ready(state)?;
-            if !ready && !going_on {
+            if ready(state)? {
+                return Ok(Some(Waited::Ready));
+            }
+            if turns::has_turn(state)? {
+                return Ok(Some(Waited::Turn));
+            }
+            if !going_on {
                 return rule("it waits for what only the guest itself could bring about, so the wait would never end");
             }
-            Ok(ready)
+            Ok(None)
         };
         match look() {
-            Ok(false) => Poll::Pending,
-            Ok(true) => Poll::Ready(Ok(())),
+            Ok(None) => Poll::Pending,
+            Ok(Some(waited)) => Poll::Ready(Ok(waited)),
             Err(fault) => Poll::Ready(Err(fault)),
         }
     }))?
 }
 
-/// Waits for the next event of a set.
-pub(super) fn wait_for(state: &mut State, caller: &mut dyn Caller, set: u32) -> Outcome<Delivered> {
-    wait(state, caller, |state| has_event(state, set))?;
-    next_event(state, set)?.map_or_else(|| rule("a wait ended without an event"), Ok)
+/// Waits for the next event of a set; none if another task has its turn before.
+pub(super) fn wait_for(state: &mut State, caller: &mut dyn Caller, set: u32) -> Outcome<Option<Delivered>> {
+    match wait(state, caller, |state| has_event(state, set))? {
+        Waited::Ready => {
+            next_event(state, set)?.map_or_else(|| rule("a wait ended without an event"), |it| Ok(Some(it)))
+        }
+        Waited::Turn => Ok(None),
+    }
 }
 
 /// Lets the host go on, without waiting for it.
@@ -288,66 +250,62 @@ pub(super) fn let_go_on(state: &mut State, caller: &mut dyn Caller) -> Outcome {
     Ok(())
 }
 
-pub(super) fn yielded(cx: &mut Cx<'_>) -> Outcome {
-    let_go_on(cx.state, cx.caller)
-}
-
-fn deliver(cx: &mut Cx<'_>, ptr: u32, (event, first, second): Delivered) -> Outcome<u32> {
-    crate::abi::wasi02::canon::store_result((first, second), cx, ptr)?;
-    Ok(event as u32)
-}
-
-pub(super) fn wait_in(cx: &mut Cx<'_>, set: u32, ptr: u32) -> Outcome<u32> {
-    let event = wait_for(cx.state, cx.caller, set)?;
-    deliver(cx, ptr, event)
-}
-
-pub(super) fn poll_in(cx: &mut Cx<'_>, set: u32, ptr: u32) -> Outcome<u32> {
-    cx.state.table.get::<WaitableSet>(set)?;
+pub(super) fn yielded(cx: &mut Cx<'_>, slots: &mut [u64]) -> Outcome {
+    answer(slots, 0);
     let_go_on(cx.state, cx.caller)?;
+    if turns::has_turn(cx.state)? { again(|_, _| Ok(())) } else { Ok(()) }
+}
+
+fn deliver(cx: &mut Cx<'_>, ptr: u32, (event, first, second): Delivered, slots: &mut [u64]) -> Outcome {
+    crate::abi::wasi02::canon::store_result((first, second), cx, ptr)?;
+    answer(slots, event as u32);
+    Ok(())
+}
+
+pub(super) fn wait_in(cx: &mut Cx<'_>, set: u32, ptr: u32, slots: &mut [u64]) -> Outcome {
+    let set = self::set(cx.state, cx.instance(), set)?;
+    wait_at(cx, set, ptr, slots)
+}
+
+fn wait_at(cx: &mut Cx<'_>, set: u32, ptr: u32, slots: &mut [u64]) -> Outcome {
+    match wait_for(cx.state, cx.caller, set)? {
+        Some(event) => deliver(cx, ptr, event, slots),
+        None => again(move |cx, slots| wait_at(cx, set, ptr, slots)),
+    }
+}
+
+pub(super) fn poll_in(cx: &mut Cx<'_>, set: u32, ptr: u32, slots: &mut [u64]) -> Outcome {
+    let set = self::set(cx.state, cx.instance(), set)?;
+    let_go_on(cx.state, cx.caller)?;
+    if turns::has_turn(cx.state)? {
+        return again(move |cx, slots| poll_at(cx, set, ptr, slots));
+    }
+    poll_at(cx, set, ptr, slots)
+}
+
+fn poll_at(cx: &mut Cx<'_>, set: u32, ptr: u32, slots: &mut [u64]) -> Outcome {
     let event = next_event(cx.state, set)?.unwrap_or((Event::None, 0, 0));
-    deliver(cx, ptr, event)
+    deliver(cx, ptr, event, slots)
 }
 
-pub(super) fn drop_subtask(cx: &mut Cx<'_>, handle: u32) -> Outcome {
-    let subtask = cx.state.table.get::<Subtask>(handle)?;
-    if !subtask.delivered {
-        return rule("the subtask has not ended, or its end was not delivered; wait for it or cancel it first");
-    }
-    let set = subtask.set;
-    cx.state.table.take::<Subtask>(handle)?;
-    leave(cx.state, set, handle)
-}
-
-/// Whatever the host does is given up at once, so that nobody has to wait for that.
-pub(super) fn cancel_subtask(cx: &mut Cx<'_>, handle: u32, asynchronous: bool) -> Outcome<u32> {
-    let subtask = cx.state.table.get::<Subtask>(handle)?;
-    if subtask.delivered {
-        return rule("the subtask has ended and its end was delivered");
-    }
-    if subtask.set != 0 && !asynchronous {
-        return rule("the subtask is in a waitable set, so that nobody may wait for it otherwise");
-    }
-    if subtask.state == Called::Started {
-        subtask.state = Called::Cancelled;
-        subtask.pending = None;
-    }
-    subtask.delivered = true;
-    let state = subtask.state as u32;
-    debug_assert_ne!(state, BLOCKED);
-    cx.state.concurrent.waited.retain(|waited| *waited != handle);
-    Ok(state)
-}
-
-/// Waits until all that the host can finish without the guest is finished.
-pub(super) fn finish(state: &mut State, caller: &mut dyn Caller) -> Outcome {
+/// Waits until all that the host can finish without the guest is finished, or another task can go on.
+pub(super) fn finish(state: &mut State, caller: &mut dyn Caller) -> Outcome<Waited> {
     let run = state.run.clone();
     run.wait(std::future::poll_fn(|context| {
-        // What the guest itself waited for, it waits for no more.
-        state.concurrent.waited.clear();
-        match progress(state, caller, context) {
-            Ok(true) => Poll::Pending,
-            Ok(false) => Poll::Ready(Ok(())),
+        if !state.concurrent.has_tasks() {
+            // What the guest itself waited for, it waits for no more.
+            state.concurrent.waited.clear();
+        }
+        let mut look = || -> Outcome<Option<Waited>> {
+            let going_on = progress(state, caller, context)?;
+            if turns::has_turn(state)? {
+                return Ok(Some(Waited::Turn));
+            }
+            Ok((!going_on).then_some(Waited::Ready))
+        };
+        match look() {
+            Ok(None) => Poll::Pending,
+            Ok(Some(waited)) => Poll::Ready(Ok(waited)),
             Err(fault) => Poll::Ready(Err(fault)),
         }
     }))?

@@ -29,7 +29,7 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use self::canon::{Cx, Fault, Outcome, Own, Resources};
+use self::canon::{Again, Cx, Fault, Outcome, Own, Resources};
 pub use self::logging::log_line;
 use self::options::Options;
 use self::table::{Resource, Table};
@@ -180,12 +180,20 @@ impl Host {
         call: impl FnOnce(&mut Cx<'_>, &mut [u64]) -> Outcome,
     ) -> Result<(), Stop> {
         self.may_leave(options.instance, caller)?;
+        let mut again = None;
         self.locked((interface, name), |state| {
             if name.starts_with("[resource-drop]") && state.only_returns_a_borrow(options, slots) {
                 return Ok(());
             }
-            call(&mut Cx::new(state, caller, options), slots)
-        })
+            unless_again(call(&mut Cx::new(state, caller, options), slots), &mut again)
+        })?;
+        while let Some(then) = again.take() {
+            self.turn(caller)?;
+            self.locked((interface, name), |state| {
+                unless_again(then.go_on(&mut Cx::new(state, caller, options), slots), &mut again)
+            })?;
+        }
+        Ok(())
     }
 
     /// Does something with the guest's state in a call of the function `name` of `interface`.
@@ -211,6 +219,7 @@ impl Host {
                 let message = format!("the guest broke a rule of {interface}#{name}: {rule}");
                 Error::new(Kind::Trap, message).into()
             }
+            Fault::Again(_) => waits(),
         })
     }
 
@@ -264,7 +273,13 @@ impl Host {
             Fault::Rule(rule) => {
                 Error::new(Kind::Trap, format!("a component of the guest broke a rule of handles: {rule}")).into()
             }
+            Fault::Again(_) => waits(),
         })
+    }
+
+    /// How the guest's components belong together, if it is composed of several.
+    pub(crate) fn composed(&self) -> Option<&Arc<Composed>> {
+        self.composed.as_ref()
     }
 
     /// Goes on with what `config` and `outbound` grant. Handles stay as they are, and standard streams that the guest
@@ -319,6 +334,21 @@ impl Host {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeps how a call goes on that another task has its turn before.
+fn unless_again(outcome: Outcome, again: &mut Option<Again>) -> Outcome {
+    match outcome {
+        Err(Fault::Again(then)) => {
+            *again = Some(then);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn waits() -> Stop {
+    Error::new(Kind::Internal, "something waits for another task that may not").into()
 }
 
 /// How large header fields may be that a guest has. One that sends nothing still has those of its answers.

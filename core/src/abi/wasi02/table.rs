@@ -215,7 +215,7 @@ mod tests {
     fn breaks<T>(outcome: Outcome<T>, text: &str) {
         match outcome {
             Err(Fault::Rule(message)) => assert!(message.contains(text), "{message}"),
-            Err(Fault::Stop(stop)) => panic!("{stop:?}"),
+            Err(fault) => panic!("{fault:?}"),
             Ok(_) => panic!("no rule was broken"),
         }
     }

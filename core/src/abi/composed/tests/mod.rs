@@ -1,5 +1,6 @@
 //! Drives the functions as an adapter would, over a guest of two components that is nothing but memories and globals.
 
+mod calls;
 mod handles;
 mod plan;
 mod transcode;
@@ -24,7 +25,7 @@ const MEMORY: usize = 64 << 10;
 /// Two components. Resource 0 is the host's, 1 the second component's, with a destructor, and 2 the first one's, without.
 /// Tables 0 and 1 are for resource 0 in each, 2 and 3 for resource 1, 4 and 5 for resource 2, and 6 for none.
 const PLAN: &str = r#"{
-    "version": 4,
+    "version": 5,
     "imports": [
         {"module": "wharf:component/intrinsics", "name": "trap", "kind": {"kind": "intrinsic", "name": "trap"}},
         {"module": "wasi:x/y@0.2.0", "name": "now", "kind": {
@@ -60,7 +61,7 @@ const PLAN: &str = r#"{
     "streams": [],
     "futures": [],
     "types": [],
-    "functions": [{"params": [], "result": null}],
+    "functions": [{"params": [], "result": null, "asynchronous": false}],
     "traps": [[17, "reentered"], [30, "string-out-of-bounds"]],
     "component_imports": []
 }"#;
@@ -78,9 +79,15 @@ fn exports() -> Vec<Export> {
 
 /// The module of this plan.
 fn module(plan: &str) -> Vec<u8> {
+    module_with(plan, "", "")
+}
+
+/// The same with more imports, before all others, and functions.
+fn module_with(plan: &str, imports: &str, functions: &str) -> Vec<u8> {
     wat::parse_str(format!(
         r#"(module
             (@custom "wharf.plan" {plan:?})
+            {imports}
             (import "wharf:component/intrinsics" "trap" (func (param i32)))
             (import "wasi:x/y@0.2.0" "now" (func))
             (import "wharf:component/intrinsics" "[resource-rep]3" (func (param i32) (result i32)))
@@ -90,6 +97,7 @@ fn module(plan: &str) -> Vec<u8> {
             (global (export "leave_0") (mut i32) (i32.const 1))
             (global (export "leave_1") (mut i32) (i32.const 1))
             (func (export "drop_1") (param i32))
+            {functions}
             (func (export "run"))
             (func (export "handle")))"#
     ))
@@ -137,7 +145,11 @@ struct Guest {
 }
 
 fn guest_within(budget: Budget) -> Guest {
-    let plan = Arc::new(read(PLAN).unwrap().unwrap());
+    guest_of(read(PLAN).unwrap().unwrap(), budget)
+}
+
+fn guest_of(plan: Composed, budget: Budget) -> Guest {
+    let plan = Arc::new(plan);
     let host = Host::new(&WasiConfig::new(), None, Run::default(), Some(plan), Default::default(), budget);
     let fake = Fake {
         memories: HashMap::from([("memory", vec![0; MEMORY]), ("other", vec![0xa5; MEMORY])]),

@@ -47,6 +47,33 @@ pub enum Fault {
     Rule(Cow<'static, str>),
     /// Anything else.
     Stop(Stop),
+    /// The call is not over: another task of the guest has its turn first.
+    #[doc(hidden)]
+    Again(Again),
+}
+
+type Then = Box<dyn FnOnce(&mut Cx<'_>, &mut [u64]) -> Outcome + Send>;
+
+/// How a call of the guest's goes on once another of its tasks has had its turn, which no host function may do itself: the
+/// guest's state is locked then.
+pub struct Again(Then);
+
+impl std::fmt::Debug for Again {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Again")
+    }
+}
+
+impl Again {
+    /// Goes on.
+    pub(crate) fn go_on(self, cx: &mut Cx<'_>, slots: &mut [u64]) -> Outcome {
+        (self.0)(cx, slots)
+    }
+}
+
+/// Lets another task of the guest have its turn, and goes on with this call then.
+pub(crate) fn again<T>(then: impl FnOnce(&mut Cx<'_>, &mut [u64]) -> Outcome + Send + 'static) -> Outcome<T> {
+    Err(Fault::Again(Again(Box::new(then))))
 }
 
 /// What a host function of this ABI returns inside core.
@@ -95,6 +122,11 @@ impl<'a> Cx<'a> {
         Cx { state, caller, options, arguments: 0, charge: None }
     }
 
+    /// The component instance that calls.
+    pub(crate) fn instance(&self) -> u32 {
+        self.options.instance
+    }
+
     /// The guest's time.
     pub(crate) fn run(&self) -> Run {
         self.state.run.clone()
@@ -131,7 +163,7 @@ impl<'a> Cx<'a> {
     }
 
     /// Room for `size` bytes in the guest, from its own allocator.
-    fn realloc(&mut self, align: u32, size: u32) -> Outcome<u32> {
+    pub(crate) fn realloc(&mut self, align: u32, size: u32) -> Outcome<u32> {
         let mut slots = [0, 0, u64::from(align), u64::from(size)];
         let options = self.options;
         let realloc = &options.realloc;

@@ -237,5 +237,6 @@ pub(crate) fn stop(fault: Fault) -> Stop {
     match fault {
         Fault::Stop(stop) => stop,
         Fault::Rule(rule) => Error::new(Kind::Internal, rule).into(),
+        Fault::Again(_) => Error::new(Kind::Internal, "a request waits for another task").into(),
     }
 }

@@ -10,6 +10,7 @@ use crate::abi::wasi02::canon::{Cx, Lift, Outcome, Own, lift};
 use crate::abi::wasi02::http::pipe::{Message, pipe};
 use crate::abi::wasi02::http::serving::{answer, head, stop};
 use crate::abi::wasi02::http::{ErrorCode, Reply};
+use crate::abi::wasi02::table::Resource;
 use crate::error::{Error, Kind};
 use crate::http::Body as Incoming;
 use crate::stop::Stop;
@@ -60,6 +61,10 @@ impl Host {
             return Err(Error::new(Kind::Internal, "a request has no body").into());
         };
         let handle = state.table.push(request, None).map_err(stop)?;
+        let handle = match &mut state.handles {
+            Some(handles) => handles.give_to_handler(Request::NAME, handle).map_err(stop)?,
+            None => handle,
+        };
         Ok(Some(handle.into()))
     }
 

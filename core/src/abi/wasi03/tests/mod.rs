@@ -25,7 +25,7 @@ const HEAP: u32 = 0x8000;
 /// The answer that something is under way.
 const BLOCKED: u64 = u32::MAX as u64;
 
-const BYTE: Element = Element { size: 1, align: 1, plain: true, realloc: false };
+const BYTE: Element = Element { size: 1, align: 1, plain: true, realloc: false, ty: None };
 
 struct Guest {
     host: Host,
@@ -57,7 +57,8 @@ impl Guest {
     fn builtin(&mut self, builtin: Builtin, element: Element, args: &[u64]) -> u64 {
         let asynchronous = matches!(builtin, Builtin::End { what: EndFunction::Read | EndFunction::Write, .. });
         let options = Arc::new(Options::default());
-        let function = Function { builtin, name: builtin.to_string(), options, asynchronous, element };
+        let function =
+            Function { builtin, name: builtin.to_string(), options, asynchronous, element, names_memory: true };
         let mut slots = args.to_vec();
         slots.resize(args.len().max(1), 0);
         function.call(&self.host, &mut self.fake, &mut slots).unwrap();
@@ -72,7 +73,7 @@ impl Guest {
     /// Of futures whose values have this size and alignment; `table` tells their types apart.
     #[track_caller]
     fn future(&mut self, what: EndFunction, (table, size, align): (u32, u32, u32), args: &[u64]) -> u64 {
-        let element = Element { size, align, plain: false, realloc: true };
+        let element = Element { size, align, plain: false, realloc: true, ty: None };
         self.builtin(Builtin::End { of: Passing::Future, table, what }, element, args)
     }
 
