@@ -17,7 +17,7 @@ list() { # LANGUAGE PLACE...
         assemblyscript) places+=(guests/sdk/assemblyscript setup/node.sh setup/assemblyscript) ;;
         c) places+=(guests/sdk/c setup/c.sh) ;;
         go) places+=(guests/sdk/go setup/go.sh) ;;
-        javascript) places+=(core/wit setup/node.sh setup/node setup/wit-deps.sh) ;;
+        javascript) places+=(core/wit setup/node.sh setup/node setup/qjs.sh setup/wit-deps.sh) ;;
         python) places+=(core/wit setup/python.sh setup/venv.sh setup/wit-deps.sh) ;;
         rust) places+=(core/wit/0.3 setup/wasm-toolchain.sh setup/wasm-link.sh) ;;
         *) printf 'guest-sources.sh: no guests in %s\n' "$1" >&2; exit 1 ;;
@@ -28,11 +28,14 @@ list() { # LANGUAGE PLACE...
 
 committed() { # LANGUAGE
     local places=("guests/$1")
-    if [[ $1 == rust ]]; then
-        # None of the guests on the SDK, which share one lock file, is committed.
-        places=(guests/rust/*/Cargo.lock)
-        places=("${places[@]%/Cargo.lock}")
-    fi
+    case $1 in
+        javascript) places=(guests/javascript/service-js) ;; # the only one that is committed
+        rust)
+            # None of the guests on the SDK, which share one lock file, is committed.
+            places=(guests/rust/*/Cargo.lock)
+            places=("${places[@]%/Cargo.lock}")
+            ;;
+    esac
     list "$1" "${places[@]}"
 }
 

@@ -156,6 +156,9 @@ pub const HELLO_SERVICE: PrebuiltGuest = committed!("rust", "hello-service");
 /// trailers included; it greets any other.
 pub const SERVICE_RUST: PrebuiltGuest = committed!("rust", "service-rust");
 
+/// The same in JavaScript, made by componentize-qjs, which takes minutes to compile.
+pub const SERVICE_JS: PrebuiltGuest = committed!("javascript", "service-js");
+
 /// The same in Python, made by componentize-py.
 pub const SERVICE_PY: PrebuiltGuest = built!("python", "service-py");
 
@@ -203,6 +206,7 @@ pub const ALL: &[PrebuiltGuest] = &[
     HTTP_WAKI,
     HELLO_SERVICE,
     SERVICE_RUST,
+    SERVICE_JS,
     SERVICE_PY,
     TIMING_MIDDLEWARE,
     GO_HTTP,

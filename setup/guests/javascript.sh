@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Make components of the guests written in JavaScript, with componentize-js.
+# Make components of the guests written in JavaScript, with componentize-js; of those of WASI 0.3, with componentize-qjs.
 #
 #     setup/guests/javascript.sh OUT_DIR [GUEST...]
 #
 # A GUEST is the name of a directory in guests/javascript, or the path of any other; without any, all of
 # guests/javascript are built. Each becomes OUT_DIR/<directory name>.wasm. A guest is app.js, which may import what lies
-# beside it, and wit/, which describes its world `app`; the packages of WASI 0.2 come from core/wit.
+# beside it, and wit/, which describes its world `app`; the packages of WASI come from core/wit.
 # Nothing is written into the source tree.
 set -euo pipefail
 
@@ -29,8 +29,15 @@ for guest in "$@"; do
     dirs+=("$(cd "$dir" && pwd)")
 done
 
-env_lines=$("$root/setup/node.sh")
-eval "$env_lines"
+# Sets up what a script provides, once: compiling componentize-qjs takes minutes.
+declare -A there=()
+needs() {
+    if [[ -n ${there[$1]-} ]]; then return; fi
+    there[$1]=yes
+    local lines
+    lines=$("$root/setup/$1.sh")
+    eval "$lines"
+}
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -40,8 +47,15 @@ for dir in "${dirs[@]}"; do
     # A copy: a file's path ends up in the component, and the world needs its dependencies beside it.
     cp -r "$dir" "$scratch/$name"
     "$root/setup/wit-deps.sh" "$scratch/$name/wit" 0.2.10
-    (cd "$scratch/$name" && "$WHARF_NODE" "$WHARF_NODE_PACKAGES/@bytecodealliance/componentize-js/src/cli.js" \
-        app.js --wit wit --world-name app --out "$scratch/$name.wasm") >&2
+    if grep -q '@0\.3\.' "$dir"/wit/*.wit; then
+        needs qjs
+        (cd "$scratch/$name" && "$WHARF_QJS" --js app.js --wit wit --world app --opt-size \
+            --output "$scratch/$name.wasm") >&2
+    else
+        needs node
+        (cd "$scratch/$name" && "$WHARF_NODE" "$WHARF_NODE_PACKAGES/@bytecodealliance/componentize-js/src/cli.js" \
+            app.js --wit wit --world-name app --out "$scratch/$name.wasm") >&2
+    fi
     install -m 644 "$scratch/$name.wasm" "$out/$name.wasm"
 done
 say "done, in $out"

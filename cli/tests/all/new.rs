@@ -137,6 +137,12 @@ fn a_project_in_python_builds_and_serves() {
 }
 
 #[test]
+#[ignore = "builds with what setup/node.sh provides and the package registry: ./check has both"]
+fn a_project_in_javascript_for_wasi_03_builds_and_serves() {
+    builds(&["js", "--wasi", "0.3"], npm, serves);
+}
+
+#[test]
 #[ignore = "builds with the package registry: ./check has it"]
 fn a_project_in_python_for_wasi_03_builds_and_serves() {
     set_up("python.sh");

@@ -1,10 +1,10 @@
-//! What real toolchains make: the same service in several languages, whose answers are the same bytes.
+//! What real toolchains make: the same service in three languages, whose answers are the same bytes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use wharf_core::GuestConfig;
-use wharf_guests::{PrebuiltGuest, SERVICE_PY, SERVICE_RUST, TIMING_MIDDLEWARE};
+use wharf_guests::{PrebuiltGuest, SERVICE_JS, SERVICE_PY, SERVICE_RUST, TIMING_MIDDLEWARE};
 
 use super::probe::load;
 use crate::case::{Case, CaseResult, Unmet};
@@ -53,7 +53,7 @@ macro_rules! languages {
 const TYPES: &str = "wasi:http/types@0.3.0: consume-body, response.new";
 const CLIENT: &str = "wasi:http/client@0.3.0";
 
-languages! { "rust" = SERVICE_RUST, "python" = SERVICE_PY }
+languages! { "rust" = SERVICE_RUST, "javascript" = SERVICE_JS, "python" = SERVICE_PY }
 
 fn greets(context: &Context, guest: PrebuiltGuest) -> CaseResult {
     let served = served(context, guest, None)?;
