@@ -170,7 +170,7 @@ fn plugged(context: &Context, handle: &str, count: usize) -> CaseResult<Arc<dyn 
 }
 
 /// Puts a component before another whose exports it imports.
-fn plug(plug: Vec<u8>, socket: Vec<u8>) -> CaseResult<Vec<u8>> {
+pub(super) fn plug(plug: Vec<u8>, socket: Vec<u8>) -> CaseResult<Vec<u8>> {
     let mut graph = CompositionGraph::new();
     let mut package = |name: &str, bytes: Vec<u8>| {
         let package = Package::from_bytes(name, None, bytes, graph.types_mut())

@@ -6,43 +6,66 @@ use std::net::TcpStream;
 use wharf_core::GuestConfig;
 use wharf_guests::{PrebuiltGuest, SERVICE_JS, SERVICE_PY, SERVICE_RUST, TIMING_MIDDLEWARE};
 
+use super::plugged::plug;
 use super::probe::load;
 use crate::case::{Case, CaseResult, Unmet};
+use crate::cases::needs::MULTI_MEMORY;
 use crate::context::Context;
 use crate::origin::{Gate, Origin, Step};
 use crate::prebuilt::{LONG, read};
 use crate::served::{Served, Setup, read_to_end};
 use crate::{check, check_eq};
 
-/// What each language does, in cases that are named after it.
-macro_rules! languages {
-    ($($language:literal = $guest:ident),+) => {
+/// The service in one language, by itself or behind the middleware that says how long it took.
+#[derive(Clone, Copy)]
+struct Service {
+    guest: PrebuiltGuest,
+    timed: bool,
+}
+
+const fn alone(guest: PrebuiltGuest) -> Service {
+    Service { guest, timed: false }
+}
+
+const fn timed(guest: PrebuiltGuest) -> Service {
+    Service { guest, timed: true }
+}
+
+/// What each does, in cases that are named after it.
+macro_rules! services {
+    ($($name:literal = $service:expr, of $guests:expr, needs $needs:expr;)+) => {
         /// The cases of this file.
         pub(super) const CASES: &[Case] = &[$(
-            Case::must(concat!("wasi03/toolchains/", $language, "/greets"), "guests/README.md", |context| {
-                greets(context, $guest)
+            Case::must(concat!("wasi03/toolchains/", $name, "/greets"), "guests/README.md", |context| {
+                greets(context, $service)
             })
-            .guests(&[$guest]),
-            Case::must(concat!("wasi03/toolchains/", $language, "/echoes-while-it-arrives"), TYPES, |context| {
-                echoes(context, $guest)
+            .needs($needs)
+            .guests($guests),
+            Case::must(concat!("wasi03/toolchains/", $name, "/echoes-while-it-arrives"), TYPES, |context| {
+                echoes(context, $service)
             })
-            .guests(&[$guest]),
-            Case::must(concat!("wasi03/toolchains/", $language, "/echoes-much"), TYPES, |context| {
-                echoes_much(context, $guest)
+            .needs($needs)
+            .guests($guests),
+            Case::must(concat!("wasi03/toolchains/", $name, "/echoes-much"), TYPES, |context| {
+                echoes_much(context, $service)
             })
-            .guests(&[$guest]),
-            Case::must(concat!("wasi03/toolchains/", $language, "/fetches"), CLIENT, |context| {
-                fetches(context, $guest)
+            .needs($needs)
+            .guests($guests),
+            Case::must(concat!("wasi03/toolchains/", $name, "/fetches"), CLIENT, |context| {
+                fetches(context, $service)
             })
-            .guests(&[$guest]),
-            Case::must(concat!("wasi03/toolchains/", $language, "/sends-while-it-arrives"), CLIENT, |context| {
-                sends(context, $guest)
+            .needs($needs)
+            .guests($guests),
+            Case::must(concat!("wasi03/toolchains/", $name, "/sends-while-it-arrives"), CLIENT, |context| {
+                sends(context, $service)
             })
-            .guests(&[$guest]),
-            Case::must(concat!("wasi03/toolchains/", $language, "/is-told-of-a-denial"), CLIENT, |context| {
-                denied(context, $guest)
+            .needs($needs)
+            .guests($guests),
+            Case::must(concat!("wasi03/toolchains/", $name, "/is-told-of-a-denial"), CLIENT, |context| {
+                denied(context, $service)
             })
-            .guests(&[$guest]),
+            .needs($needs)
+            .guests($guests),
         )+
             Case::must("wasi03/toolchains/middleware/adds-a-field", "wasi:http/handler@0.3.0", middleware)
                 .guests(&[TIMING_MIDDLEWARE]),
@@ -53,17 +76,24 @@ macro_rules! languages {
 const TYPES: &str = "wasi:http/types@0.3.0: consume-body, response.new";
 const CLIENT: &str = "wasi:http/client@0.3.0";
 
-languages! { "rust" = SERVICE_RUST, "javascript" = SERVICE_JS, "python" = SERVICE_PY }
+// What componentize-qjs makes is composed, too. A composition in Python would take its time to compile and show no more.
+services! {
+    "rust" = alone(SERVICE_RUST), of &[SERVICE_RUST], needs &[];
+    "javascript" = alone(SERVICE_JS), of &[SERVICE_JS], needs &[MULTI_MEMORY];
+    "python" = alone(SERVICE_PY), of &[SERVICE_PY], needs &[];
+    "timed-rust" = timed(SERVICE_RUST), of &[SERVICE_RUST, TIMING_MIDDLEWARE], needs &[MULTI_MEMORY];
+    "timed-javascript" = timed(SERVICE_JS), of &[SERVICE_JS, TIMING_MIDDLEWARE], needs &[MULTI_MEMORY];
+}
 
-fn greets(context: &Context, guest: PrebuiltGuest) -> CaseResult {
-    let served = served(context, guest, None)?;
+fn greets(context: &Context, service: Service) -> CaseResult {
+    let served = served(context, service, None)?;
     let said = "200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\nhello from /a?b=c\n";
-    answers(&served, "GET /a?b=c HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n", said)
+    service.answers(&served, "GET /a?b=c HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n", said)
 }
 
 /// Each piece is back before the next is sent, and behind the last one come the request's trailers and the guest's own.
-fn echoes(context: &Context, guest: PrebuiltGuest) -> CaseResult {
-    let served = served(context, guest, None)?;
+fn echoes(context: &Context, service: Service) -> CaseResult {
+    let served = served(context, service, None)?;
     let mut stream = connect(&served)?;
     let mut seen = String::new();
     say(&mut stream, "POST /echo HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\nte: trailers\r\n")?;
@@ -77,13 +107,13 @@ fn echoes(context: &Context, guest: PrebuiltGuest) -> CaseResult {
     let expected = "content-type: application/octet-stream\r\ntrailer: x-mine, x-bytes\r\nconnection: close\r\n\
                     transfer-encoding: chunked\r\n\r\n\
                     5\r\nfirst\r\n7\r\n second\r\n0\r\nx-mine: as it came\r\nx-bytes: 12\r\n\r\n";
-    check_eq!(undated(&seen), format!("HTTP/1.1 200 OK\r\n{expected}"), "what comes back");
+    check_eq!(service.said(&seen)?, format!("HTTP/1.1 200 OK\r\n{expected}"), "what comes back");
     Ok(())
 }
 
 /// Bodies that need many reads and writes of the guest.
-fn echoes_much(context: &Context, guest: PrebuiltGuest) -> CaseResult {
-    let served = served(context, guest, None)?;
+fn echoes_much(context: &Context, service: Service) -> CaseResult {
+    let served = served(context, service, None)?;
     for size in [0, 1, 65_536, 300_000_usize] {
         let body: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
         let head = "POST /echo HTTP/1.0\r\nhost: a.example\r\n";
@@ -103,7 +133,7 @@ fn echoes_much(context: &Context, guest: PrebuiltGuest) -> CaseResult {
 }
 
 /// The response of an origin comes through, its first piece before the last is sent, with its trailers.
-fn fetches(context: &Context, guest: PrebuiltGuest) -> CaseResult {
+fn fetches(context: &Context, service: Service) -> CaseResult {
     let gate = Gate::new();
     let head =
         "HTTP/1.1 203 Fine\r\ncontent-type: text/x-origin\r\ntrailer: x-end\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -113,7 +143,7 @@ fn fetches(context: &Context, guest: PrebuiltGuest) -> CaseResult {
         Step::Gate(gate.clone()),
         Step::text("5\r\n last\r\n0\r\nx-end: done\r\n\r\n"),
     ])?;
-    let served = served(context, guest, Some(&origin))?;
+    let served = served(context, service, Some(&origin))?;
     let mut stream = connect(&served)?;
     let mut seen = String::new();
     say(&mut stream, &format!("GET /fetch?{} HTTP/1.1\r\nhost: a.example\r\n", origin.url("/x?y=z")))?;
@@ -123,7 +153,11 @@ fn fetches(context: &Context, guest: PrebuiltGuest) -> CaseResult {
     seen.push_str(&read_to_end(&mut stream).text());
     let expected = "content-type: text/x-origin\r\ntrailer: x-end\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
                     5\r\nfirst\r\n5\r\n last\r\n0\r\nx-end: done\r\n\r\n";
-    check_eq!(undated(&seen), format!("HTTP/1.1 203 Non Authoritative Information\r\n{expected}"), "what comes back");
+    check_eq!(
+        service.said(&seen)?,
+        format!("HTTP/1.1 203 Non Authoritative Information\r\n{expected}"),
+        "what comes back"
+    );
     let received = origin.request()?;
     check_eq!((received.method.as_str(), received.target.as_str()), ("GET", "/x?y=z"), "what the origin is asked");
     check_eq!(received.authority, origin.authority(), "the host that the origin is asked for");
@@ -132,12 +166,12 @@ fn fetches(context: &Context, guest: PrebuiltGuest) -> CaseResult {
 }
 
 /// The body of a request reaches the origin, whose answer is there before that body ends; its trailers come behind it.
-fn sends(context: &Context, guest: PrebuiltGuest) -> CaseResult {
+fn sends(context: &Context, service: Service) -> CaseResult {
     let origin = Origin::raw([
         Step::ReadRequest,
         Step::text("HTTP/1.1 201 Created\r\ncontent-type: text/x-origin\r\ncontent-length: 3\r\n\r\ngot"),
     ])?;
-    let served = served(context, guest, Some(&origin))?;
+    let served = served(context, service, Some(&origin))?;
     let mut stream = connect(&served)?;
     say(&mut stream, &format!("POST /send?{} HTTP/1.1\r\nhost: a.example\r\n", origin.url("/x")))?;
     say(&mut stream, "connection: close\r\ntrailer: x-mine\r\ntransfer-encoding: chunked\r\n\r\n")?;
@@ -146,7 +180,7 @@ fn sends(context: &Context, guest: PrebuiltGuest) -> CaseResult {
     say(&mut stream, "7\r\n second\r\n0\r\nx-mine: as it came\r\n\r\n")?;
     let seen = read_to_end(&mut stream).text();
     let expected = "HTTP/1.1 201 Created\r\ncontent-type: text/x-origin\r\nconnection: close\r\n\r\ngot";
-    check_eq!(unframed(&seen), expected, "what comes back");
+    check_eq!(unframed(&service.said(&seen)?), expected, "what comes back");
     let received = origin.request()?;
     check_eq!((received.method.as_str(), received.target.as_str()), ("POST", "/x"), "what the origin is asked");
     check_eq!(String::from_utf8_lossy(&received.body), "first second", "the body that reaches the origin");
@@ -154,12 +188,12 @@ fn sends(context: &Context, guest: PrebuiltGuest) -> CaseResult {
     Ok(())
 }
 
-fn denied(context: &Context, guest: PrebuiltGuest) -> CaseResult {
+fn denied(context: &Context, service: Service) -> CaseResult {
     let origin = Origin::raw(Step::exchange("200 OK", &[], "secret"))?;
-    let served = served(context, guest, None)?;
+    let served = served(context, service, None)?;
     let request = format!("GET /fetch?{} HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n", origin.url("/"));
     let said = "502 Bad Gateway\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\ndenied\n";
-    answers(&served, &request, said)?;
+    service.answers(&served, &request, said)?;
     check_eq!(origin.accepted(), 0, "the count of connections to an origin that is denied");
     Ok(())
 }
@@ -168,20 +202,15 @@ fn denied(context: &Context, guest: PrebuiltGuest) -> CaseResult {
 fn middleware(context: &Context) -> CaseResult {
     let head = "HTTP/1.1 203 Fine\r\nx-origin: yes\r\ntrailer: x-end\r\ntransfer-encoding: chunked\r\n\r\n";
     let origin = Origin::raw([Step::ReadRequest, Step::text(format!("{head}4\r\nfine\r\n0\r\nx-end: done\r\n\r\n"))])?;
-    let served = served(context, TIMING_MIDDLEWARE, Some(&origin))?;
+    let served = served(context, alone(TIMING_MIDDLEWARE), Some(&origin))?;
     let mut stream = connect(&served)?;
     say(&mut stream, &format!("POST /x?y=z HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", origin.authority()))?;
     say(&mut stream, "te: trailers\r\ntrailer: x-mine\r\ntransfer-encoding: chunked\r\n\r\n")?;
     say(&mut stream, "5\r\nfirst\r\n0\r\nx-mine: as it came\r\n\r\n")?;
-    let seen = undated(&read_to_end(&mut stream).text());
-    let (timing, rest): (Vec<&str>, Vec<&str>) =
-        seen.split_inclusive("\r\n").partition(|line| line.starts_with("server-timing: "));
-    let took = timing.concat();
-    let took = took.trim_end().strip_prefix("server-timing: handler;dur=").map(str::parse::<f64>);
-    check!(matches!(took, Some(Ok(milliseconds)) if milliseconds > 0.0), "no field says how long it took: {seen:?}");
+    let seen = read_to_end(&mut stream).text();
     let expected = "HTTP/1.1 203 Non Authoritative Information\r\nx-origin: yes\r\ntrailer: x-end\r\nconnection: close\r\n\
                     transfer-encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\nx-end: done\r\n\r\n";
-    check_eq!(rest.concat(), expected, "what comes back");
+    check_eq!(timed(TIMING_MIDDLEWARE).said(&seen)?, expected, "what comes back");
     let received = origin.request()?;
     check_eq!((received.method.as_str(), received.target.as_str()), ("POST", "/x?y=z"), "what the origin is asked");
     check_eq!(String::from_utf8_lossy(&received.body), "first", "the body that reaches the origin");
@@ -190,8 +219,12 @@ fn middleware(context: &Context) -> CaseResult {
 }
 
 /// The guest behind a server. It may send requests to this origin.
-fn served(context: &Context, guest: PrebuiltGuest, origin: Option<&Origin>) -> CaseResult<Served> {
-    let loaded = context.subject().shared(&format!("wasi03/{}", guest.name), || load(context, &read(guest)?))?;
+fn served(context: &Context, service: Service, origin: Option<&Origin>) -> CaseResult<Served> {
+    let Service { guest, timed } = service;
+    let loaded = context.subject().shared(&format!("wasi03/{}/{timed}", guest.name), || match timed {
+        false => load(context, &read(guest)?),
+        true => load(context, &plug(read(guest)?.to_vec(), read(TIMING_MIDDLEWARE)?.to_vec())?),
+    })?;
     let net = context.net();
     let net = match origin {
         Some(origin) => net.allow(&origin.base()),
@@ -226,25 +259,31 @@ fn hear(stream: &mut TcpStream, seen: &mut String, text: &str) -> CaseResult {
     Ok(())
 }
 
-/// A request is answered with this.
-fn answers(served: &Served, request: &str, expected: &str) -> CaseResult {
-    let mut stream = connect(served)?;
-    say(&mut stream, request)?;
-    let seen = read_to_end(&mut stream).text();
-    check_eq!(unframed(&seen), format!("HTTP/1.1 {expected}"), "the answer");
-    Ok(())
-}
+impl Service {
+    /// A request is answered with this.
+    fn answers(self, served: &Served, request: &str, expected: &str) -> CaseResult {
+        let mut stream = connect(served)?;
+        say(&mut stream, request)?;
+        let seen = read_to_end(&mut stream).text();
+        check_eq!(unframed(&self.said(&seen)?), format!("HTTP/1.1 {expected}"), "the answer");
+        Ok(())
+    }
 
-/// The text without the server's date.
-fn undated(text: &str) -> String {
-    let lines = text.split_inclusive("\r\n").filter(|line| !line.to_ascii_lowercase().starts_with("date: "));
-    lines.collect()
+    /// The text without the server's date, and without the time that the middleware says.
+    fn said(self, text: &str) -> CaseResult<String> {
+        let lines = text.split_inclusive("\r\n").filter(|line| !line.to_ascii_lowercase().starts_with("date: "));
+        let (timing, rest): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("server-timing: "));
+        let took = timing.concat();
+        let took = took.trim_end().strip_prefix("server-timing: handler;dur=").map(str::parse::<f64>);
+        let told = matches!(took, Some(Ok(milliseconds)) if milliseconds > 0.0);
+        check_eq!(told, self.timed, "whether one field says how long it took: {text:?}");
+        Ok(rest.concat())
+    }
 }
 
 /// A message of one piece, however it is framed: its length is known if all of it is there when its head is written.
 fn unframed(text: &str) -> String {
-    let text = undated(text);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
     let framed = |line: &&str| line.starts_with("content-length: ") || *line == "transfer-encoding: chunked";
     let lines: Vec<&str> = head.split("\r\n").filter(|line| !framed(line)).collect();
     let chunk = body.strip_suffix("\r\n0\r\n\r\n").and_then(|chunk| chunk.split_once("\r\n"));
