@@ -19,7 +19,7 @@ list() { # LANGUAGE PLACE...
         go) places+=(guests/sdk/go setup/go.sh) ;;
         javascript) places+=(core/wit setup/node.sh setup/node setup/wit-deps.sh) ;;
         python) places+=(core/wit setup/python.sh setup/venv.sh setup/wit-deps.sh) ;;
-        rust) places+=(setup/wasm-toolchain.sh setup/wasm-link.sh) ;;
+        rust) places+=(core/wit/0.3 setup/wasm-toolchain.sh setup/wasm-link.sh) ;;
         *) printf 'guest-sources.sh: no guests in %s\n' "$1" >&2; exit 1 ;;
     esac
     find "${places[@]}" -type f ! -name '*.md' ! -path '*/tests/*' ! -path '*/target/*' ! -path '*/node_modules/*' \

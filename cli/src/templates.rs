@@ -1,12 +1,14 @@
 //! The templates of `wharf new`, compiled in from `guests/templates`, and the SDKs that they bring along. Both are found in
 //! `embedded`, as links.
 //!
-//! A template is a directory named as its language. Its `template.toml` says how its project is built and run; every
-//! other file is written to the project, with what is in double braces replaced.
+//! A template is a directory named as its language, with the release of WASI behind it where there is one for 0.3. Its
+//! `template.toml` says how its project is built and run; every other file is written to the project, with what is in
+//! double braces replaced.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use serde::Deserialize;
 
 /// Every file: its path, as `template.toml` speaks of it, and its content.
@@ -33,13 +35,17 @@ pub(crate) struct Template {
     /// What is written to the project besides the template's own files.
     #[serde(default, rename = "copy")]
     copies: Vec<Copied>,
+    /// Where its files are.
+    #[serde(skip)]
+    directory: String,
 }
 
 /// A directory that is copied into a project.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Copied {
-    /// The directory: `sdk/...`, `rust/sdk` or `wit`.
+    /// The directory: `sdk/...`, `rust/sdk`, `wit`, `wit/0.3` or one of another template. What is in directories below it is
+    /// copied of an SDK only.
     from: String,
     /// Where to, in the project.
     to: String,
@@ -60,25 +66,52 @@ pub(crate) struct Project {
     pub(crate) attempt: Option<String>,
 }
 
+/// The release of WASI that a project is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wasi {
+    /// WASI 0.2; where the language's template is a program, preview 1
+    #[value(name = "0.2")]
+    Preview2,
+    /// WASI 0.3
+    #[value(name = "0.3")]
+    Preview3,
+}
+
+impl Wasi {
+    /// What the directory of a template for it has behind the language.
+    fn suffix(self) -> &'static str {
+        match self {
+            Wasi::Preview2 => "",
+            Wasi::Preview3 => "-0.3",
+        }
+    }
+}
+
 /// The languages that there is a template for.
-pub(crate) fn languages() -> impl Iterator<Item = &'static str> {
-    EMBEDDED
+pub(crate) fn languages(wasi: Wasi) -> impl Iterator<Item = &'static str> {
+    let directories = EMBEDDED
         .iter()
-        .filter_map(|(path, _)| path.strip_prefix("templates/")?.strip_suffix(DESCRIPTION)?.strip_suffix('/'))
+        .filter_map(|(path, _)| path.strip_prefix("templates/")?.strip_suffix(DESCRIPTION)?.strip_suffix('/'));
+    directories.filter_map(move |directory| match directory.strip_suffix(Wasi::Preview3.suffix()) {
+        Some(language) => (wasi == Wasi::Preview3).then_some(language),
+        None => (wasi == Wasi::Preview2).then_some(directory),
+    })
 }
 
 impl Template {
     /// The template of a language.
     ///
     /// # Errors
-    /// If there is none, or it is not well-formed: a test sees to that.
-    pub(crate) fn of(language: &str) -> anyhow::Result<Self> {
-        let path = format!("templates/{language}/{DESCRIPTION}");
-        let (_, text) = EMBEDDED
-            .iter()
-            .find(|(of, _)| *of == path)
-            .with_context(|| format!("there is no template for `{language}`"))?;
-        let template: Template = toml::from_str(str::from_utf8(text)?).with_context(|| path.clone())?;
+    /// If there is none for that release of WASI, or it is not well-formed: a test sees to that.
+    pub(crate) fn of(language: &str, wasi: Wasi) -> anyhow::Result<Self> {
+        let directory = format!("templates/{language}{}", wasi.suffix());
+        let path = format!("{directory}/{DESCRIPTION}");
+        let Some((_, text)) = EMBEDDED.iter().find(|(of, _)| *of == path) else {
+            let others = languages(wasi).collect::<Vec<_>>().join(", ");
+            bail!("there is no template in `{language}` for this release of WASI; there is one in {others}");
+        };
+        let mut template: Template = toml::from_str(str::from_utf8(text)?).with_context(|| path.clone())?;
+        template.directory = directory;
         for copied in &template.copies {
             if below(&copied.from).next().is_none() {
                 bail!("{path}: there is nothing in `{}`", copied.from);
@@ -91,10 +124,10 @@ impl Template {
     ///
     /// # Errors
     /// If `sdk` is given and the template has no SDK; if a file of the template names a value that does not exist.
-    pub(crate) fn project(&self, language: &str, name: &str, sdk: Option<&str>) -> anyhow::Result<Project> {
+    pub(crate) fn project(&self, name: &str, sdk: Option<&str>) -> anyhow::Result<Project> {
         let own = self.copies.iter().find(|copied| copied.sdk);
         if sdk.is_some() && own.is_none() {
-            bail!("a project in `{language}` has no SDK: leave --sdk out");
+            bail!("{}: a project of this template has no SDK: leave --sdk out", self.directory);
         }
         let ident = name.replace('-', "_");
         let mut values = BTreeMap::from([("name", name.to_owned()), ("ident", ident)]);
@@ -108,15 +141,15 @@ impl Template {
         values.extend(attempt.clone().map(|attempt| ("try", attempt)));
 
         let mut files = Vec::new();
-        for (path, content) in below(&format!("templates/{language}")).filter(|(path, _)| *path != DESCRIPTION) {
+        for (path, content) in below(&self.directory).filter(|(path, _)| *path != DESCRIPTION) {
             let content = match str::from_utf8(content) {
-                Ok(text) => fill(text, &values).with_context(|| format!("templates/{language}/{path}"))?.into_bytes(),
+                Ok(text) => fill(text, &values).with_context(|| format!("{}/{path}", self.directory))?.into_bytes(),
                 Err(_) => content.to_vec(),
             };
             files.push((path.to_owned(), content));
         }
         for copied in self.copies.iter().filter(|copied| !(copied.sdk && sdk.is_some())) {
-            for (path, content) in below(&copied.from) {
+            for (path, content) in below(&copied.from).filter(|(path, _)| copied.sdk || !path.contains('/')) {
                 let mut content = content.to_vec();
                 if !copied.replace.is_empty() {
                     let mut text = String::from_utf8(content).with_context(|| format!("{}/{path}", copied.from))?;
@@ -171,17 +204,20 @@ mod tests {
 
     #[test]
     fn every_template_makes_a_project() {
-        assert!(languages().count() > 0);
-        for language in languages() {
-            let template = Template::of(language).unwrap_or_else(|error| panic!("{language}: {error:#}"));
-            let project =
-                template.project(language, "my-guest", None).unwrap_or_else(|error| panic!("{language}: {error:#}"));
+        let of = |wasi| languages(wasi).map(move |language| (language, wasi));
+        assert!(languages(Wasi::Preview3).all(|language| languages(Wasi::Preview2).any(|other| other == language)));
+        assert_eq!(languages(Wasi::Preview3).collect::<Vec<_>>(), ["js", "python", "rust"]);
+        for (language, wasi) in of(Wasi::Preview2).chain(of(Wasi::Preview3)) {
+            let template = Template::of(language, wasi).unwrap_or_else(|error| panic!("{language}: {error:#}"));
+            let project = template.project("my-guest", None).unwrap_or_else(|error| panic!("{language}: {error:#}"));
             assert!(project.run.starts_with("wharf "), "{language}: {}", project.run);
             let mut paths: Vec<&str> = project.files.iter().map(|(path, _)| path.as_str()).collect();
             paths.sort_unstable();
             paths.dedup();
             assert_eq!(paths.len(), project.files.len(), "{language}: a file is written twice");
             assert!(!paths.contains(&DESCRIPTION));
+            // A directory there would be a package of its own.
+            assert!(!paths.iter().any(|path| path.starts_with("wit/deps/0.3/")), "{language}: {paths:?}");
         }
     }
 
@@ -214,9 +250,9 @@ mod tests {
 
     #[test]
     fn an_sdk_from_elsewhere_is_not_copied() {
-        let template = Template::of("rust").unwrap();
-        let own = template.project("rust", "guest", None).unwrap();
-        let elsewhere = template.project("rust", "guest", Some("/sdk")).unwrap();
+        let template = Template::of("rust", Wasi::Preview2).unwrap();
+        let own = template.project("guest", None).unwrap();
+        let elsewhere = template.project("guest", Some("/sdk")).unwrap();
         assert!(own.files.iter().any(|(path, _)| path.starts_with("vendor/")));
         assert!(!elsewhere.files.iter().any(|(path, _)| path.starts_with("vendor/")));
         let (_, manifest) = elsewhere.files.iter().find(|(path, _)| path == "Cargo.toml").unwrap();

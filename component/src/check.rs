@@ -8,10 +8,12 @@ use crate::options::FlattenOptions;
 use crate::plan::Plan;
 use crate::shims::Shims;
 
-/// What a component's core modules may use: WebAssembly 2.0, constant expressions that flattening folds, and several
-/// memories, which the adapters between composed components use.
-pub(crate) const PORTABLE: WasmFeatures =
-    WasmFeatures::WASM2.union(WasmFeatures::EXTENDED_CONST).union(WasmFeatures::MULTI_MEMORY);
+/// What a component's core modules may use: WebAssembly 2.0, constant expressions that flattening folds, tail calls, which
+/// it writes as calls, and several memories, which the adapters between composed components use.
+pub(crate) const PORTABLE: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::MULTI_MEMORY);
 
 /// The same, and the component model as of WASI 0.2.
 pub(crate) const SYNCHRONOUS: WasmFeatures = PORTABLE.union(WasmFeatures::COMPONENT_MODEL);
@@ -24,13 +26,12 @@ pub(crate) const COMPONENT: WasmFeatures = SYNCHRONOUS
     .union(WasmFeatures::CM_THREADING);
 
 /// Features that have a name of their own in a refusal.
-const NAMED: [(WasmFeatures, Feature); 9] = [
+const NAMED: [(WasmFeatures, Feature); 8] = [
     (WasmFeatures::CM_ASYNC_STACKFUL, Feature::Stackful),
     (WasmFeatures::CM_ERROR_CONTEXT, Feature::ErrorContext),
     (WasmFeatures::GC.union(WasmFeatures::FUNCTION_REFERENCES).union(WasmFeatures::CM_GC), Feature::Gc),
     (WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS), Feature::Exceptions),
     (WasmFeatures::MEMORY64.union(WasmFeatures::CM64), Feature::Memory64),
-    (WasmFeatures::TAIL_CALL, Feature::TailCalls),
     (WasmFeatures::CM_FIXED_LENGTH_LISTS, Feature::FixedLengthLists),
     (WasmFeatures::CM_MAP, Feature::Maps),
     (WasmFeatures::THREADS.union(WasmFeatures::SHARED_EVERYTHING_THREADS), Feature::Threads),

@@ -20,8 +20,6 @@ pub enum Feature {
     Exceptions,
     /// Memories and tables with 64-bit addresses.
     Memory64,
-    /// Tail calls.
-    TailCalls,
     /// Shared memories and atomics.
     Threads,
     /// A core module that is imported or exported instead of being instantiated inside.
@@ -49,7 +47,6 @@ impl Feature {
             Feature::Gc => "garbage collection",
             Feature::Exceptions => "exceptions",
             Feature::Memory64 => "64-bit memories",
-            Feature::TailCalls => "tail calls",
             Feature::Threads => "threads",
             Feature::CoreModules => "core modules as imports or exports",
             Feature::FirstClassComponents => "components as imports or exports",
@@ -66,12 +63,9 @@ impl Feature {
             Feature::Stackful => "lift its functions with the canonical option `callback`",
             Feature::ComponentThreads | Feature::ErrorContext => "build it for WASI 0.3 as released, without that",
             Feature::ComposedAsync => "run it on an engine's own host for components, or serve its parts one by one",
-            Feature::Gc
-            | Feature::Exceptions
-            | Feature::Memory64
-            | Feature::TailCalls
-            | Feature::Threads
-            | Feature::Other => "build it for WebAssembly 2.0, without that feature",
+            Feature::Gc | Feature::Exceptions | Feature::Memory64 | Feature::Threads | Feature::Other => {
+                "build it for WebAssembly 2.0, without that feature"
+            }
             Feature::FixedLengthLists | Feature::Maps => "use the types of WASI 0.2 in its interfaces",
             Feature::ComponentArguments => "compose it so that each component is instantiated where it is defined",
             Feature::CoreModules | Feature::FirstClassComponents => "compose it so that it contains all it needs",

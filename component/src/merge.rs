@@ -9,7 +9,7 @@ use wasm_encoder::{
     ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection, Module,
     TableSection, TypeSection, ValType,
 };
-use wasmparser::Operator;
+use wasmparser::{FunctionBody, Operator};
 
 use crate::START_EXPORT;
 use crate::blueprint::{Blueprint, Context};
@@ -190,6 +190,27 @@ impl Reencode for Remap<'_> {
 
     fn data_index(&mut self, data: u32) -> Reencoded<u32> {
         self.layout.data(self.number, data).map_err(reencode::Error::UserError)
+    }
+
+    /// A tail call is a call and a return, on engines that have none: a guest that recurses without end runs out of stack.
+    fn parse_function_body(&mut self, code: &mut CodeSection, body: FunctionBody<'_>) -> Reencoded<()> {
+        let mut function = self.new_function_with_parsed_locals(&body)?;
+        let mut reader = body.get_operators_reader()?;
+        while !reader.eof() {
+            let (operator, returns) = match reader.read()? {
+                Operator::ReturnCall { function_index } => (Operator::Call { function_index }, true),
+                Operator::ReturnCallIndirect { type_index, table_index } => {
+                    (Operator::CallIndirect { type_index, table_index }, true)
+                }
+                operator => (operator, false),
+            };
+            function.instruction(&self.instruction(operator)?);
+            if returns {
+                function.instruction(&wasm_encoder::Instruction::Return);
+            }
+        }
+        code.function(&function);
+        Ok(())
     }
 
     fn instruction<'a>(&mut self, operator: Operator<'a>) -> Reencoded<wasm_encoder::Instruction<'a>> {

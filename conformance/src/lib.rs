@@ -60,7 +60,7 @@ pub use context::Context;
 pub use expected::{EXPECTED, Expected, REQWEST, WASMTIME_COMPONENT};
 pub use harness::{BACKENDS_VARIABLE, REPORT_VARIABLE, TIMEOUT_VARIABLE, main};
 pub use net::Net;
-pub use prebuilt::{CACHE_VARIABLE, KEEP_ADAPTER_VARIABLE};
+pub use prebuilt::{CACHE_VARIABLE, KEEP_ADAPTER_VARIABLE, component_of};
 pub use probe::{HttpProbe, Probe, Req, Wat};
 pub use report::{CaseReport, Column, Exit, Report};
 pub use runner::{

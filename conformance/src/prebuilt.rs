@@ -8,6 +8,7 @@ use wharf_component::{FlattenError, FlattenOptions, flatten, is_component, revis
 use wharf_core::grants::{Capture, Output};
 use wharf_core::{Capability, CodeCache, Error, Guest, GuestConfig, HostedGuest, Kind, LoadOptions, Prepared};
 use wharf_guests::{DIRECTORY_VARIABLE, PrebuiltGuest};
+use wit_component::ComponentEncoder;
 
 use crate::case::{CaseResult, Unmet};
 use crate::context::Context;
@@ -17,6 +18,9 @@ pub(crate) const LONG: Duration = Duration::from_secs(300);
 
 /// The most that is kept of a guest's output.
 const OUTPUT: usize = 4 << 20;
+
+/// What the name of an asynchronous export of a core module begins with.
+const LIFTED: &[u8] = b"[async-lift]";
 
 /// Names a directory to keep the compiled guests of `guests/` in, for the next run. Without it, each run compiles them.
 pub const CACHE_VARIABLE: &str = "WHARF_CONFORMANCE_CACHE";
@@ -86,16 +90,32 @@ fn cache() -> CaseResult<Option<Arc<CodeCache>>> {
     directory.map(|directory| CodeCache::open(Path::new(&directory)).map(Arc::new)).transpose().map_err(Unmet::harness)
 }
 
-/// The guest's bytes.
+/// The guest's bytes. Of a core module of WASI 0.3, what its toolchain makes of it for other targets: a component.
 ///
 /// # Errors
 /// [`Unmet::Skipped`] if it is not committed and nobody built it, [`Unmet::Harness`] if it is not where it should be.
 pub(crate) fn read(guest: PrebuiltGuest) -> CaseResult<Vec<u8>> {
     match guest.wasm() {
+        Ok(wasm) if wasm.windows(LIFTED.len()).any(|bytes| bytes == LIFTED) && !is_component(&wasm) => {
+            component_of(&wasm)
+        }
         Ok(wasm) => Ok(wasm.into_owned()),
         Err(error) if std::env::var_os(DIRECTORY_VARIABLE).is_none() => Err(Unmet::Skipped(error.to_string())),
         Err(error) => Err(Unmet::harness(error)),
     }
+}
+
+/// What a toolchain that makes components does with a core module for WASI 0.3: the bindings in it say what it is to be.
+///
+/// # Errors
+/// [`Unmet::Harness`] if it has none, or they are of another module.
+pub fn component_of(core: &[u8]) -> CaseResult<Vec<u8>> {
+    let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
+    ComponentEncoder::default()
+        .module(core)
+        .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", adapter))
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(|error| Unmet::harness(format!("the guest is not encoded as a component: {error:#}")))
 }
 
 impl Printed {

@@ -135,6 +135,9 @@ pub const RUST_DOWNLOAD_HTTP: PrebuiltGuest = built!("rust", "rust-download-http
 /// A `wasi:http` handler on the SDK, which passes requests on to the origin that `UPSTREAM` names.
 pub const RUST_PROXY: PrebuiltGuest = built!("rust", "rust-proxy");
 
+/// The same source, built for `wasi:http` 0.3.
+pub const RUST_PROXY_03: PrebuiltGuest = built!("rust", "rust-proxy-03");
+
 /// The source of [`PUBLISHED`], unchanged, on the SDK instead of the published crate.
 pub const RUST_COMPAT: PrebuiltGuest = built!("rust", "rust-compat");
 
@@ -148,6 +151,17 @@ pub const HTTP_WAKI: PrebuiltGuest = committed!("rust", "http-waki");
 /// A `wasi:http` service of WASI 0.3, as its bindings leave it. Its paths are `/echo`, `/fetch?URL`, `/trap`, `/error` and
 /// `/spin`; it greets any other.
 pub const HELLO_SERVICE: PrebuiltGuest = committed!("rust", "hello-service");
+
+/// A `wasi:http` service of WASI 0.3 in Rust, as its bindings leave it. Its paths are `/echo`, `/fetch?URL` and `/send?URL`,
+/// trailers included; it greets any other.
+pub const SERVICE_RUST: PrebuiltGuest = committed!("rust", "service-rust");
+
+/// The same in Python, made by componentize-py.
+pub const SERVICE_PY: PrebuiltGuest = built!("python", "service-py");
+
+/// A `wasi:http` middleware of WASI 0.3, as its bindings leave it: says in a field `server-timing` how long the handler behind
+/// it took.
+pub const TIMING_MIDDLEWARE: PrebuiltGuest = committed!("rust", "timing-middleware");
 
 /// `go-http fetch|form|download|proxy URL ...` in Go, on wharf's own SDK and `net/http`: what the guests of these names
 /// do in other languages; and a reverse proxy, whose listener is open already.
@@ -183,10 +197,14 @@ pub const ALL: &[PrebuiltGuest] = &[
     RUST_DOWNLOAD,
     RUST_DOWNLOAD_HTTP,
     RUST_PROXY,
+    RUST_PROXY_03,
     RUST_COMPAT,
     HTTP_WSTD,
     HTTP_WAKI,
     HELLO_SERVICE,
+    SERVICE_RUST,
+    SERVICE_PY,
+    TIMING_MIDDLEWARE,
     GO_HTTP,
 ];
 

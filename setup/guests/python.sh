@@ -5,7 +5,7 @@
 #
 # A GUEST is the name of a directory in guests/python, or the path of any other; without any, all of guests/python are
 # built. Each becomes OUT_DIR/<directory name>.wasm. A guest is app.py, which may import what lies beside it, and wit/,
-# which describes its world `app`; the packages of WASI 0.2 come from core/wit.
+# which describes its world `app`; the packages of WASI come from core/wit.
 # Nothing is written into the source tree.
 set -euo pipefail
 

@@ -31,7 +31,7 @@ pub(crate) use self::run::{GuestArgs, LimitArgs, LoadArgs, OutboundArgs, RunArgs
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::usage::{Usage, one_line};
 pub(crate) use self::values::{DirGrant, EnvEntry, FileGrant, project_name};
-use crate::templates;
+use crate::templates::{self, Wasi};
 
 /// HTTP for WebAssembly guests, the same on every engine.
 #[derive(Debug, Parser)]
@@ -148,17 +148,20 @@ pub(crate) enum Emit {
 #[derive(Debug, clap::Args)]
 pub(crate) struct NewArgs {
     /// The language to write the guest in
-    #[arg(long, value_name = "LANGUAGE", value_parser = PossibleValuesParser::new(templates::languages()))]
+    #[arg(long, value_name = "LANGUAGE", value_parser = PossibleValuesParser::new(templates::languages(Wasi::Preview2)))]
     #[arg(required_unless_present = "list")]
     pub(crate) lang: Option<String>,
     /// The name of the project and its directory: lower-case letters, digits and dashes
     #[arg(value_name = "NAME", required_unless_present = "list", value_parser = project_name)]
     pub(crate) name: Option<String>,
+    /// The release of WASI to write it for; 0.3 is there in `js`, `python` and `rust`
+    #[arg(long, value_name = "RELEASE", value_enum, default_value = "0.2")]
+    pub(crate) wasi: Wasi,
     /// Use the SDK in this directory, instead of a copy in the project
     #[arg(long, value_name = "DIRECTORY", value_hint = clap::ValueHint::DirPath)]
     pub(crate) sdk: Option<PathBuf>,
     /// List the languages
-    #[arg(long, conflicts_with_all = ["lang", "name", "sdk"])]
+    #[arg(long, conflicts_with_all = ["lang", "name", "wasi", "sdk"])]
     pub(crate) list: bool,
 }
 

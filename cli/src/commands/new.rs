@@ -9,14 +9,14 @@ use anyhow::{Context, bail};
 
 use crate::args::NewArgs;
 use crate::output::{FAINT, HEADING, styled};
-use crate::templates::{Template, languages};
+use crate::templates::{Template, Wasi, languages};
 use crate::{exit, output};
 
 pub(crate) fn new(args: &NewArgs) -> anyhow::Result<u8> {
     let (Some(language), Some(name)) = (&args.lang, &args.name) else { return list() };
-    let template = Template::of(language)?;
+    let template = Template::of(language, args.wasi)?;
     let sdk = args.sdk.as_deref().map(sdk_path).transpose()?;
-    let project = template.project(language, name, sdk.as_deref())?;
+    let project = template.project(name, sdk.as_deref())?;
     let directory = Path::new(name);
     make_directory(directory)?;
     for (path, content) in &project.files {
@@ -39,8 +39,12 @@ pub(crate) fn new(args: &NewArgs) -> anyhow::Result<u8> {
 
 fn list() -> anyhow::Result<u8> {
     let mut text = String::new();
-    for language in languages() {
-        writeln!(text, "{language:<16} {}", styled(FAINT, Template::of(language)?.summary))?;
+    for language in languages(Wasi::Preview2) {
+        writeln!(text, "{language:<20} {}", styled(FAINT, Template::of(language, Wasi::Preview2)?.summary))?;
+    }
+    for language in languages(Wasi::Preview3) {
+        let named = format!("{language} --wasi 0.3");
+        writeln!(text, "{named:<20} {}", styled(FAINT, Template::of(language, Wasi::Preview3)?.summary))?;
     }
     output::print(&text)?;
     Ok(exit::SUCCESS)

@@ -83,7 +83,6 @@ fn components_that_no_engine_takes() {
         ("gc", component("(type (struct))", ""), ["garbage collection", "WebAssembly 2.0"]),
         ("exceptions", component("(tag)", ""), ["exceptions", "WebAssembly 2.0"]),
         ("memory64", component("(memory i64 1)", ""), ["64-bit memories", "WebAssembly 2.0"]),
-        ("tail-call", component("(func $g return_call $g)", ""), ["tail calls", "WebAssembly 2.0"]),
         (
             "import-module",
             component("", "(import \"m\" (core module $n)) (core instance (instantiate $n))"),

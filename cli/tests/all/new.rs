@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::support::served::{Served, client};
 use crate::support::server::{GO, PATIENCE};
 use crate::support::{Ended, Files, backends, end, wharf};
+use wharf_conformance::component_of;
 use wharf_conformance::origin::{Origin, Reply};
 
 /// `wharf new` in the directory of this test.
@@ -36,10 +37,11 @@ fn what_is_there_is_listed() {
     for language in ["assemblyscript", "c", "go", "js", "python", "rust"] {
         assert!(listed.out.lines().any(|line| line.split_whitespace().next() == Some(language)), "{}", listed.out);
     }
-    for line in listed.out.lines() {
-        let language = line.split_whitespace().next().unwrap();
-        let written = new(&files, &["--lang", language, &format!("a-{language}")]);
-        assert_eq!((written.code, written.err.as_str()), (Some(0), ""), "{language}");
+    assert_eq!(listed.out.lines().filter(|line| line.contains("--wasi 0.3")).count(), 3, "{}", listed.out);
+    for (line, number) in listed.out.lines().zip(0..) {
+        let named: Vec<&str> = line.split("  ").next().unwrap().split_whitespace().collect();
+        let written = new(&files, &[&["--lang"], &named[..], &[&format!("number-{number}")]].concat());
+        assert_eq!((written.code, written.err.as_str()), (Some(0), ""), "{line}");
         let (_, run) = commands(&written.out);
         assert!(run.starts_with("wharf "), "{run}");
     }
@@ -76,6 +78,7 @@ fn what_makes_no_sense_is_refused() {
         &["--lang", "rust", ""],
         &["--lang", "rust"],
         &["--lang", "cobol", "name"],
+        &["--lang", "rust", "--wasi", "0.4", "name"],
         &["name"],
         &["--list", "name"],
         &[],
@@ -83,6 +86,8 @@ fn what_makes_no_sense_is_refused() {
         let refused = new(&files, args);
         assert_eq!(refused.code, Some(2), "{args:?}: {refused:?}");
     }
+    let refused = new(&files, &["--lang", "c", "--wasi", "0.3", "name"]);
+    assert!(refused.code == Some(1) && refused.err.contains("there is one in js, python, rust"), "{refused:?}");
     let refused = new(&files, &["--lang", "rust", "name", "--sdk", "absent"]);
     assert!(refused.code == Some(1) && refused.err.contains("`absent`"), "{refused:?}");
     assert_eq!(fs::read_dir(files.path()).unwrap().count(), 0);
@@ -91,19 +96,19 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 #[ignore = "builds with the wasm toolchain and the package registry: ./check has both"]
 fn a_project_in_rust_builds_tests_and_serves() {
-    builds("rust", |build| format!("cargo test --quiet >&2 && {}", toolchain(build)), serves);
+    builds(&["rust"], |build| format!("cargo test --quiet >&2 && {}", toolchain(build)), serves);
 }
 
 #[test]
 #[ignore = "builds with what setup/node.sh provides and the package registry: ./check has both"]
 fn a_project_in_javascript_builds_and_serves() {
-    builds("js", npm, serves);
+    builds(&["js"], npm, serves);
 }
 
 #[test]
 #[ignore = "builds with what setup/node.sh provides and the package registry: ./check has both"]
 fn a_project_in_assemblyscript_builds_and_fetches() {
-    builds("assemblyscript", npm, fetches);
+    builds(&["assemblyscript"], npm, fetches);
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn a_project_in_c_builds_and_fetches() {
     let found = set_up("c.sh");
     let sysroot = "${WHARF_WASM_SYSROOT:+--sysroot=$WHARF_WASM_SYSROOT}";
     let around = |build: &str| format!("{found}\n{build} CC=\"$WHARF_WASM_CC\" SYSROOT=\"{sysroot}\"");
-    builds("c", around, fetches);
+    builds(&["c"], around, fetches);
 }
 
 #[test]
@@ -120,7 +125,7 @@ fn a_project_in_c_builds_and_fetches() {
 fn a_project_in_go_builds_tests_and_listens() {
     let found = set_up("go.sh");
     let around = |build: &str| format!("{found}\nPATH=$(dirname \"$WHARF_GO\"):$PATH\ngo test . >&2\n{build}");
-    builds("go", around, listens);
+    builds(&["go"], around, listens);
 }
 
 #[test]
@@ -128,13 +133,37 @@ fn a_project_in_go_builds_tests_and_listens() {
 fn a_project_in_python_builds_and_serves() {
     // It sees to it that Python has venv.
     set_up("python.sh");
-    builds("python", str::to_owned, serves);
+    builds(&["python"], str::to_owned, serves);
+}
+
+#[test]
+#[ignore = "builds with the package registry: ./check has it"]
+fn a_project_in_python_for_wasi_03_builds_and_serves() {
+    set_up("python.sh");
+    builds(&["python", "--wasi", "0.3"], str::to_owned, serves);
+}
+
+#[test]
+#[ignore = "builds with the wasm toolchain and the package registry: ./check has both"]
+fn a_project_in_rust_for_wasi_03_builds_tests_and_serves() {
+    // The toolchains at hand have no target that makes components: what that adds is added here.
+    let around = |build: &str| {
+        let build = build.replace("wasm32-wasip2", "wasm32-wasip1");
+        format!("cargo test --quiet >&2 && {}", toolchain(&build))
+    };
+    builds(&["rust", "--wasi", "0.3"], around, |project, run| {
+        let guest = project.join(run.strip_prefix("wharf serve ").unwrap());
+        let core = Path::new(&guest.to_str().unwrap().replace("wasm32-wasip2", "wasm32-wasip1")).to_owned();
+        fs::create_dir_all(guest.parent().unwrap()).unwrap();
+        fs::write(&guest, component_of(&fs::read(core).unwrap()).unwrap()).unwrap();
+        serves(project, run);
+    });
 }
 
 /// A new project builds with the printed command, within what the machine needs for it, and the other one runs it.
-fn builds(language: &str, around: impl Fn(&str) -> String, runs: impl Fn(&Path, &str)) {
+fn builds(language: &[&str], around: impl Fn(&str) -> String, runs: impl Fn(&Path, &str)) {
     let files = Files::new();
-    let written = new(&files, &["--lang", language, "my-guest"]);
+    let written = new(&files, &[&["--lang"], language, &["my-guest"]].concat());
     assert_eq!(written.code, Some(0), "{written:?}");
     let (build, run) = commands(&written.out);
     let project = files.path().join("my-guest");

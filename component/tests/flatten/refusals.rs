@@ -65,7 +65,6 @@ fn features_are_named() {
     assert_eq!(feature("(component (core module (type (struct))))"), Feature::Gc);
     assert_eq!(feature("(component (core module (tag)))"), Feature::Exceptions);
     assert_eq!(feature("(component (core module (memory i64 1)))"), Feature::Memory64);
-    assert_eq!(feature("(component (core module (func $f return_call $f)))"), Feature::TailCalls);
     assert_eq!(feature("(component (core module (memory 1 1 shared)))"), Feature::Threads);
     assert_eq!(
         feature(

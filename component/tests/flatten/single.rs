@@ -29,6 +29,39 @@ fn one_instance_runs() {
     assert_eq!(run.log(), ["host:numbers/more@0.2.3#one()"]);
 }
 
+/// Adds up what is below a number, by tail calls: a direct one, one through a table, and one of what the host gives.
+const TAIL: &str = r#"
+(component
+  (import "host:numbers/more@0.2.3" (instance $more (export "one" (func (result u32)))))
+  (core func $one (canon lower (func $more "one")))
+  (core module $m
+    (import "host:numbers/more@0.2.3" "one" (func $one (result i32)))
+    (type $step (func (param i32 i32) (result i32)))
+    (table funcref (elem $sum))
+    (func $sum (type $step)
+      (if (i32.eqz (local.get 0)) (then (return (local.get 1))))
+      (block (if (i32.eq (local.get 0) (i32.const 1)) (then (br 1)))
+        (return_call $sum (i32.sub (local.get 0) (i32.const 1)) (i32.add (local.get 0) (local.get 1))))
+      (return_call_indirect (type $step) (i32.const 0) (i32.add (local.get 0) (local.get 1)) (i32.const 0)))
+    (func (export "f") (param i32) (result i32)
+      (if (i32.eqz (local.get 0)) (then (return_call $one)))
+      (i32.const 1000)
+      (drop)
+      (return_call $sum (local.get 0) (i32.const 0))))
+  (core instance $i (instantiate $m
+    (with "host:numbers/more@0.2.3" (instance (export "one" (func $one))))))
+  (func (export "f") (param "a" u32) (result u32) (canon lift (core func $i "f"))))
+"#;
+
+#[test]
+fn tail_calls_are_calls() {
+    let flattened = flattened(TAIL);
+    let mut run = start_with(&flattened, |_, _, _| vec![7]).unwrap();
+    assert_eq!(run.call("f", &[0]), [7]);
+    assert_eq!(run.call("f", &[1]), [1]);
+    assert_eq!(run.call("f", &[100]), [5050]);
+}
+
 #[test]
 fn the_plan_says_what_the_imports_and_exports_are() {
     let plan = flattened(ADDER).plan;

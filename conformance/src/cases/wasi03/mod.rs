@@ -16,6 +16,7 @@ mod service;
 mod serving;
 mod streams;
 mod tasks;
+mod toolchains;
 
 use crate::case::Case;
 
@@ -32,4 +33,5 @@ pub const CASES: &[&[Case]] = &[
     service::CASES,
     serving::CASES,
     messages::CASES,
+    toolchains::CASES,
 ];

@@ -2,7 +2,6 @@
 
 use wharf_component::wasi03;
 use wharf_guests::HELLO_SERVICE;
-use wit_component::ComponentEncoder;
 
 use super::probe::load;
 use crate::case::{Case, CaseResult, Unmet};
@@ -103,11 +102,5 @@ fn get<F: Fn() -> CaseResult<wharf_core::GuestConfig>>(front: &Front<F>, target:
 
 /// What its toolchain makes of the core module.
 pub(super) fn component() -> CaseResult<Vec<u8>> {
-    let core = crate::prebuilt::read(HELLO_SERVICE)?;
-    let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_PROXY_ADAPTER;
-    ComponentEncoder::default()
-        .module(&core)
-        .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", adapter))
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| Unmet::harness(format!("the guest is not encoded as a component: {error:#}")))
+    crate::prebuilt::read(HELLO_SERVICE)
 }

@@ -14,6 +14,7 @@ use wharf_core::GuestConfig;
 use wharf_guests::{
     AS_DOWNLOAD, AS_FETCH, AS_FORM, C_DOWNLOAD, C_FETCH, C_FORM, GO_HTTP, HTTP_JS, HTTP_PY, PrebuiltGuest,
     RUST_DOWNLOAD, RUST_DOWNLOAD_HTTP, RUST_FETCH, RUST_FETCH_HTTP, RUST_FORM, RUST_FORM_HTTP, RUST_PROXY,
+    RUST_PROXY_03,
 };
 
 use self::download::download;
@@ -111,6 +112,7 @@ languages! {
     "rust-wasi-http": WASI_HTTP;
         fetch = RUST_FETCH_HTTP, form = RUST_FORM_HTTP, download = RUST_DOWNLOAD_HTTP, proxy = RUST_PROXY,
         login = RUST_PROXY, unchanged = RUST_PROXY;
+    "rust-wasi-03": WASI_HTTP; proxy = RUST_PROXY_03, login = RUST_PROXY_03, unchanged = RUST_PROXY_03;
 }
 
 /// What is particular to Rust, beside the contract.

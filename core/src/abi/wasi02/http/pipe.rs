@@ -65,7 +65,7 @@ struct State {
     sending: bool,
     /// Whether the sender of the message is gone.
     gone: bool,
-    /// Once the sender is done, whether it has taken all that there was.
+    /// Once the sender is done, whether it has taken all that there was: it may keep what is left of a body it has read.
     sent: Option<bool>,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -333,8 +333,7 @@ impl State {
             ),
             _ => HttpError::new(
                 HttpErrorKind::RequestBodyAborted,
-                "the guest dropped the body, or ended, before finishing it; call `outgoing-body.finish` to complete a \
-                 message",
+                "the guest dropped the body, or ended, before finishing it; finish it (in WASI 0.3: write its trailers)",
             ),
         }
     }
@@ -386,11 +385,7 @@ impl Reader {
         state.progress.content = Content::None;
         state.chunks.clear();
         state.waiting = 0;
-        let writer = state.writer.take();
-        drop(state);
-        if let Some(writer) = writer {
-            writer.wake();
-        }
+        wake_writer(state);
     }
 
     /// The guest's end, with which the body can be discarded once whoever was to send it is gone.
@@ -433,15 +428,18 @@ impl HttpBody for Reader {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         let mut state = self.pipe.lock();
         if let Some(chunk) = state.take() {
-            let writer = if state.waiting < BUFFER { state.writer.take() } else { None };
-            drop(state);
-            if let Some(writer) = writer {
-                writer.wake();
+            if state.waiting < BUFFER {
+                wake_writer(state);
             }
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match &state.end {
-            Some(Ok(())) => Poll::Ready(state.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
+            Some(Ok(())) => {
+                let (trailers, sending) = (state.trailers.take(), state.sending);
+                state.sent.get_or_insert(sending);
+                wake_writer(state);
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
             Some(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
             None => {
                 state.reader = Some(context.waker().clone());
@@ -481,16 +479,20 @@ impl Drop for Reader {
         // A sender asks for no more once it has all there is, and the guest has finished by then.
         let content = state.progress.content;
         let taken = content == Content::None || state.ready() == 0;
-        state.sent = Some(state.sending && matches!(state.end, Some(Ok(()))) && taken);
+        let sent = state.sending && matches!(state.end, Some(Ok(()))) && taken;
+        state.sent.get_or_insert(sent);
         state.gone = content != Content::None && !matches!(state.end, Some(Ok(())));
         state.chunks.clear();
         state.waiting = 0;
-        let writer = state.writer.take();
-        drop(state);
-        if let Some(writer) = writer {
-            writer.wake();
-        }
+        wake_writer(state);
     }
+}
+
+/// Wakes the guest, if it waits.
+fn wake_writer(mut state: MutexGuard<'_, State>) {
+    let writer = state.writer.take();
+    drop(state);
+    _ = writer.map(Waker::wake);
 }
 
 #[cfg(test)]

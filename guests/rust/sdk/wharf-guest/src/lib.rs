@@ -1,11 +1,12 @@
 //! HTTP for WebAssembly guests, on the types of the crate [`http`].
 //!
-//! One source, three builds:
+//! One source, four builds:
 //!
 //! | target | speaks | requests | handlers |
 //! |---|---|---|---|
 //! | `wasm32-wasip1` | `wasi_experimental_http` | yes | no: a build with a handler fails, and says so |
 //! | `wasm32-wasip1` with the feature `wasi-http`, or `wasm32-wasip2` | `wasi:http` 0.2 | yes | yes |
+//! | either with the feature `wasi-03` | `wasi:http` 0.3 | within handlers | yes |
 //! | any that is not WASI | a [mock], for unit tests | yes | yes, called as functions |
 //!
 //! [`send`] waits for a response. [`start`] does not, so that several requests can be under way; it returns a future.
@@ -37,6 +38,7 @@ mod body;
 mod client;
 pub mod compat;
 mod error;
+#[cfg(not(all(target_os = "wasi", feature = "wasi-03")))]
 mod executor;
 mod response;
 mod timeouts;
@@ -47,9 +49,12 @@ pub use bytes;
 pub use http;
 pub use wharf_guest_macros::handler;
 
+#[cfg(all(target_os = "wasi", feature = "wasi-03"))]
+pub use self::backend::executor::{block_on, spawn};
 pub use self::body::Body;
 pub use self::client::{Outgoing, Sending, open, send, start};
 pub use self::error::{Code, Error, ErrorKind, Result};
+#[cfg(not(all(target_os = "wasi", feature = "wasi-03")))]
 pub use self::executor::{block_on, spawn};
 pub use self::response::IntoResponse;
 pub use self::timeouts::{TimeoutExt, Timeouts};
@@ -62,8 +67,10 @@ pub use self::backend::mock;
 pub mod __private {
     #[cfg(all(target_os = "wasi", any(feature = "wasi-http", target_env = "p2")))]
     pub use crate::backend::serve::serve;
-    #[cfg(all(target_os = "wasi", any(feature = "wasi-http", target_env = "p2")))]
+    #[cfg(all(target_os = "wasi", any(feature = "wasi-http", target_env = "p2"), not(feature = "wasi-03")))]
     pub use wasip2;
+    #[cfg(all(target_os = "wasi", feature = "wasi-03"))]
+    pub use wasip3;
 
     /// Whether a function can be a handler.
     pub fn is_handler<F, O>(_: F)
@@ -75,8 +82,33 @@ pub mod __private {
     }
 }
 
+/// Exports a function as the handler of `wasi:http` 0.3.
+#[cfg(all(target_os = "wasi", feature = "wasi-03"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_handler {
+    ($handler:ident) => {
+        const _: () = {
+            struct Handler;
+
+            impl $crate::__private::wasip3::exports::http::handler::Guest for Handler {
+                async fn handle(
+                    request: $crate::__private::wasip3::http::types::Request,
+                ) -> ::core::result::Result<
+                    $crate::__private::wasip3::http::types::Response,
+                    $crate::__private::wasip3::http::types::ErrorCode,
+                > {
+                    $crate::__private::serve($handler, request).await
+                }
+            }
+
+    $crate::__private::wasip3::http::service::export!(Handler with_types_in $crate::__private::wasip3);
+        };
+    };
+}
+
 /// Exports a function as the handler of `wasi:http`.
-#[cfg(all(target_os = "wasi", any(feature = "wasi-http", target_env = "p2")))]
+#[cfg(all(target_os = "wasi", any(feature = "wasi-http", target_env = "p2"), not(feature = "wasi-03")))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_handler {

@@ -272,6 +272,22 @@ fn trailers_come_before_the_end_and_are_announced() {
 }
 
 #[test]
+fn a_message_is_sent_once_its_body_was_read_to_the_end() {
+    let (writer, reader) = pipe(Message::Request, None);
+    let mut reader = reader.sending();
+    write(&writer, "a").unwrap();
+    assert_eq!(writer.poll_sent(&mut context()), Poll::Pending);
+    writer.finish(None).unwrap();
+    assert_eq!(frame(&mut reader), ready("a"));
+    assert_eq!(writer.poll_sent(&mut context()), Poll::Pending);
+    // Its reader may keep what is left of it.
+    assert_eq!(frame(&mut reader), Poll::Ready(None));
+    assert_eq!(writer.poll_sent(&mut context()), Poll::Ready(true));
+    drop(reader);
+    assert_eq!(writer.poll_sent(&mut context()), Poll::Ready(true));
+}
+
+#[test]
 fn many_small_chunks_fill_the_buffer_too() {
     let (writer, _reader) = pipe(Message::Request, None);
     let mut chunks = 0;

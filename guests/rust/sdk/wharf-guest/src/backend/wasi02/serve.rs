@@ -5,8 +5,8 @@ use std::error::Error as StdError;
 use http::{Request, Response, Uri};
 use wasip2::http::types::{ErrorCode, IncomingRequest, OutgoingResponse, ResponseOutparam};
 
+use super::super::convert;
 use super::body::{Incoming, Upload};
-use super::convert;
 use crate::{Body, ErrorKind, IntoResponse, Result, block_on, executor};
 
 /// Has the handler answer one request, and sends its response, whose body streams.

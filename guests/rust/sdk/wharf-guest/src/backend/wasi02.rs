@@ -1,8 +1,6 @@
 //! `wasi:http` 0.2: requests and responses, on the bindings of the crate `wasip2`.
 
 mod body;
-mod convert;
-mod error;
 mod reactor;
 pub(crate) mod serve;
 
@@ -10,17 +8,15 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response};
-use wasip2::clocks::monotonic_clock;
+use http::{Request, Response};
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{FutureIncomingResponse, OutgoingRequest, RequestOptions};
 
 use self::body::{Incoming, Upload};
 pub(crate) use self::reactor::wait;
 use self::reactor::{Deadline, ready};
+use super::convert::{self, nanoseconds};
 use crate::{Body, Error, ErrorKind, Result, Timeouts, spawn};
 
 /// What both ways to start a request come to.
@@ -42,12 +38,7 @@ struct Awaited {
 
 /// The request is on its way when this returns; its body goes as futures run.
 pub(crate) fn start(mut request: Request<Body>, timeouts: Timeouts) -> Pending {
-    let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    if let Some(len) = request.body().known_len()
-        && (len > 0 || usual)
-    {
-        request.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
-    }
+    convert::announce(&mut request);
     let (head, mut body) = request.into_parts();
     let Outgoing { mut upload, response } = match open(Request::from_parts(head, ()), timeouts) {
         Ok(outgoing) => outgoing,
@@ -103,11 +94,6 @@ fn options(timeouts: Timeouts) -> Result<Option<RequestOptions>> {
         .and_then(|()| options.set_between_bytes_timeout(between_bytes.map(nanoseconds)));
     set.map_err(|()| Error::new(ErrorKind::Internal).with_source("the host has not all of the timeouts that are set"))?;
     Ok(Some(options))
-}
-
-/// What a duration is to WASI. More than 584 years are as many.
-fn nanoseconds(duration: Duration) -> monotonic_clock::Duration {
-    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
 impl Outgoing {

@@ -1,9 +1,26 @@
 //! Between the types of the crate `http` and those of `wasi:http`.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, uri};
-use wasip2::http::types::{Fields, HeaderError, Method as WasiMethod, Scheme};
+use std::time::Duration;
 
-use crate::{Error, ErrorKind, Result};
+use super::wasi::http::types::{Fields, HeaderError, Method as WasiMethod, Scheme};
+use crate::{Body, Error, ErrorKind, Result};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, uri};
+
+/// Says how long a request's body is, where that is known and usual.
+pub(super) fn announce(request: &mut Request<Body>) {
+    let usual = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    if let Some(len) = request.body().known_len()
+        && (len > 0 || usual)
+    {
+        request.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
+    }
+}
+
+/// What a duration is to WASI. More than 584 years are as many.
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}
 
 pub(super) fn fields(headers: &HeaderMap) -> Result<Fields> {
     let fields = Fields::new();
@@ -11,7 +28,7 @@ pub(super) fn fields(headers: &HeaderMap) -> Result<Fields> {
         fields.append(name.as_str(), value.as_bytes()).map_err(|error| {
             let why = match error {
                 HeaderError::Forbidden => "is the host's to set",
-                HeaderError::InvalidSyntax | HeaderError::Immutable => "is not taken by the host",
+                _ => "is not taken by the host",
             };
             Error::new(ErrorKind::Invalid).with_source(format!("the header `{name}` {why}"))
         })?;
@@ -21,7 +38,11 @@ pub(super) fn fields(headers: &HeaderMap) -> Result<Fields> {
 
 pub(super) fn headers(fields: &Fields) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for (name, value) in fields.entries() {
+    #[cfg(not(feature = "wasi-03"))]
+    let entries = fields.entries();
+    #[cfg(feature = "wasi-03")]
+    let entries = fields.copy_all();
+    for (name, value) in entries {
         let internal = |error: http::Error| {
             Error::new(ErrorKind::Internal).with_source(format!("the host gave a bad header `{name}`: {error}"))
         };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use wasip2::clocks::monotonic_clock;
 use wasip2::io::poll::{Pollable, poll};
 
+use super::super::convert::nanoseconds;
 use crate::{Error, ErrorKind, Result};
 
 thread_local! {
@@ -60,7 +61,7 @@ pub(super) struct Deadline(monotonic_clock::Instant);
 
 impl Deadline {
     pub(super) fn after(duration: Duration) -> Self {
-        Deadline(monotonic_clock::now().saturating_add(super::nanoseconds(duration)))
+        Deadline(monotonic_clock::now().saturating_add(nanoseconds(duration)))
     }
 
     pub(super) fn passed(&self) -> bool {

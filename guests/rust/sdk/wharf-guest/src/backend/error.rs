@@ -1,7 +1,6 @@
 //! The host's error codes.
 
-use wasip2::http::types::ErrorCode;
-
+use super::wasi::http::types::ErrorCode;
 use crate::{Code, Error, ErrorKind};
 
 impl From<ErrorCode> for Error {
