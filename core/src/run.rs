@@ -67,6 +67,12 @@ impl Run {
         *self.time() = Time { cancel, deadline, ..Time::default() };
     }
 
+    /// Goes on with another deadline and token; what is kept stays kept.
+    pub(crate) fn turn_to(&self, deadline: Option<Instant>, cancel: CancellationToken) {
+        let mut time = self.time();
+        (time.deadline, time.cancel) = (deadline, cancel);
+    }
+
     /// Sets the moment at which the guest must have ended.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         self.time().deadline = deadline;
