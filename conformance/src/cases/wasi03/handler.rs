@@ -123,7 +123,12 @@ const MODULE: &str = r#"(module
 
 /// A component whose handler does this, with this text in its memory.
 pub(super) fn handler(steps: &str, text: &str) -> CaseResult<Vec<u8>> {
-    let mut module = assemble(&MODULE.replace("STEPS", steps).replace("\"TEXT\"", &format!("{text:?}")))?;
+    encode(&MODULE.replace("STEPS", steps).replace("\"TEXT\"", &format!("{text:?}")))
+}
+
+/// A component of this module, whose world is that of services.
+pub(super) fn encode(module: &str) -> CaseResult<Vec<u8>> {
+    let mut module = assemble(module)?;
     let mut resolve = Resolve { all_features: true, ..Resolve::default() };
     let wrong = |error| Unmet::harness(format!("the handler is not a component: {error:#}"));
     for (name, text) in PACKAGES {

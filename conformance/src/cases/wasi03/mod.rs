@@ -7,13 +7,15 @@ mod futures;
 mod handler;
 mod messages;
 mod probe;
+mod reuse;
 mod service;
 mod serving;
 mod streams;
 mod tasks;
 
+pub use self::reuse::counter;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
 pub const CASES: &[&[Case]] =
-    &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES, messages::CASES];
+    &[tasks::CASES, streams::CASES, futures::CASES, service::CASES, serving::CASES, reuse::CASES, messages::CASES];
