@@ -1,6 +1,7 @@
 //! Loads a guest on a backend and runs it: the whole journey for an embedder who lets wharf own the instance.
 
 mod task;
+mod together;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
@@ -13,6 +14,7 @@ use wharf_grants::WasiConfig;
 use wharf_plan::{ASYNC_LIFT, START_EXPORT};
 
 use self::task::{Handler, Lifted};
+pub(crate) use self::together::one_at_a_time;
 use crate::abi::composed::{Composed, Declared};
 use crate::abi::concurrent::TaskKind;
 use crate::abi::preview1::Wasi;
@@ -144,6 +146,12 @@ impl Guest {
         self.handler.is_some()
     }
 
+    /// Whether its instances can work on several requests at a time, by [`Session::handle_together`]: it is a component that
+    /// exports `wasi:http/handler` of WASI 0.3.
+    pub fn answers_together(&self) -> bool {
+        self.declared.is_some() && matches!(self.handler, Some(Handler::Wasi03(_)))
+    }
+
     /// Makes an instance and runs its start function, if it has one. The time limit runs from here.
     ///
     /// # Errors
@@ -190,7 +198,6 @@ impl Guest {
             run,
             watch,
             spent: false,
-            once: false,
         };
         if self.has_start {
             session.enter(START_EXPORT, &mut [])?;
@@ -244,8 +251,6 @@ pub struct Session {
     watch: Option<Watchdog>,
     /// Whether it trapped, exited or was interrupted, and is not to be used again.
     spent: bool,
-    /// Whether it answers one request only.
-    once: bool,
 }
 
 impl Session {
@@ -303,7 +308,7 @@ impl Session {
     /// of a request open, which could be confused with those of the next one.
     pub fn recycle(&mut self) -> bool {
         self.spent |= self.watch.take().is_some_and(|watch| !watch.end());
-        self.spent |= self.once || self.linked.host.is_untidy();
+        self.spent |= self.linked.host.is_untidy();
         self.linked.recycle(&self.run);
         !self.spent
     }

@@ -12,12 +12,14 @@ mod orders;
 mod payloads;
 mod probe;
 mod refused;
+mod reuse;
 mod service;
 mod serving;
 mod streams;
 mod tasks;
 mod toolchains;
 
+pub use self::reuse::counter;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
@@ -32,6 +34,7 @@ pub const CASES: &[&[Case]] = &[
     commands::CASES,
     service::CASES,
     serving::CASES,
+    reuse::CASES,
     messages::CASES,
     toolchains::CASES,
 ];

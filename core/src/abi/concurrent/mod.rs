@@ -2,8 +2,8 @@
 //!
 //! `CanonicalABI.md` of the component model's specification says what each function does; the names of rules that a guest
 //! breaks are the functions' names there. What is particular to this host:
-//! - a guest has one task at a time, which the host calls; no stack is ever switched. Between the calls of a task's callback
-//!   the guest's thread waits in [`Run`](crate::Run), as it does in a host function;
+//! - no stack is ever switched. Between the calls of a task's callback the guest's thread waits in [`Run`](crate::Run), as it
+//!   does in a host function, or calls another task's;
 //! - what the host reads and writes goes straight to and from the guest's memory, when the guest waits, or at once;
 //! - a wait for what only the guest itself could bring about is a trap, since it would never end;
 //! - handles are those of the guest's one table, with its limit; what is read and written lies in the guest's own memory.
@@ -15,9 +15,11 @@ mod passed;
 mod task;
 #[cfg(test)]
 mod tests;
+mod together;
 mod waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use wharf_plan::{Builtin, EndFunction};
@@ -26,7 +28,8 @@ pub(crate) use self::channel::{Moved, Sink};
 pub(crate) use self::declared::{Element, Tables};
 pub(crate) use self::passed::{ByteStream, FutureIn, FutureOut, HostBytes, Promise, Settle, promise};
 pub(crate) use self::task::{Code, Kind as TaskKind, Task};
-pub(crate) use self::waiting::{PendingCall, Place, call_async, call_sync};
+pub(crate) use self::together::Turn;
+pub(crate) use self::waiting::{Delivered, Event, PendingCall, Place, call_async, call_sync, is_call};
 use crate::abi::wasi02::canon::{Cx, Outcome, limit, rule};
 use crate::abi::wasi02::options::Options;
 use crate::abi::wasi02::table::MAX_HANDLES;
@@ -76,7 +79,7 @@ impl Function {
         let (first, second, third) = (slot(0), slot(1), slot(2));
         let result: u64 = match self.builtin {
             Builtin::TaskReturn { result } => return task::returned(cx, result, slots),
-            Builtin::TaskCancel => return task::cancelled(),
+            Builtin::TaskCancel => return task::cancelled(cx),
             Builtin::WaitableSetNew => waiting::new_set(cx)?.into(),
             Builtin::WaitableSetWait => waiting::wait_in(cx, first, second)?.into(),
             Builtin::WaitableSetPoll => waiting::poll_in(cx, first, second)?.into(),
@@ -111,10 +114,10 @@ impl Function {
 }
 
 fn backpressure(cx: &mut Cx<'_>, by: i32) -> Outcome {
-    let asked = &mut cx.state.concurrent.backpressure;
-    match asked.checked_add_signed(by) {
+    let asked = &cx.state.concurrent.backpressure;
+    match asked.load(Ordering::Relaxed).checked_add_signed(by) {
         Some(now) if now < MAX_BACKPRESSURE => {
-            *asked = now;
+            asked.store(now, Ordering::Release);
             Ok(())
         }
         Some(_) => rule("backpressure was asked for too often"),
@@ -140,8 +143,12 @@ pub(crate) struct Concurrent {
     pub(crate) task: Option<Task>,
     /// Handles of what the host is to bring about.
     waited: Vec<u32>,
-    pumps: Vec<Box<dyn Pump>>,
-    backpressure: u32,
+    /// What goes on by itself, and whose turn it was when it began.
+    pumps: Vec<(u64, Box<dyn Pump>)>,
+    /// The number of the task whose turn it is, where there are several.
+    turn: u64,
+    /// How often the guest has asked for backpressure, less how often it has given it up. No new task enters until that is 0.
+    backpressure: Arc<AtomicU32>,
 }
 
 impl Concurrent {
@@ -155,8 +162,13 @@ impl Concurrent {
                 "the guest has {MAX_HANDLES} messages or streams on their way, the most it may have"
             ));
         }
-        self.pumps.push(Box::new(pump));
+        self.pumps.push((self.turn, Box::new(pump)));
         Ok(())
+    }
+
+    /// Whether the guest wants no new task.
+    pub(crate) fn refuses_tasks(&self) -> bool {
+        self.backpressure.load(Ordering::Relaxed) > 0
     }
 
     /// Has the host bring about what is behind a handle. It is there once only, whoever has taken its last event.
@@ -168,8 +180,8 @@ impl Concurrent {
 
     /// Goes on with what was begun. Returns whether anything of it can go on without the guest.
     fn poll_pumps(&mut self, context: &mut Context<'_>) -> bool {
-        self.pumps.retain_mut(|pump| pump.poll(context).is_pending());
-        self.pumps.iter().any(|pump| !pump.stuck())
+        self.pumps.retain_mut(|(_, pump)| pump.poll(context).is_pending());
+        self.pumps.iter().any(|(_, pump)| !pump.stuck())
     }
 }
 

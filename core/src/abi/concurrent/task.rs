@@ -27,13 +27,33 @@ pub(crate) struct Task {
     result: Option<Option<u32>>,
     options: Option<Arc<Options>>,
     slots: Vec<u64>,
+    /// Whether it was asked to cancel itself.
+    asked: bool,
 }
 
 impl Task {
     /// One that gives back what `kind` says, by these options and with a result of this type of the plan's.
     pub(crate) fn new(kind: Kind, declared: Option<(Option<u32>, Arc<Options>)>) -> Self {
         let (result, options) = declared.map_or((None, None), |(result, options)| (Some(result), Some(options)));
-        Task { kind: Some(kind), result, options, slots: Vec::new() }
+        Task { kind: Some(kind), result, options, slots: Vec::new(), asked: false }
+    }
+}
+
+impl Task {
+    /// One that gives back what it does in another way.
+    pub(crate) fn resolved() -> Self {
+        Task { kind: None, result: None, options: None, slots: Vec::new(), asked: false }
+    }
+
+    /// Whether it has given back what it is to, or is cancelled.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    /// Asks it to cancel itself, which it is told by an event. Returns whether that is to be delivered: once, to a task that
+    /// is not resolved.
+    pub(crate) fn ask_to_cancel(&mut self) -> bool {
+        !self.is_resolved() && !std::mem::replace(&mut self.asked, true)
     }
 }
 
@@ -82,9 +102,19 @@ pub(super) fn returned(cx: &mut Cx<'_>, result: Option<u32>, slots: &mut [u64]) 
     }
 }
 
-/// `task.cancel`: this host ends a task that it wants no more, and never asks it to.
-pub(super) fn cancelled() -> Outcome {
-    rule("nobody has asked the task to cancel itself")
+/// `task.cancel`: a task gives nothing back that was asked to cancel itself.
+pub(super) fn cancelled(cx: &mut Cx<'_>) -> Outcome {
+    match &mut cx.state.concurrent.task {
+        Some(task) if task.asked => match task.kind.take() {
+            Some(_) => Ok(()),
+            None => rule("the task has returned already"),
+        },
+        _ => rule("nobody has asked the task to cancel itself"),
+    }
+}
+
+fn unresolved<T>() -> Outcome<T> {
+    rule("the task has ended without returning a result")
 }
 
 impl Host {
@@ -114,8 +144,8 @@ impl Host {
     pub(crate) fn end_task(&self, caller: &mut dyn Caller) -> Result<Ended, Stop> {
         self.in_task(Builtin::TaskReturn { result: None }, |state| {
             let Some(task) = state.concurrent.task.take() else { return rule("there is no task") };
-            if task.kind.is_some() {
-                return rule("the task has ended without returning a result");
+            if !task.is_resolved() {
+                return unresolved();
             }
             waiting::finish(state, caller)?;
             state.concurrent.pumps.clear();
@@ -134,16 +164,29 @@ impl Host {
 
     /// Says that a call of an export has another code than there is.
     pub(crate) fn wrong_code(&self, packed: u32) -> Stop {
-        let wrong = self.in_task(Builtin::WaitableSetWait, |_| {
-            rule::<()>(format!("{packed:#x} is not a valid answer of an asynchronous function or its callback"))
-        });
-        match wrong {
+        self.broken(
+            Builtin::WaitableSetWait,
+            rule(format!("{packed:#x} is not a valid answer of an asynchronous function or its callback")),
+        )
+    }
+
+    /// Says that a task has exited without a result.
+    pub(crate) fn unresolved(&self) -> Stop {
+        self.broken(Builtin::TaskReturn { result: None }, unresolved())
+    }
+
+    fn broken(&self, builtin: Builtin, broken: Outcome) -> Stop {
+        match self.in_task(builtin, |_| broken) {
             Err(stop) => stop,
             Ok(()) => Stop::Exit(1),
         }
     }
 
-    fn in_task<T>(&self, builtin: Builtin, action: impl FnOnce(&mut State) -> Outcome<T>) -> Result<T, Stop> {
+    pub(super) fn in_task<T>(
+        &self,
+        builtin: Builtin,
+        action: impl FnOnce(&mut State) -> Outcome<T>,
+    ) -> Result<T, Stop> {
         let mut given = None;
         self.locked((super::INTERFACE, &builtin.to_string()), |state| {
             given = Some(action(state)?);

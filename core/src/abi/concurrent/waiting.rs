@@ -21,6 +21,7 @@ pub(crate) enum Event {
     StreamWrite = 3,
     FutureRead = 4,
     FutureWrite = 5,
+    TaskCancelled = 6,
 }
 
 /// A waitable set.
@@ -57,6 +58,11 @@ pub(super) struct Subtask {
 
 impl Resource for Subtask {
     const NAME: &'static str = "subtask";
+}
+
+/// Whether this is the name of what a call of the host is to a guest.
+pub(crate) fn is_call(resource: &str) -> bool {
+    resource == Subtask::NAME
 }
 
 /// A call that has not returned.
@@ -202,7 +208,7 @@ pub(super) fn leave(state: &mut State, set: u32, handle: u32) -> Outcome {
 pub(crate) type Delivered = (Event, u32, u32);
 
 /// Takes the next event of a set.
-fn next_event(state: &mut State, set: u32) -> Outcome<Option<Delivered>> {
+pub(super) fn next_event(state: &mut State, set: u32) -> Outcome<Option<Delivered>> {
     let members = state.table.get::<WaitableSet>(set)?.members.len();
     for at in 0..members {
         let Some(member) = state.table.get::<WaitableSet>(set)?.members.get(at).copied() else { break };
