@@ -1,15 +1,16 @@
 //! Commands of WASI 0.3: their streams, how they end, clocks and randomness.
 
 use std::io::{Error, ErrorKind, Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wharf_core::GuestConfig;
 use wharf_core::grants::{Capture, Input, Output, WasiConfig};
+use wharf_core::{GuestConfig, HostedGuest, Kind, chain};
 
 use super::handler::component;
 use super::probe::load;
-use crate::case::{Case, CaseResult};
+use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
 use crate::{check, check_eq};
 
@@ -28,6 +29,7 @@ const MODULE: &str = r#"(module
     (import "wasi:cli/stdin@0.3.0" "[stream-cancel-read-0]read-via-stream" (func $read-cancel (param i32) (result i32)))
     (import "wasi:cli/stdin@0.3.0" "[async-lower][future-read-1]read-via-stream"
         (func $in-read (param i32 i32) (result i32)))
+    (import "wasi:cli/stdin@0.3.0" "[future-cancel-read-1]read-via-stream" (func $in-cancel (param i32) (result i32)))
     (import "wasi:cli/stdin@0.3.0" "[future-drop-readable-1]read-via-stream" (func $in-drop (param i32)))
     (import "wasi:cli/stdout@0.3.0" "write-via-stream" (func $stdout (param i32) (result i32)))
     (import "wasi:cli/stdout@0.3.0" "[stream-new-0]write-via-stream" (func $new (result i64)))
@@ -126,10 +128,15 @@ fn run(context: &Context, steps: &str, input: Input) -> CaseResult<(i32, Vec<u8>
     Ok((code, out.contents(), errors.contents()))
 }
 
-fn run_with(context: &Context, steps: &str, input: Input, out: Output, errors: Output) -> CaseResult<i32> {
-    let guest = context.subject().shared(&format!("wasi03/commands/{steps}"), || {
+/// The command's guest.
+fn guest(context: &Context, steps: &str) -> CaseResult<Arc<dyn HostedGuest>> {
+    context.subject().shared(&format!("wasi03/commands/{steps}"), || {
         load(context, &component(&MODULE.replace("STEPS", steps), "wasi:cli/command@0.3.0")?)
-    })?;
+    })
+}
+
+fn run_with(context: &Context, steps: &str, input: Input, out: Output, errors: Output) -> CaseResult<i32> {
+    let guest = guest(context, steps)?;
     let wasi = WasiConfig::new().stdin(input).stdout(out).stderr(errors);
     Ok(guest.run(GuestConfig { wasi, timeout: Some(Duration::from_secs(20)), ..GuestConfig::default() }, None)?)
 }
@@ -138,6 +145,22 @@ fn run_with(context: &Context, steps: &str, input: Input, out: Output, errors: O
 fn exits(context: &Context, steps: &str, code: i32) -> CaseResult {
     check_eq!(run(context, steps, Input::Empty)?, (code, vec![], vec![]), "its exit code, output and errors");
     Ok(())
+}
+
+/// The command breaks a rule, which on wharf's own host the trap names, with its function unless that is one of WASI's.
+fn traps(context: &Context, steps: &str, function: &str, rule: &str) -> CaseResult {
+    let config = GuestConfig { timeout: Some(Duration::from_secs(20)), ..GuestConfig::default() };
+    match guest(context, steps)?.run(config, None) {
+        Ok(code) => Err(Unmet::failed(format!("the command should trap and exits with {code}"))),
+        Err(error) => {
+            let message = chain(&error);
+            check_eq!(error.kind(), Kind::Trap, "the kind of the error `{message}`");
+            if context.subject().component_host().is_none() {
+                check!(message.contains(function) && message.contains(rule), "`{message}` does not say `{rule}`");
+            }
+            Ok(())
+        }
+    }
 }
 
 fn bytes(len: usize) -> Bytes {
@@ -206,6 +229,15 @@ fn copies(context: &Context, steps: &str) -> CaseResult {
 pub(super) const CASES: &[Case] = &[
     Case::must("wasi03/commands/input-is-read-and-written", STDIN, |context| copies(context, COPY)),
     Case::must("wasi03/commands/input-is-passed-to-output", STDOUT, |context| copies(context, PIPE)),
+    Case::must("wasi03/commands/what-was-passed-to-output-is-written-after-the-end", STDOUT, |context| {
+        copies(
+            context,
+            r#"(call $open-in)
+            (call $out-drop (call $stdout (global.get $in)))
+            (call $in-drop (global.get $in-end))
+            (call $return (i32.const 0))"#,
+        )
+    }),
     Case::must("wasi03/commands/one-byte-at-a-time", STDIN, |context| {
         let steps = COPY.replace("5000", "1");
         let (code, out, _) = run(context, &steps, Input::Bytes(bytes(500)))?;
@@ -235,6 +267,70 @@ pub(super) const CASES: &[Case] = &[
         }
         check_eq!(run(context, steps, Input::reader(Silent))?.0, 0, "the exit code");
         Ok(())
+    }),
+    Case::must("wasi03/commands/a-wait-for-the-end-of-input-is-cancelled", STDIN, |context| {
+        exits(
+            context,
+            r#"(call $open-in)
+            (call $is (call $in-read (global.get $in-end) (i32.const 32)) (i32.const -1))
+            (call $is (call $in-cancel (global.get $in-end)) (i32.const 2))
+            (call $is (call $take (i32.const 5)) (i32.const 1))
+            (call $return (call $in-result))"#,
+            0,
+        )
+    }),
+    Case::must("wasi03/commands/the-end-of-input-is-told-once", STDIN, |context| {
+        let steps = r#"(call $open-in)
+            (call $is (call $take (i32.const 5)) (i32.const 1))
+            (drop (call $wait (global.get $in-end) (call $in-read (global.get $in-end) (i32.const 32))))
+            (drop (call $in-read (global.get $in-end) (i32.const 32)))"#;
+        traps(context, steps, "future.read", "can only be dropped")
+    }),
+    Case::must("wasi03/commands/input-that-has-ended-is-not-read", STDIN, |context| {
+        let steps = r#"(call $open-in)
+            (call $is (call $take (i32.const 5)) (i32.const 1))
+            (drop (call $take (i32.const 5)))"#;
+        traps(context, steps, "stream.read", "can only be dropped")
+    }),
+    Case::must("wasi03/commands/the-end-of-output-is-not-dropped-while-it-is-read", STDOUT, |context| {
+        let steps = r#"(call $open-out (i32.const 0))
+            (drop (call $out-read (global.get $out-end) (i32.const 32)))
+            (call $out-drop (global.get $out-end))"#;
+        traps(context, steps, "future.drop-readable", "still under way")
+    }),
+    Case::must("wasi03/commands/output-that-was-given-away-is-not-given-again", STDOUT, |context| {
+        let steps = r#"(local $ends i64)
+            (local.set $ends (call $new))
+            (drop (call $stdout (i32.wrap_i64 (local.get $ends))))
+            (drop (call $stdout (i32.wrap_i64 (local.get $ends))))"#;
+        traps(context, steps, "", "is not")
+    }),
+    Case::must("wasi03/commands/what-is-written-to-is-not-given", STDOUT, |context| {
+        let steps = "(drop (call $stdout (i32.wrap_i64 (i64.shr_u (call $new) (i64.const 32)))))";
+        traps(context, steps, "", "is not the readable end of a stream")
+    }),
+    Case::must("wasi03/commands/several-outputs-are-written-in-order", STDOUT, |context| {
+        let steps = r#"(local $first i32)
+            (i64.store (i32.const 0x10000) (i64.const 0x6867666564636261))
+            (call $open-out (i32.const 0))
+            (local.set $first (global.get $out))
+            (call $open-out (i32.const 0))
+            (call $put (i32.const 0x10000) (i32.const 2))
+            (drop (call $wait (local.get $first) (call $write (local.get $first) (i32.const 0x10002) (i32.const 2))))
+            (call $put (i32.const 0x10004) (i32.const 2))
+            (call $return (i32.const 0))"#;
+        let ended = run(context, steps, Input::Empty)?;
+        check_eq!(ended, (0, b"abcdef".to_vec(), vec![]), "the exit code, output and errors");
+        Ok(())
+    }),
+    Case::must("wasi03/commands/an-exit-leaves-what-is-under-way", RUN, |context| {
+        exits(
+            context,
+            r#"(call $open-in)
+            (drop (call $in-read (global.get $in-end) (i32.const 32)))
+            (call $exit (i32.const 5))"#,
+            5,
+        )
     }),
     Case::must("wasi03/commands/input-that-is-not-wanted-ends-well", STDIN, |context| {
         let steps = r#"(call $open-in)

@@ -139,6 +139,12 @@ pub(super) const CASES: &[Case] = &[
             )
         },
     ),
+    Case::must("wasi03/messages/a-body-longer-than-it-says-is-broken-off", TYPES, |context| broken(context, "3", 5)),
+    Case::must("wasi03/messages/a-body-shorter-than-it-says-is-broken-off", TYPES, |context| broken(context, "5", 3)),
+    Case::must("wasi03/messages/no-body-is-shorter-than-it-says", TYPES, |context| broken(context, "1", 0)),
+    Case::must("wasi03/messages/a-body-is-as-long-as-it-says", TYPES, |context| {
+        says(context, &sized(5).replace("DIGIT", "53"), "hello")
+    }),
     Case::must("wasi03/messages/a-name-of-a-field-is-a-token", TYPES, |context| {
         says(
             context,
@@ -249,6 +255,36 @@ fn says(context: &Context, steps: &str, expected: &str) -> CaseResult {
     let (status, body) = front.answer(asked)?.whole()?;
     check_eq!((status, &*String::from_utf8_lossy(&body)), (200, expected), "the answer");
     front.finish()
+}
+
+/// A response that says how long it is, with so many bytes. The length's digit lies at 3200, and the body at 4096.
+fn sized(len: u32) -> String {
+    let steps = r#"(local $fields i32)
+        (local.set $fields (call $fields))
+        (i64.store (i32.const 3216) (i64.const 0x2d746e65746e6f63))
+        (i64.store (i32.const 3224) (i64.const 0x6874676e656c))
+        (i32.store8 (i32.const 3200) (i32.const DIGIT))
+        (call $append (local.get $fields) (i32.const 3216) (i32.const 14) (i32.const 3200) (i32.const 1) (i32.const 3072))
+        (if (i32.load8_u (i32.const 3072)) (then unreachable))
+        (call $make (local.get $fields))
+        (call $give (global.get $response))
+        (call $write (i32.const 4096) (i32.const LEN))
+        (call $finish (i32.const 1024))"#;
+    steps.replace("LEN", &len.to_string())
+}
+
+/// A response that says it is as long as this digit is not whole with so many bytes.
+fn broken(context: &Context, says: &str, len: u32) -> CaseResult {
+    let steps = sized(len).replace("DIGIT", &says.bytes().next().unwrap_or_default().to_string());
+    let front = Front::handler(guest(context, &steps, "hello")?, || {
+        Ok(GuestConfig { timeout: Some(Duration::from_secs(10)), ..context.net().config()? })
+    });
+    match front.answer(request("GET", "/", "")?) {
+        Ok(answer) => check!(answer.end.is_err(), "the response looks whole, with {} bytes", answer.body.len()),
+        Err(Unmet::Failed(_)) => {}
+        Err(other) => return Err(other),
+    }
+    Ok(())
 }
 
 /// The handler waits for what it would have to do itself: a trap that says so.
