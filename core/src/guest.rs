@@ -1,5 +1,6 @@
 //! Loads a guest on a backend and runs it: the whole journey for an embedder who lets wharf own the instance.
 
+pub(crate) mod door;
 mod task;
 mod together;
 

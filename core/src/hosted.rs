@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::abi::wasi02::http::Reply;
 use crate::budget::Budget;
-use crate::door::Door;
 use crate::error::{Error, Kind, Result};
+use crate::guest::door::Door;
 use crate::guest::{Guest, GuestConfig, Session, one_at_a_time};
 use crate::http::Body;
 use crate::stop::Stop;

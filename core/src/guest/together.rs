@@ -13,11 +13,12 @@ use http::Method;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wharf_plan::{ASYNC_LIFT, CALLBACK, CONTEXT, CONTEXT_SLOTS};
 
+use super::door::{Door, Ended, Entering, timed_out};
 use super::task::{Handler, Lifted};
 use super::{GuestConfig, Session};
 use crate::abi::concurrent::{Code, Delivered, Event, Task, TaskKind, Turn};
 use crate::abi::wasi02::canon::Outcome;
-use crate::door::{Door, Ended, Entering, timed_out};
+
 use crate::error::{Error, Kind, chain};
 use crate::http::Outbound;
 use crate::stop::Stop;

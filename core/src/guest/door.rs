@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use super::GuestConfig;
 use crate::abi::wasi02::http::Reply;
 use crate::error::{Error, Kind};
-use crate::guest::GuestConfig;
 use crate::http::Body;
 use crate::stop::Stop;
 
