@@ -1,8 +1,10 @@
 //! Loads a guest on a backend and runs it: the whole journey for an embedder who lets wharf own the instance.
 
+pub(crate) mod door;
+mod exports;
 mod task;
+mod together;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use wharf_grants::WasiConfig;
 use wharf_plan::{ASYNC_LIFT, START_EXPORT};
 
+use self::exports::{check_memories, check_reallocs, function, to_run};
 use self::task::{Handler, Lifted};
+pub(crate) use self::together::one_at_a_time;
 use crate::abi::composed::{Composed, Declared};
 use crate::abi::concurrent::TaskKind;
 use crate::abi::preview1::Wasi;
@@ -25,15 +29,13 @@ use crate::error::{Error, Kind, Result};
 use crate::growth::{Growth, Space};
 use crate::http::{Body, Outbound};
 use crate::imports::Imports;
-use crate::inspect::{self, COMMAND_EXPORT, INITIALIZE_EXPORT, Inspection};
+use crate::inspect::{self, INITIALIZE_EXPORT, Inspection};
 use crate::limits::LoadOptions;
 use crate::link::{self, Binding, Linked, read};
 use crate::prepare::Prepared;
 use crate::run::Run;
 use crate::stop::Stop;
-use crate::types::Import;
-use crate::types::{Export, ExportType};
-use crate::types::{FuncType, Trap, TrapCode, ValType};
+use crate::types::{Export, Import, Trap, TrapCode};
 use crate::watch::{Watchdog, prepare_threads};
 
 /// What one run of a guest is granted. The default grants nothing and sets no time limit. A clone grants the same, and is
@@ -144,6 +146,12 @@ impl Guest {
         self.handler.is_some()
     }
 
+    /// Whether its instances can work on several requests at a time, by [`Session::handle_together`]: it is a component of one
+    /// piece that exports `wasi:http/handler` of WASI 0.3.
+    pub fn answers_together(&self) -> bool {
+        self.declared.is_some() && self.composed.is_none() && matches!(self.handler, Some(Handler::Wasi03(_)))
+    }
+
     /// Makes an instance and runs its start function, if it has one. The time limit runs from here.
     ///
     /// # Errors
@@ -183,6 +191,7 @@ impl Guest {
             linked,
             exports: self.exports.clone(),
             handler: self.handler.clone(),
+            together: self.answers_together(),
             declared: self.declared.clone(),
             uninterruptible: self.uninterruptible,
             granted: config.wasi,
@@ -190,7 +199,6 @@ impl Guest {
             run,
             watch,
             spent: false,
-            once: false,
         };
         if self.has_start {
             session.enter(START_EXPORT, &mut [])?;
@@ -233,6 +241,8 @@ pub struct Session {
     linked: Arc<Linked>,
     exports: Arc<[Export]>,
     handler: Option<Handler>,
+    /// Whether it can work on several requests at a time.
+    together: bool,
     declared: Option<Arc<Declared>>,
     uninterruptible: Option<&'static str>,
     /// What it was started with, any of which it may have remembered.
@@ -244,8 +254,6 @@ pub struct Session {
     watch: Option<Watchdog>,
     /// Whether it trapped, exited or was interrupted, and is not to be used again.
     spent: bool,
-    /// Whether it answers one request only.
-    once: bool,
 }
 
 impl Session {
@@ -305,7 +313,7 @@ impl Session {
     /// of a request open, which could be confused with those of the next one.
     pub fn recycle(&mut self) -> bool {
         self.spent |= self.watch.take().is_some_and(|watch| !watch.end());
-        self.spent |= self.once || self.linked.host.is_untidy();
+        self.spent |= self.linked.host.is_untidy();
         self.linked.recycle(&self.run);
         !self.spent
     }
@@ -373,10 +381,7 @@ impl Session {
         if let Some(stop) = self.run.over() {
             return Err(stop);
         }
-        if self.spent {
-            let message = "the instance has trapped or ended, and is not to be called again; start a new one";
-            return Err(Error::new(Kind::Config, message).into());
-        }
+        self.check_unspent()?;
         let Err(trap) = self.instance.call(export, slots) else { return Ok(()) };
         // It is not called again, and whoever waits for it has to know now.
         self.spent = true;
@@ -385,6 +390,15 @@ impl Session {
             Some(stop) => stop,
             None => self.stop_for(trap),
         })
+    }
+
+    /// Refuses to have an instance called that is not to be used again.
+    fn check_unspent(&self) -> Result<()> {
+        if self.spent {
+            let message = "the instance has trapped or ended, and is not to be called again; start a new one";
+            return Err(Error::new(Kind::Config, message));
+        }
+        Ok(())
     }
 
     /// What ended a guest that no host function ended.
@@ -414,85 +428,4 @@ fn check_timeout(uninterruptible: Option<&str>, timeout: Option<Duration>) -> Re
 /// When the time is over. A limit beyond what the clock can count to is no limit.
 fn deadline(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
-}
-
-/// Checks that the guest exports the memories that its imports work on.
-fn check_memories(bindings: &[Binding], exports: &[Export]) -> Result<()> {
-    // A hostile guest has as many imports as exports, and of both as many as a module may.
-    let memories = exports.iter().filter(|export| export.ty == ExportType::Memory);
-    let memories: HashSet<&str> = memories.map(|export| export.name.as_str()).collect();
-    let exported = |name: &str| memories.contains(name);
-    match bindings.iter().filter_map(Binding::memory).find(|name| !exported(name)) {
-        Some(name) => {
-            let message = format!("an import works on the memory `{name}`, which the guest does not export");
-            Err(Error::new(Kind::Unsupported, message))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Checks that the guest exports the allocators that its imports need.
-fn check_reallocs(bindings: &[Binding], exports: &[Export]) -> Result<()> {
-    let types: HashMap<&str, &ExportType> = exports.iter().map(|export| (&*export.name, &export.ty)).collect();
-    for realloc in bindings.iter().filter_map(Binding::realloc) {
-        let ty = match types.get(realloc) {
-            Some(ExportType::Function(ty)) => ty,
-            _ => function(exports, realloc)?,
-        };
-        if ty.params != [ValType::I32; 4] || ty.results != [ValType::I32] {
-            let message =
-                format!("the export `{realloc}` is not an allocator: its type is {ty}, not (i32 x 4) -> (i32)");
-            return Err(Error::new(Kind::Guest, message));
-        }
-    }
-    Ok(())
-}
-
-impl Prepared {
-    /// Whether [`Guest::run`](crate::Guest::run) would find the function to run: to be checked before a long
-    /// compilation.
-    ///
-    /// # Errors
-    /// What `Guest::run` reports.
-    pub fn check_run(&self, invoke: Option<&str>) -> Result<()> {
-        to_run(self.exports(), invoke).map(drop)
-    }
-}
-
-/// The export that is run: `invoke`, or else the one that a command has.
-///
-/// # Errors
-/// [`Kind::Guest`] if there is none, or it takes parameters.
-fn to_run<'a>(exports: &'a [Export], invoke: Option<&'a str>) -> Result<&'a str> {
-    let export = invoke.or_else(|| inspect::command(exports)).unwrap_or(COMMAND_EXPORT);
-    let export = inspect::lifted(exports, export).unwrap_or(export);
-    let params = function(exports, export)?.params.len();
-    if params > 0 {
-        let message = format!("the function `{export}` takes {params} parameters; only one that takes none can be run");
-        return Err(Error::new(Kind::Guest, message));
-    }
-    Ok(export)
-}
-
-fn function<'a>(exports: &'a [Export], name: &str) -> Result<&'a FuncType> {
-    let export = exports.iter().find(|export| export.name == name);
-    match export.map(|export| &export.ty) {
-        Some(ExportType::Function(ty)) => Ok(ty),
-        Some(_) => {
-            Err(Error::new(Kind::Guest, format!("the export `{name}` is not a function that the host can call")))
-        }
-        None => {
-            let callable: Vec<&str> = exports
-                .iter()
-                .filter(|export| matches!(export.ty, ExportType::Function(_)))
-                .map(|export| if export.name.is_empty() { "``" } else { export.name.as_str() })
-                .take(8)
-                .collect();
-            let advice = match callable.as_slice() {
-                [] => "it exports no function".to_owned(),
-                names => format!("it exports {}", names.join(", ")),
-            };
-            Err(Error::new(Kind::Guest, format!("the guest exports no function `{name}`; {advice}")))
-        }
-    }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::abi::wasi02::http::Reply;
 use crate::budget::Budget;
 use crate::error::{Error, Kind, Result};
-use crate::guest::{Guest, GuestConfig, Session};
+use crate::guest::door::Door;
+use crate::guest::{Guest, GuestConfig, Session, one_at_a_time};
 use crate::http::Body;
 use crate::stop::Stop;
 
@@ -16,6 +17,11 @@ use crate::stop::Stop;
 pub trait HostedGuest: Send + Sync {
     /// Whether it answers requests.
     fn is_handler(&self) -> bool;
+
+    /// Whether its instances can work on several requests at a time, by [`HostedSession::handle_together`].
+    fn answers_together(&self) -> bool {
+        false
+    }
 
     /// Makes an instance. The configuration's time limit runs from here.
     ///
@@ -66,6 +72,15 @@ pub trait HostedSession: Send {
     /// # Errors
     /// As [`Session::handle`].
     fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop>;
+
+    /// Works on the requests that come in by `door`, several at a time, until there are none.
+    ///
+    /// # Errors
+    /// As [`Session::handle_together`].
+    fn handle_together(&mut self, door: &Door) -> Result<(), Stop> {
+        _ = door;
+        Err(one_at_a_time().into())
+    }
 
     /// Ends its work on a request. Returns whether it can be used again, with another configuration; false for a host
     /// whose instances serve one request each.
@@ -127,6 +142,10 @@ impl<S: HostedSession + ?Sized> HostedSession for Box<S> {
         (**self).handle(request, reply)
     }
 
+    fn handle_together(&mut self, door: &Door) -> Result<(), Stop> {
+        (**self).handle_together(door)
+    }
+
     fn recycle(&mut self) -> bool {
         (**self).recycle()
     }
@@ -169,6 +188,10 @@ impl HostedGuest for Guest {
         Guest::is_handler(self)
     }
 
+    fn answers_together(&self) -> bool {
+        Guest::answers_together(self)
+    }
+
     fn start(&self, config: GuestConfig) -> Result<Box<dyn HostedSession>, Stop> {
         Ok(Box::new(Guest::start(self, config)?))
     }
@@ -185,6 +208,10 @@ impl HostedSession for Session {
 
     fn handle(&mut self, request: http::Request<Body>, reply: Reply) -> Result<(), Stop> {
         Session::handle(self, request, reply)
+    }
+
+    fn handle_together(&mut self, door: &Door) -> Result<(), Stop> {
+        Session::handle_together(self, door)
     }
 
     fn recycle(&mut self) -> bool {

@@ -38,6 +38,7 @@ pub use budget::{Budget, Charge, Exceeded, TotalMemory};
 pub use cache::{CacheEntry, CacheKey, CacheOptions, Cleared, CodeCache, CodeKey};
 pub use cpu::cpu;
 pub use error::{Error, Kind, Result, chain};
+pub use guest::door::{Door, Ended, Entering};
 pub use guest::{Guest, GuestConfig, Session};
 pub use hosted::{HostedGuest, HostedSession, no_handler};
 pub use imports::{Calls, Imports};

@@ -368,6 +368,12 @@ impl Linked {
         self.host.recycle();
     }
 
+    /// Has the guest go on with what another of its requests is granted.
+    pub(crate) fn turn_to(&self, wasi: &WasiConfig, outbound: Option<Outbound>, data: &Extensions) {
+        *self.data.write().unwrap_or_else(PoisonError::into_inner) = data.clone();
+        self.host.reset_for(wasi, outbound);
+    }
+
     /// Grants the guest something else.
     pub(crate) fn reset_for(&self, wasi: WasiConfig, outbound: Option<Outbound>, data: Extensions, run: &Run) {
         *self.data.write().unwrap_or_else(PoisonError::into_inner) = data;

@@ -67,6 +67,12 @@ impl Run {
         *self.time() = Time { cancel, deadline, ..Time::default() };
     }
 
+    /// Goes on with another deadline and token; what is kept stays kept.
+    pub(crate) fn turn_to(&self, deadline: Option<Instant>, cancel: CancellationToken) {
+        let mut time = self.time();
+        (time.deadline, time.cancel) = (deadline, cancel);
+    }
+
     /// Sets the moment at which the guest must have ended.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         self.time().deadline = deadline;
@@ -153,6 +159,8 @@ impl Run {
         let cancel = self.cancel_token();
         let mut cancelled = pin!(tokio::task::coop::unconstrained(cancel.cancelled()));
         loop {
+            // Before it is looked at: what woke this thread up is no reason not to let go of what comes of it.
+            unpark.woken.store(false, Ordering::Release);
             if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
                 return Ok(Some(value));
             }
@@ -166,7 +174,7 @@ impl Run {
             }
             let mut again = None;
             // What was polled may have waited itself, by which the thread's token is gone: the flag decides.
-            let woken = unpark.woken.swap(false, Ordering::AcqRel);
+            let woken = unpark.woken.load(Ordering::Acquire);
             if !woken {
                 if busy() {
                     again = now.checked_add(BUSY);
@@ -305,6 +313,43 @@ mod tests {
 
     use super::*;
     use crate::http::{Limits, Outbound, Outgoing, Policy};
+
+    /// Kept until the guest waits; wakes it up then.
+    struct Flag(AtomicBool, Mutex<Option<Waker>>);
+
+    impl Kept for Flag {
+        fn let_go(self: Arc<Self>) {
+            self.0.store(true, Ordering::Release);
+            if let Some(waker) = self.1.lock().unwrap().take() {
+                waker.wake();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_while_a_guest_waits_is_let_go_as_well() {
+        let run = Run::default();
+        run.set_deadline(Some(Instant::now() + Duration::from_secs(30)));
+        let flag = Arc::new(Flag(AtomicBool::new(false), Mutex::default()));
+        let mut polls = 0;
+        let waited = run.wait(std::future::poll_fn(|context| {
+            polls += 1;
+            if polls == 1 {
+                let waker = context.waker().clone();
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(20));
+                    waker.wake();
+                });
+            } else if polls == 2 {
+                *flag.1.lock().unwrap() = Some(context.waker().clone());
+                run.keep(flag.clone());
+            } else if flag.0.load(Ordering::Acquire) {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        }));
+        assert!(waited.is_ok(), "{waited:?}");
+    }
 
     #[test]
     fn a_deadline_ends_the_wait_for_a_silent_origin() {

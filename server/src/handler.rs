@@ -1,4 +1,4 @@
-//! One request, one instance at a time.
+//! Requests, and the instances that they are handed to.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -15,18 +15,23 @@ use http::header::RETRY_AFTER;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::oneshot;
 use wharf_core::abi::wasi02::http::Reply;
 use wharf_core::http::{Body, HttpError, HttpErrorKind};
 use wharf_core::message::{self, Content, GuestEnd};
-use wharf_core::{Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, no_handler, on_worker};
+use wharf_core::{
+    Entering, Error, Exceeded, GuestConfig, HostedGuest, Kind, Result, Stop, chain, no_handler, on_worker,
+};
 
 use crate::admission::Admission;
 use crate::again::Again;
 use crate::guarded::Guarded;
+use crate::leash::Leash;
 use crate::options::HandlerOptions;
 use crate::pool::{Pool, Ready, exited};
 use crate::request::RequestHead;
 use crate::tally::Tally;
+use crate::together::Together;
 
 /// The body of a response. It ends in an error if the guest left it unfinished, so that the server can break the
 /// message off.
@@ -39,6 +44,7 @@ pub struct Handler(Arc<Inner>);
 
 struct Inner {
     pool: Arc<Pool>,
+    together: Together,
     admission: Admission,
     options: HandlerOptions,
     /// The number of the next request.
@@ -61,7 +67,9 @@ impl Handler {
     /// # Errors
     /// [`Kind::Config`] if [`HandlerOptions::max_concurrent`] requests could occupy all
     /// [`blocking_threads`](HandlerOptions::blocking_threads); [`Kind::Guest`] if the guest does not export
-    /// `wasi:http/incoming-handler`; else why it cannot be started, which is tried here.
+    /// `wasi:http/incoming-handler`, nor `wasi:http/handler` of WASI 0.3; [`Kind::Config`] if its instances cannot work on as
+    /// many requests at a time as [`HandlerOptions::max_concurrent_reuse`] says; else why it cannot be started, which is
+    /// tried here.
     pub fn new(
         guest: Arc<dyn HostedGuest>,
         options: HandlerOptions,
@@ -79,10 +87,26 @@ impl Handler {
         if !guest.is_handler() {
             return Err(no_handler());
         }
+        let at_once = options.max_concurrent_reuse.max(1);
+        if at_once > 1 && !guest.answers_together() {
+            let message = format!(
+                "{at_once} requests at a time in one instance are for guests that export `wasi:http/handler@0.3` and run on \
+                 wharf's own host; leave `max_concurrent_reuse` (--max-instance-concurrent-reuse-count) at 1"
+            );
+            return Err(Error::new(Kind::Config, message));
+        }
+        if at_once > 1 && !options.max_reuse.is_more_than_once() {
+            let message = format!(
+                "an instance cannot work on {at_once} requests at a time and answer only one: set `max_reuse` \
+                 (--max-instance-reuse-count) as well"
+            );
+            return Err(Error::new(Kind::Config, message));
+        }
         let admission = Admission::new(options.max_concurrent, options.max_waiting, options.max_wait);
         let pool = Pool::new(guest, &options, Box::new(config))?;
         Ok(Handler(Arc::new(Inner {
             pool,
+            together: Together::new(at_once, options.max_busy),
             admission,
             options,
             next: AtomicU64::new(0),
@@ -95,13 +119,19 @@ impl Handler {
         self.0.pool.idle()
     }
 
+    /// How many instances wait for something while they work on requests, so that another one could enter.
+    pub fn waiting_instances(&self) -> usize {
+        self.0.together.waiting()
+    }
+
     /// Answers one request: with 503 if there are too many, or the memory of all guests is used up; else with the
     /// guest's response; or, if the guest ends before any of that was sent, as [`message`] says: with 504 if it ran out
     /// of time, else with 500.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the guest, and so does dropping the body before its end: what it waits for, its
-    /// outbound connections and its place are free at once.
+    /// outbound connections and its place are free at once. An instance that may work on several requests goes on, and is
+    /// asked to cancel what it does for this one, if it has not answered it.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -132,28 +162,42 @@ impl Handler {
             }
         };
         let cancel = config.cancel.child_token();
-        config.cancel = cancel.clone();
         // From here on the guest goes with whoever waits for its answer.
         let guard = cancel.clone().drop_guard();
         let (reply, response) = Reply::channel();
-        let inner = Arc::clone(&self.0);
-        let guest = move || {
-            let ended = inner.run(config, request, reply);
+        let (tell, ended) = oneshot::channel();
+        let left = cancel.clone();
+        let end = move |ended: Result<(), Stop>| {
+            let ended = match ended {
+                Ok(()) | Err(Stop::Exit(0)) => Ok(()),
+                Err(Stop::Exit(code)) => Err(exited(code)),
+                Err(Stop::Error(error)) => Err(error),
+            };
             drop(place);
             match &ended {
-                Err(error) if cancel.is_cancelled() => tracing::debug!("request {number}: {}", chain(error)),
+                Err(error) if left.is_cancelled() => tracing::debug!("request {number}: {}", chain(error)),
                 Err(error) => tracing::warn!("request {number}: {}", chain(error)),
                 Ok(()) => {}
             }
-            ended
+            // Whoever has the answer does not wait for the end.
+            _ = tell.send(ended);
         };
-        let workers = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-        let ended = if workers && self.0.options.on_workers {
-            // A task of its own: whoever takes the response is not to wait for the guest.
-            tokio::spawn(async move { on_worker(guest) })
+        if self.0.together.is_meant() {
+            let (head, body) = request.into_parts();
+            let (body, leash) = Leash::new(body);
+            let deadline = config.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            let ended = Box::new(move |ended| {
+                drop(leash);
+                end(ended);
+            });
+            let request = Request::from_parts(head, body);
+            let entering = Entering { request, reply, config, deadline, left: cancel, ended };
+            self.0.enter(&Handle::current(), Box::new(entering));
         } else {
-            tokio::task::spawn_blocking(guest)
-        };
+            config.cancel = cancel;
+            let inner = Arc::clone(&self.0);
+            self.0.spawn(&Handle::current(), move || end(inner.run(config, request, reply)));
+        }
         match response.await {
             Ok(Ok(response)) if Content::of_response(head, response.status(), None) == Content::None => {
                 // Nobody asks for its body.
@@ -189,19 +233,69 @@ impl Handler {
 }
 
 impl Inner {
-    fn run(&self, config: GuestConfig, request: Request<Body>, reply: Reply) -> Result<()> {
-        if config.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Cancelled, "nothing waits for the answer any more"));
+    /// Runs a guest: in a task of its own, since whoever takes the response is not to wait for the guest.
+    fn spawn(&self, runtime: &Handle, guest: impl FnOnce() + Send + 'static) {
+        if self.options.on_workers && runtime.runtime_flavor() == RuntimeFlavor::MultiThread {
+            runtime.spawn(async move { on_worker(guest) });
+        } else {
+            runtime.spawn_blocking(guest);
         }
-        let ended = if self.pool.reuses() {
+    }
+
+    /// Has a request enter an instance that works on others, or gives it one of its own.
+    fn enter(self: &Arc<Self>, runtime: &Handle, entering: Box<Entering>) {
+        let offer =
+            |inner: &Self, entering| inner.together.offer(entering, |entering| inner.pool.has_used(&entering.config));
+        let Err(entering) = offer(self, entering) else { return };
+        let (inner, handle) = (Arc::clone(self), runtime.clone());
+        self.spawn(runtime, move || {
+            // One may have begun to wait since.
+            if let Err(entering) = offer(&inner, entering) {
+                inner.work(&handle, entering);
+            }
+        });
+    }
+
+    /// Gives a request an instance that works on no others, and works on until there are none that have entered it.
+    fn work(self: &Arc<Self>, runtime: &Handle, entering: Box<Entering>) {
+        if let Some(over) = entering.over() {
+            return entering.end(Err(over));
+        }
+        let timeout = entering.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let mut ready = match self.pool.take(GuestConfig { timeout, ..entering.config.clone() }) {
+            Ok(ready) => ready,
+            Err(stop) => return entering.end(Err(stop)),
+        };
+        let (inner, handle) = (Arc::clone(self), runtime.clone());
+        let elsewhere = move |entering| {
+            let (again, runtime) = (Arc::clone(&inner), handle.clone());
+            inner.spawn(&handle, move || again.work(&runtime, entering));
+        };
+        match self.together.open(entering, ready.left(), elsewhere) {
+            Ok(opened) => {
+                if let Err(stop) = ready.session.handle_together(&opened.door) {
+                    // Each request was told.
+                    tracing::debug!("an instance ended: {stop}");
+                }
+                let entered = opened.door.entered();
+                drop(opened);
+                self.pool.put_after(ready, entered);
+            }
+            Err(entering) => {
+                let message = "an instance that works on no request has no room for one";
+                entering.end(Err(Error::new(Kind::Internal, message).into()));
+            }
+        }
+    }
+
+    fn run(&self, config: GuestConfig, request: Request<Body>, reply: Reply) -> Result<(), Stop> {
+        if config.cancel.is_cancelled() {
+            return Err(Error::new(Kind::Cancelled, "nothing waits for the answer any more").into());
+        }
+        if self.pool.reuses() {
             self.answer_reusing(config, request, reply)
         } else {
             self.pool.take(config).and_then(|ready| self.answer(ready, request, reply).0)
-        };
-        match ended {
-            Ok(()) | Err(Stop::Exit(0)) => Ok(()),
-            Err(Stop::Exit(code)) => Err(exited(code)),
-            Err(Stop::Error(error)) => Err(error),
         }
     }
 

@@ -68,6 +68,7 @@ mod edge;
 mod guarded;
 mod handler;
 mod http2;
+mod leash;
 mod options;
 mod passage;
 mod pool;
@@ -77,6 +78,7 @@ mod server;
 mod stream;
 mod tally;
 mod tls;
+mod together;
 
 pub use access::Access;
 pub use handler::{Handler, ResponseBody};

@@ -29,6 +29,18 @@ pub struct HandlerOptions {
     /// to be unable to answer a second request, or leave open what belongs to the first, is given a new one for each from
     /// then on, with one warning.
     pub max_reuse: Reuse,
+    /// How many requests an instance works on at a time; more than 1 is for guests that export `wasi:http/handler` of WASI 0.3,
+    /// on wharf's own host, and for a `max_reuse` of more than 1.
+    ///
+    /// A request enters an instance that waits for something, and else one of its own, as long as fewer compute than `max_busy`
+    /// says. None enters while the guest has backpressure on. The requests of an instance take turns on one
+    /// thread, and share its memory and what it may take; each has its own time limit, grants of outbound requests and output.
+    /// One that traps, or computes beyond its time, ends the instance and all requests in it, which are answered with 500. A
+    /// request whose client leaves has its task asked to cancel itself.
+    pub max_concurrent_reuse: u32,
+    /// How many instances that may work on several requests compute before a request that finds none waiting is to wait for one
+    /// of those; `None` for as many as there are processors. With 1, instances fill up one after another.
+    pub max_busy: Option<usize>,
     /// How many new instances are kept ready; `None` for a few if one takes long to make, and else none. An instance takes
     /// long if none of the five that are made to find out took less than 0.1 ms.
     pub pre_warm: Option<usize>,
@@ -55,6 +67,8 @@ impl Default for HandlerOptions {
             max_wait: Duration::from_secs(5),
             max_request_body: 64 << 20,
             max_reuse: Reuse::ONCE,
+            max_concurrent_reuse: 1,
+            max_busy: None,
             pre_warm: None,
             max_idle: 64,
             max_idle_memory: 64 << 20,

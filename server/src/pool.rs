@@ -36,6 +36,11 @@ impl Ready {
     pub(crate) fn answered(&self) -> u32 {
         self.answered
     }
+
+    /// How many more it may answer.
+    pub(crate) fn left(&self) -> u32 {
+        self.most.saturating_sub(self.answered)
+    }
 }
 
 /// The instances of one guest.
@@ -195,6 +200,11 @@ impl Pool {
         Ready { session, answered: 0, most: self.max_reuse.draw() }
     }
 
+    /// Whether an instance waits that has answered a request and would fit one that is granted `config`.
+    pub(crate) fn has_used(&self, config: &GuestConfig) -> bool {
+        self.lock().used.iter().any(|ready| ready.session.may_reset_for(config))
+    }
+
     /// Whether an instance that has answered a request may be given another.
     pub(crate) fn reuses(&self) -> bool {
         self.max_reuse.is_more_than_once() && !self.learned.cannot()
@@ -226,8 +236,13 @@ impl Pool {
 
     /// Takes back an instance that has been handed one more request. It waits for another if it may and can; returns whether
     /// it is in a state to.
-    pub(crate) fn put(&self, mut ready: Ready) -> bool {
-        ready.answered += 1;
+    pub(crate) fn put(&self, ready: Ready) -> bool {
+        self.put_after(ready, 1)
+    }
+
+    /// The same for one that was handed so many.
+    pub(crate) fn put_after(&self, mut ready: Ready, requests: u32) -> bool {
+        ready.answered = ready.answered.saturating_add(requests);
         let fit = ready.session.recycle();
         if !fit || ready.answered >= ready.most || !self.reuses() {
             return fit;

@@ -83,6 +83,11 @@ pub(crate) struct ServingArgs {
     #[arg(long, value_name = "N", default_value_t = Reuse::ONCE)]
     pub(crate) max_instance_reuse_count: Reuse,
 
+    /// How many requests an instance works on at a time; more than 1 is for services of WASI 0.3, and counts within
+    /// --max-instance-reuse-count. Requests in one instance take turns on one thread; one that traps ends them all
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_instance_concurrent_reuse_count: u32,
+
     /// How many new instances to keep ready [default: a few if one takes long to create, else none]
     #[arg(long, value_name = "N")]
     pub(crate) pre_warm: Option<usize>,

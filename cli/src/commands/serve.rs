@@ -87,6 +87,7 @@ pub(crate) fn serve(args: &ServeArgs, console: Console) -> anyhow::Result<u8> {
     options.max_waiting = args.serving.max_waiting;
     options.max_request_body = args.limits.max_request_body.as_u64();
     options.max_reuse = args.serving.max_instance_reuse_count;
+    options.max_concurrent_reuse = args.serving.max_instance_concurrent_reuse_count;
     options.pre_warm = args.serving.pre_warm;
     options.on_workers = true;
     let (timeout, abandoned) = (args.limits.timeout.unwrap_or(TIMEOUT), CancellationToken::new());

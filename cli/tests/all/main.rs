@@ -18,6 +18,7 @@ mod new;
 mod run;
 mod serve;
 mod serve_reuse;
+mod serve_together;
 mod sockets;
 mod support;
 #[cfg(feature = "wasmedge")]

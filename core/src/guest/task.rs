@@ -57,7 +57,7 @@ impl Lifted {
 }
 
 impl Session {
-    /// The same for a guest of WASI 0.3, which may go on after its response. It answers one request.
+    /// The same for a guest of WASI 0.3, which may go on after its response.
     pub(super) fn handle03(
         &mut self,
         handler: &Lifted,
@@ -65,36 +65,49 @@ impl Session {
         reply: Reply,
     ) -> Result<(), Stop> {
         let Some(handle) = self.linked.host.begin03(request, &reply)? else { return Ok(()) };
-        self.once = true;
         let mut slots = [handle];
         if handler.name.starts_with(ASYNC_LIFT) {
-            return self.run_task(&handler.name, &mut slots, TaskKind::Response(reply)).map(drop);
+            self.run_task(&handler.name, &mut slots, TaskKind::Response(reply))?;
+        } else {
+            self.clear_context();
+            self.answer_at_once(handler, &mut slots, reply)?;
+            let finished = self.linked.host.finish_begun(&mut *self.instance);
+            self.checked(finished)?;
         }
-        self.clear_context();
-        self.enter(&handler.name, &mut slots)?;
+        self.linked.host.end03();
+        Ok(())
+    }
+
+    /// Answers with what a handler returns that is lifted synchronously.
+    pub(super) fn answer_at_once(&mut self, handler: &Lifted, slots: &mut [u64; 1], reply: Reply) -> Result<(), Stop> {
+        self.enter(&handler.name, slots)?;
         let declared = self.declared.as_ref().and_then(|declared| declared.exported(&handler.name));
         let options = declared.map(|(_, options)| options).unwrap_or_default();
         let answered = self.linked.host.respond_from(slots[0] as u32, &options, &mut *self.instance, reply);
         self.checked(answered)?;
-        self.returned(handler, &slots)?;
-        let finished = self.linked.host.finish_begun(&mut *self.instance);
-        self.checked(finished)
+        self.returned(handler, slots)
+    }
+
+    /// Checks that an export that is lifted asynchronously, and its callback, have the types that they are to have.
+    pub(super) fn check_callback(&self, export: &str, callback: &str) -> crate::error::Result<()> {
+        let ty = function(&self.exports, callback)?;
+        if ty.params != [ValType::I32; 3] || ty.results != [ValType::I32] {
+            let message =
+                format!("the export `{callback}` is not a callback: its type is {ty}, not (i32 x 3) -> (i32)");
+            return Err(Error::new(Kind::Guest, message));
+        }
+        if function(&self.exports, export)?.results != [ValType::I32] {
+            let message = format!("the export `{export}` does not answer what it waits for, by an i32");
+            return Err(Error::new(Kind::Guest, message));
+        }
+        Ok(())
     }
 
     /// Calls an export that is lifted asynchronously, and its callback with what it waits for, until it exits. Gives what it
     /// has returned.
     pub(super) fn run_task(&mut self, export: &str, slots: &mut [u64], kind: TaskKind) -> Result<Vec<u64>, Stop> {
         let callback = format!("{CALLBACK}{export}");
-        let ty = function(&self.exports, &callback)?;
-        if ty.params != [ValType::I32; 3] || ty.results != [ValType::I32] {
-            let message =
-                format!("the export `{callback}` is not a callback: its type is {ty}, not (i32 x 3) -> (i32)");
-            return Err(Error::new(Kind::Guest, message).into());
-        }
-        if function(&self.exports, export)?.results != [ValType::I32] {
-            let message = format!("the export `{export}` does not answer what it waits for, by an i32");
-            return Err(Error::new(Kind::Guest, message).into());
-        }
+        self.check_callback(export, &callback)?;
         let declared = self.declared.as_ref().and_then(|declared| declared.exported(export));
         self.linked.host.begin_task(Task::new(kind, declared))?;
         self.clear_context();

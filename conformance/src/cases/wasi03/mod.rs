@@ -16,12 +16,14 @@ mod payloads;
 mod plugged;
 mod probe;
 mod refused;
+mod reuse;
 mod service;
 mod serving;
 mod streams;
 mod tasks;
 mod toolchains;
 
+pub use self::reuse::counter;
 use crate::case::Case;
 
 /// The cases of this area, a slice for each file.
@@ -36,6 +38,7 @@ pub const CASES: &[&[Case]] = &[
     commands::CASES,
     service::CASES,
     serving::CASES,
+    reuse::CASES,
     messages::CASES,
     toolchains::CASES,
     composed::CASES,

@@ -2,9 +2,9 @@
 //!
 //! `CanonicalABI.md` of the component model's specification says what each function does; the names of rules that a guest
 //! breaks are the functions' names there. What is particular to this host:
-//! - the host calls one task of a guest; no stack is ever switched. Between the calls of a task's callback the guest's
-//!   thread waits in [`Run`](crate::Run), as it does in a host function. Tasks of components that are called by other
-//!   components have their turns within these waits ([`turns`]), so whoever waits on the stack goes on first that waited last;
+//! - no stack is ever switched. Between the calls of a task's callback the guest's thread waits in [`Run`](crate::Run), as it
+//!   does in a host function, or calls another task's. Tasks of components that are called by other components have their turns
+//!   within these waits ([`turns`]), so whoever waits on the stack goes on first that waited last;
 //! - what the host reads and writes goes straight to and from the guest's memory, when the guest waits, or at once;
 //! - a wait for what only the guest itself could bring about is a trap, since it would never end;
 //! - handles are those of the guest's one table, with its limit, which a composed guest's components know by numbers of
@@ -18,11 +18,13 @@ mod subtask;
 mod task;
 #[cfg(test)]
 mod tests;
+mod together;
 mod turns;
 mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use wharf_plan::{Builtin, EndFunction};
@@ -31,11 +33,12 @@ pub(crate) use self::channel::{Moved, Sink};
 pub(crate) use self::declared::{Element, Tables, layouts};
 pub(crate) use self::ends::transfer;
 pub(crate) use self::passed::{ByteStream, FutureIn, FutureOut, HostBytes, Promise, Settle, promise};
-pub(crate) use self::subtask::{Called, PendingCall, Place, Subtask, call_async, call_sync, delivered};
+pub(crate) use self::subtask::{Called, PendingCall, Place, Subtask, call_async, call_sync, delivered, is_call};
 pub(crate) use self::task::{Code, Kind as TaskKind, Returning, Task};
+pub(crate) use self::together::Idle;
 use self::turns::Tasks;
 pub(crate) use self::turns::{Contexts, Parked, Turn, next_turn};
-pub(crate) use self::waiting::set;
+pub(crate) use self::waiting::{Delivered, Event, set};
 use crate::abi::composed::{Answer, Call};
 use crate::abi::wasi02::canon::{Cx, Outcome, limit, rule};
 use crate::abi::wasi02::options::Options;
@@ -135,14 +138,16 @@ impl Function {
 
 fn backpressure(cx: &mut Cx<'_>, by: i32) -> Outcome {
     let instance = cx.instance();
-    let asked = &mut cx.state.concurrent.backpressure;
-    match asked.get(&instance).copied().unwrap_or_default().checked_add_signed(by) {
+    let concurrent = &mut cx.state.concurrent;
+    match concurrent.backpressure.get(&instance).copied().unwrap_or_default().checked_add_signed(by) {
         Some(0) => {
-            asked.remove(&instance);
+            concurrent.backpressure.remove(&instance);
+            concurrent.measure();
             Ok(())
         }
         Some(now) if now < MAX_BACKPRESSURE => {
-            asked.insert(instance, now);
+            concurrent.backpressure.insert(instance, now);
+            concurrent.measure();
             Ok(())
         }
         Some(_) => rule("backpressure was asked for too often"),
@@ -176,9 +181,14 @@ pub(crate) struct Concurrent {
     pub(crate) depth: usize,
     /// What the host is to bring about, by index of the table.
     waited: Vec<u32>,
-    pumps: Vec<Box<dyn Pump>>,
-    /// How often each component instance has asked for it; none that has not.
+    /// What goes on by itself, and whose turn it was when it began.
+    pumps: Vec<(u64, Box<dyn Pump>)>,
+    /// The number of the task whose turn it is, where the host has called several.
+    turn: u64,
+    /// How often each component instance has asked for backpressure; none that has not.
     backpressure: BTreeMap<u32, u32>,
+    /// Whether any has, for who hands requests to the guest.
+    pressed: Arc<AtomicBool>,
 }
 
 impl Concurrent {
@@ -192,8 +202,18 @@ impl Concurrent {
                 "the guest has {MAX_HANDLES} messages or streams on their way, the most it may have"
             ));
         }
-        self.pumps.push(Box::new(pump));
+        self.pumps.push((self.turn, Box::new(pump)));
         Ok(())
+    }
+
+    /// Whether the guest wants no new task.
+    pub(crate) fn refuses_tasks(&self) -> bool {
+        !self.backpressure.is_empty()
+    }
+
+    /// Has those know who hand requests to the guest.
+    fn measure(&self) {
+        self.pressed.store(self.refuses_tasks(), Ordering::Release);
     }
 
     /// Has the host bring about what is behind a handle. It is there once only, whoever has taken its last event.
@@ -205,8 +225,8 @@ impl Concurrent {
 
     /// Goes on with what was begun. Returns whether anything of it can go on without the guest.
     fn poll_pumps(&mut self, context: &mut Context<'_>) -> bool {
-        self.pumps.retain_mut(|pump| pump.poll(context).is_pending());
-        self.pumps.iter().any(|pump| !pump.stuck())
+        self.pumps.retain_mut(|(_, pump)| pump.poll(context).is_pending());
+        self.pumps.iter().any(|(_, pump)| !pump.stuck())
     }
 }
 

@@ -54,6 +54,11 @@ impl Resource for Subtask {
     const NAME: &'static str = "subtask";
 }
 
+/// Whether this is the name of what a call is to a guest.
+pub(crate) fn is_call(resource: &str) -> bool {
+    resource == Subtask::NAME
+}
+
 impl Subtask {
     /// A call of another component, which has not begun.
     pub(crate) fn of_component() -> Self {

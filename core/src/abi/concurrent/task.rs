@@ -64,6 +64,32 @@ impl Task {
         }
     }
 
+    /// One that gives back what it does in another way.
+    pub(crate) fn resolved() -> Self {
+        Task {
+            kind: None,
+            result: None,
+            memory: None,
+            encoding: None,
+            instance: 0,
+            waits: true,
+            asynchronous: false,
+            cancelled: false,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Whether it has given back what it is to, or is cancelled.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    /// Asks it to cancel itself, which it is told by an event. Returns whether that is to be delivered: once, to a task that
+    /// is not resolved.
+    pub(crate) fn ask_to_cancel(&mut self) -> bool {
+        !self.is_resolved() && !std::mem::replace(&mut self.cancelled, true)
+    }
+
     /// One that another component has called.
     pub(crate) fn called(answer: Answer, returning: Returning, instance: u32, waits: bool) -> Self {
         let Returning { result, memory, encoding, asynchronous } = returning;
@@ -179,12 +205,13 @@ pub(super) fn cancelled(cx: &mut Cx<'_>) -> Outcome {
         return rule("nobody has asked the task to cancel itself");
     };
     match task.kind.take() {
+        None => rule("the task has returned already"),
+        Some(Kind::Slots | Kind::Response(_)) => Ok(()),
         Some(Kind::Caller(answer)) => {
             cx.state.returns(&answer)?;
             cx.state.table.get::<Subtask>(answer.subtask)?.state = Called::Cancelled;
             Ok(())
         }
-        _ => rule("the task has returned already"),
     }
 }
 
@@ -196,6 +223,10 @@ impl State {
             None => Ok(()),
         }
     }
+}
+
+fn unresolved<T>() -> Outcome<T> {
+    rule("the task has ended without returning a result")
 }
 
 impl Host {
@@ -239,8 +270,8 @@ impl Host {
     pub(crate) fn end_task(&self, caller: &mut dyn Caller) -> Result<Ended, Stop> {
         let ended = self.in_task(Builtin::TaskReturn { result: None }, |state| {
             let Some(task) = state.concurrent.task.take() else { return rule("there is no task") };
-            if task.kind.is_some() {
-                return rule("the task has ended without returning a result");
+            if !task.is_resolved() {
+                return unresolved();
             }
             state.concurrent.leave_instance(task.instance);
             Ok(Ended(task.slots))
@@ -277,10 +308,19 @@ impl Host {
 
     /// Says that a call of an export has another code than there is.
     pub(crate) fn wrong_code(&self, packed: u32) -> Stop {
-        let wrong = self.in_task(Builtin::WaitableSetWait, |_| {
-            rule::<()>(format!("{packed:#x} is not a valid answer of an asynchronous function or its callback"))
-        });
-        match wrong {
+        self.broken(
+            Builtin::WaitableSetWait,
+            rule(format!("{packed:#x} is not a valid answer of an asynchronous function or its callback")),
+        )
+    }
+
+    /// Says that a task has exited without a result.
+    pub(crate) fn unresolved(&self) -> Stop {
+        self.broken(Builtin::TaskReturn { result: None }, unresolved())
+    }
+
+    fn broken(&self, builtin: Builtin, broken: Outcome) -> Stop {
+        match self.in_task(builtin, |_| broken) {
             Err(stop) => stop,
             Ok(()) => Stop::Exit(1),
         }

@@ -47,7 +47,7 @@ fn http_error_code(cx: &mut Cx<'_>, error: Borrow<IoError>) -> Outcome<Option<Er
 }
 
 /// Whether the resource of this name is one of `wasi:http`.
-pub(super) fn is_resource(name: &str) -> bool {
+pub(crate) fn is_resource(name: &str) -> bool {
     let drops = FUNCTIONS.iter().filter_map(|function| function.name.strip_prefix("[resource-drop]"));
     drops.into_iter().any(|resource| resource == name)
 }

@@ -253,6 +253,9 @@ fn code_of(end: End) -> Option<ErrorCode> {
 
 impl Pump for Transmission {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.sink.writer.poll_gone(context).is_ready() {
+            return self.break_off(ErrorCode::ConnectionTerminated);
+        }
         if self.poll_feed(context).is_pending() {
             return Poll::Pending;
         }

@@ -4,16 +4,20 @@ use http::Request as HttpRequest;
 
 use super::body::{Transmission, at_once};
 use super::messages::{Request, Response};
-use crate::abi::concurrent::Pump;
+use crate::abi::concurrent::{Pump, is_call};
 use crate::abi::wasi02::Host;
 use crate::abi::wasi02::canon::{Cx, Lift, Outcome, Own, lift};
 use crate::abi::wasi02::http::pipe::{Message, pipe};
 use crate::abi::wasi02::http::serving::{answer, head, stop};
-use crate::abi::wasi02::http::{ErrorCode, Reply};
+use crate::abi::wasi02::http::{ErrorCode, Reply, is_resource};
+use crate::abi::wasi02::io::Pollable;
 use crate::abi::wasi02::table::Resource;
 use crate::error::{Error, Kind};
 use crate::http::Body as Incoming;
 use crate::stop::Stop;
+
+/// How many handles an instance may have open between two requests, none of them of a message.
+const MAX_KEPT: usize = 64;
 
 type Returned = Result<Own<Response>, ErrorCode>;
 
@@ -50,6 +54,11 @@ fn send(cx: &mut Cx<'_>, returned: Returned, reply: Reply) -> Outcome {
     Ok(())
 }
 
+/// Whether a resource belongs to a request.
+fn is_left(resource: &str) -> bool {
+    is_resource(resource) || [Request::NAME, Response::NAME].contains(&resource) || is_call(resource)
+}
+
 impl Host {
     /// Opens the handle that a guest's handler gets; none for a request that was answered without it.
     ///
@@ -66,6 +75,22 @@ impl Host {
             None => handle,
         };
         Ok(Some(handle.into()))
+    }
+
+    /// Looks at what a guest leaves behind that works on no request any more.
+    pub(crate) fn end03(&self) {
+        let mut state = self.lock();
+        // What the components of a composed guest have of each other is not looked into.
+        state.untidy |= state.handles.is_some();
+        let left = state.table.count(is_left, Pollable::NAME);
+        let refuses = state.concurrent.refuses_tasks();
+        if left > 0 || refuses || state.table.len() > MAX_KEPT {
+            let all = state.table.len();
+            tracing::debug!(
+                "the guest left {left} handles of messages open, {all} of all kinds, backpressure: {refuses}"
+            );
+            state.untidy = true;
+        }
     }
 
     /// Answers with what a handler has returned that was called synchronously: a pointer to it.

@@ -1,9 +1,13 @@
 //! What both ends of a body see of each other.
 
+use std::pin::Pin;
+
 use http::StatusCode;
+use http_body::Body as HttpBody;
 use tokio::sync::oneshot;
 
 use super::super::serving::Answer;
+
 use super::*;
 
 fn context() -> Context<'static> {
