@@ -118,10 +118,12 @@ fn missing(name: &str) -> Error {
         let message = format!("the backend `{name}` is not compiled in; build with `--features {name}` ({compiled})");
         return Error::new(Kind::Unsupported, message);
     }
-    Error::new(
-        Kind::Config,
-        format!("there is no backend `{name}`; {compiled}; wharf has {}, each a feature of its name", KNOWN.join(", ")),
-    )
+    let found = if name.is_empty() {
+        "the name of a backend is empty".to_owned()
+    } else {
+        format!("there is no backend `{name}`")
+    };
+    Error::new(Kind::Config, format!("{found}; {compiled}; wharf has {}, each a feature of its name", KNOWN.join(", ")))
 }
 
 #[cfg(test)]

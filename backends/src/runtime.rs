@@ -12,7 +12,7 @@ use wharf_core::{
 use crate::component;
 use crate::program::Program;
 
-/// Which host a component runs on. Core modules run on wharf's own.
+/// Which host a component runs on. Core modules run on wharf's own, and are refused where another is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ComponentHost {
@@ -112,10 +112,12 @@ impl Runtime {
     /// Which host the guest runs on: the one asked for, or else the one that can.
     fn choose(&self, wasm: &[u8]) -> Result<ComponentHost> {
         let config = |message: String| Err(Error::new(Kind::Config, message));
+        // What is neither is told so when it is read.
         if !component::is_component(wasm) {
             return match self.host {
-                Some(ComponentHost::Wasmtime) => config(
-                    "this is a core module, and the component host `wasmtime-component` is for components only"
+                Some(ComponentHost::Wasmtime) if wasm.starts_with(CORE_MODULE) => config(
+                    "this is a core module, and the component host `wasmtime-component` is for components only; leave \
+                     the host out"
                         .to_owned(),
                 ),
                 _ => Ok(ComponentHost::Core),
@@ -131,6 +133,9 @@ impl Runtime {
         }
     }
 }
+
+/// How a core module begins.
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
 /// The backend whose engine has a component host.
 const WITH_HOST: &str = "wasmtime";

@@ -82,7 +82,7 @@ pub(crate) fn handler03(exports: &[Export]) -> Option<&str> {
 }
 
 /// Whether there is an export that answers requests.
-fn is_handler(exports: &[Export]) -> bool {
+pub(crate) fn is_handler(exports: &[Export]) -> bool {
     handler(exports).is_some() || handler03(exports).is_some()
 }
 

@@ -23,6 +23,9 @@ impl Attachment {
     /// # Errors
     /// [`Kind::Unsupported`] if the instance exports a shared memory: other threads could write to it while a host
     /// function reads it.
+    ///
+    /// # Panics
+    /// If `instance` is in another store: Wasmer says so, here or when the guest first calls one of the functions.
     pub fn attach(self, store: &impl AsStoreRef, instance: &Instance) -> Result<()> {
         if let Some((name, _)) = instance.exports.iter().memories().find(|(_, memory)| memory.ty(store).shared) {
             let what = format!("the memory `{name}` is shared between threads, which host functions do not support");

@@ -1,6 +1,7 @@
 //! Which engine, and how.
 
 use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
 
 /// Which backend runs the guest. The name is checked by the facade crate, which knows what is compiled in.
 #[derive(Debug, clap::Args)]
@@ -8,6 +9,7 @@ use clap::ValueEnum;
 pub(crate) struct BackendArgs {
     /// The backend that runs the guest: wasmtime, wasmer or wasmedge
     #[arg(long, value_name = "NAME", env = "WHARF_BACKEND", default_value = wharf::DEFAULT)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) backend: String,
 
     /// How WasmEdge runs code; not accepted with the other backends

@@ -51,6 +51,14 @@ pub(crate) fn run(args: &RunArgs, console: Console) -> anyhow::Result<u8> {
 /// The module's path, and the guest's arguments. A `--` between them, which older commands ask for, is dropped.
 fn split(args: &RunArgs) -> anyhow::Result<(&Path, Vec<String>)> {
     let (module, rest) = args.module_and_args.split_first().ok_or_else(|| anyhow!("no module was given"))?;
+    // A file may be named like an option; an option that is not one is more often a slip of the pen.
+    if module.as_encoded_bytes().starts_with(b"-") && !Path::new(module).exists() {
+        let module = Path::new(module).display();
+        return Err(Usage(format!(
+            "unexpected argument '{module}' found: it is not an option of `wharf run`; see --help"
+        ))
+        .into());
+    }
     let rest = rest.strip_prefix(&["--".into()]).unwrap_or(rest);
     let text = |arg: &OsStr| {
         let wrong =

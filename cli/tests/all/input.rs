@@ -36,6 +36,13 @@ fn what_is_no_module() {
         refused(&[command, directory], 1, &["is a directory"]);
     }
     refused(&["run", &component], 1, &["exports no function `_start`"]);
+    let packed = files.path().join("image.tar");
+    for wrong in [&text, &empty, &truncated] {
+        refused(&["package", "-o", packed.to_str().unwrap(), wrong], 1, &[]);
+    }
+    // An option that is not one is not the guest.
+    refused(&["run", "--alow-host", "a.example", &component], 2, &["unexpected argument '--alow-host'", "see --help"]);
+    refused(&["run", "--backend", "", &component], 2, &["--backend"]);
     let cut = files.write("cut.wasm", b"\0asm\x0d\0\x01\0\x04\x7f\0asm");
     for args in [["inspect", &cut].as_slice(), &["compile", &cut, "-o", &files.write("out.wasm", "")]] {
         refused(args, 1, &["cut.wasm", "truncated", "offset 0x"]);

@@ -17,10 +17,10 @@ pub(crate) fn component(name: &str, wasm: &[u8]) -> Result<Option<WasmComponent>
     if !wasm.starts_with(MAGIC) {
         return Err(wrong(None));
     }
-    let (mut found, mut depth) = (WasmComponent::default(), 0_usize);
+    let (mut found, mut depth, mut core) = (WasmComponent::default(), 0_usize, false);
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(|error| wrong(Some(error)))? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Ok(None),
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => core = true,
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(imports) if depth == 0 => {
@@ -36,5 +36,5 @@ pub(crate) fn component(name: &str, wasm: &[u8]) -> Result<Option<WasmComponent>
             _ => {}
         }
     }
-    Ok(Some(found))
+    Ok((!core).then_some(found))
 }

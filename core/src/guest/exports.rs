@@ -58,9 +58,14 @@ impl Prepared {
 pub(super) fn to_run<'a>(exports: &'a [Export], invoke: Option<&'a str>) -> Result<&'a str> {
     let export = invoke.or_else(|| inspect::command(exports)).unwrap_or(COMMAND_EXPORT);
     let export = inspect::lifted(exports, export).unwrap_or(export);
+    if invoke.is_none() && inspect::command(exports).is_none() && inspect::is_handler(exports) {
+        let message = "the guest answers requests and is not a command; `wharf serve` is for such guests";
+        return Err(Error::new(Kind::Guest, message));
+    }
     let params = function(exports, export)?.params.len();
     if params > 0 {
-        let message = format!("the function `{export}` takes {params} parameters; only one that takes none can be run");
+        let counted = if params == 1 { "1 parameter" } else { &format!("{params} parameters") };
+        let message = format!("the function `{export}` takes {counted}; only one that takes none can be run");
         return Err(Error::new(Kind::Guest, message));
     }
     Ok(export)
