@@ -140,7 +140,7 @@ pub(super) const CASES: &[Case] = &[
         Ok(())
     }),
     Case::must("wasi03/refused/a-yield-before-the-first-task", "CanonicalABI.md: canon thread.yield", |context| {
-        // What it answers is left open; the guest starts or it does not.
+        // Whether there is a task then is left open: wharf lets others go on, as anywhere, and the guest starts.
         let text = probe_with(
             &[],
             r#"(func $start (drop (call $yield)))
@@ -148,7 +148,7 @@ pub(super) const CASES: &[Case] = &[
             (func (export "f") (result i32) (call $return (i32.const 6)) (i32.const 0))"#,
         );
         match component_returns(context, &text, 6) {
-            Err(Unmet::Failed(message)) => {
+            Err(Unmet::Failed(message)) if context.subject().component_host().is_some() => {
                 check!(!message.contains("panic"), "the host panicked: {message}");
                 Ok(())
             }
