@@ -71,6 +71,14 @@ pub(crate) enum Dropped {
     Borrow,
 }
 
+/// A resource that ends and has a destructor.
+pub(crate) struct Destroyed {
+    pub(super) destructor: String,
+    pub(super) representation: u32,
+    /// Whether another component than the one that has dropped it defines it.
+    pub(super) of_another: bool,
+}
+
 /// The handles of all component instances.
 pub(crate) struct Handles {
     composed: Arc<Composed>,
@@ -274,15 +282,19 @@ impl Handles {
         Ok(entry.representation)
     }
 
-    /// Drops a handle; gives the destructor to be called, and with what, if the resource ends and has one.
-    pub(super) fn drop_resource(&mut self, table: u32, handle: u32) -> Outcome<Option<(String, u32)>> {
+    /// Drops a handle; gives what is to be destroyed, if the resource ends and has a destructor.
+    pub(super) fn drop_resource(&mut self, table: u32, handle: u32) -> Outcome<Option<Destroyed>> {
         let (instance, resource) = self.table(table)?;
         let entry = *self.get(instance, handle)?;
         self.check(entry, handle, resource)?;
         self.remove(instance, handle)?;
         Ok(match (entry.held, self.composed.plan.resources.get(resource as usize)) {
-            (Held::Own, Some(Resource::Defined { destructor: Some(destructor), .. })) => {
-                Some((destructor.clone(), entry.representation))
+            (Held::Own, Some(Resource::Defined { destructor: Some(destructor), instance: definer })) => {
+                Some(Destroyed {
+                    destructor: destructor.clone(),
+                    representation: entry.representation,
+                    of_another: *definer != instance,
+                })
             }
             _ => None,
         })
