@@ -117,7 +117,7 @@ impl Handles {
     }
 
     /// How the guest's components belong together.
-    pub(super) fn composed(&self) -> &Arc<Composed> {
+    pub(crate) fn composed(&self) -> &Arc<Composed> {
         &self.composed
     }
 
