@@ -3,6 +3,7 @@
 //! The probes are components in the text format. On the column of a component host it runs them as they are; on all others
 //! they are flattened, and run on wharf's own host.
 
+mod apart;
 mod builtins;
 mod commands;
 mod composed;
@@ -44,4 +45,5 @@ pub const CASES: &[&[Case]] = &[
     composed::CASES,
     handed::CASES,
     plugged::CASES,
+    apart::CASES,
 ];

@@ -299,9 +299,14 @@ fn call(context: &Context, service: &str, front: &str) -> CaseResult<Result<Vec<
 
 /// Calls `f` of this component.
 pub(super) fn call_text(context: &Context, text: &str) -> CaseResult<Result<Vec<u64>, Stop>> {
+    call_for(context, text, LONG)
+}
+
+/// The same of one that may run so long.
+pub(super) fn call_for(context: &Context, text: &str, timeout: Duration) -> CaseResult<Result<Vec<u64>, Stop>> {
     let component = wat::parse_str(text).map_err(Unmet::harness)?;
     let guest = context.subject().shared(text, || load(context, &component))?;
-    let config = GuestConfig { wasi: WasiConfig::new(), timeout: Some(LONG), ..GuestConfig::default() };
+    let config = GuestConfig { wasi: WasiConfig::new(), timeout: Some(timeout), ..GuestConfig::default() };
     Ok(guest.start(config).and_then(|mut session| session.call("f", &[])))
 }
 
@@ -313,7 +318,12 @@ pub(super) fn returns(context: &Context, service: &str, front: &str, expected: u
 
 /// One of both breaks a rule: a trap, whose message on wharf's own host says this.
 pub(super) fn traps(context: &Context, service: &str, front: &str, says: &str) -> CaseResult {
-    match call(context, service, front)? {
+    traps_text(context, &text(service, front), says)
+}
+
+/// The same of this component.
+pub(super) fn traps_text(context: &Context, text: &str, says: &str) -> CaseResult {
+    match call_text(context, text)? {
         Err(Stop::Error(error)) => {
             let message = chain(&error);
             check_eq!(error.kind(), Kind::Trap, "the kind of the error `{message}`");

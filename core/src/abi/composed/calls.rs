@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use wharf_plan::{ASYNC_WITH_RESULT, ASYNC_WITHOUT_RESULT, Builtin, CONTEXT, Calls, PREPARING, Passing};
 
+use super::handles::Destroyed;
 use super::plan::Composed;
 use super::{Handles, broken};
 use crate::abi::concurrent::{self, Called, Code, Contexts, Parked, Returning, Subtask, Task, Turn};
@@ -379,6 +380,27 @@ impl Host {
         })?;
         if let Some(context) = outer {
             switch(caller, context);
+        }
+        Ok(())
+    }
+
+    /// Runs the destructor of a resource. That of another component's is a call of its own, which may not wait.
+    pub(super) fn destroy(&self, destroyed: &Destroyed, caller: &mut dyn Caller) -> Result<(), Stop> {
+        let Destroyed { destructor, representation, of_another } = destroyed;
+        let mut may_block = None;
+        if *of_another {
+            self.enter_sync(caller)?;
+            may_block = self.set_may_block(caller, false);
+        }
+        caller.call(destructor, &mut [(*representation).into()]).map_err(|trap| {
+            let message = format!("the guest trapped in the destructor `{destructor}`");
+            Stop::from(Error::new(Kind::Trap, message).with_source(trap))
+        })?;
+        if *of_another {
+            self.exit_sync(caller)?;
+        }
+        if let Some(may_block) = may_block {
+            self.set_may_block(caller, may_block);
         }
         Ok(())
     }

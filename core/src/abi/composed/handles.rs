@@ -34,8 +34,8 @@ pub(crate) enum Of {
 
 #[derive(Debug, Clone, Copy)]
 enum Held {
-    /// The holder's own; lent this many times by calls in progress.
-    Own { lent: u32 },
+    /// The holder's own.
+    Own,
     /// Lent to the holder by the call of this number.
     Borrow { call: usize },
 }
@@ -45,6 +45,8 @@ struct Entry {
     of: Of,
     representation: u32,
     held: Held,
+    /// How often calls in progress have lent it: one that was lent to the holder may be lent on.
+    lent: u32,
 }
 
 #[derive(Default)]
@@ -67,6 +69,14 @@ pub(crate) enum Dropped {
     Own(u32),
     /// It was borrowed: the resource stays.
     Borrow,
+}
+
+/// A resource that ends and has a destructor.
+pub(crate) struct Destroyed {
+    pub(super) destructor: String,
+    pub(super) representation: u32,
+    /// Whether another component than the one that has dropped it defines it.
+    pub(super) of_another: bool,
 }
 
 /// The handles of all component instances.
@@ -107,7 +117,7 @@ impl Handles {
     }
 
     /// How the guest's components belong together.
-    pub(super) fn composed(&self) -> &Arc<Composed> {
+    pub(crate) fn composed(&self) -> &Arc<Composed> {
         &self.composed
     }
 
@@ -163,7 +173,7 @@ impl Handles {
 
     fn remove(&mut self, instance: u32, handle: u32) -> Outcome<Entry> {
         let entry = *self.get(instance, handle)?;
-        if let Held::Own { lent: 1.. } = entry.held {
+        if entry.lent > 0 {
             return rule(format!("handle {handle} is lent to a call that is still in progress"));
         }
         let slab = self.slab(instance)?;
@@ -180,7 +190,7 @@ impl Handles {
 
     /// Opens a handle of a resource of the host's or of the embedder's.
     pub(crate) fn give(&mut self, instance: u32, of: Of, representation: u32) -> Outcome<u32> {
-        self.push(instance, Entry { of, representation, held: Held::Own { lent: 0 } })
+        self.push(instance, Entry { of, representation, held: Held::Own, lent: 0 })
     }
 
     /// Opens a handle of the host's resource `name` for the component that answers requests.
@@ -216,7 +226,7 @@ impl Handles {
         self.look(instance, handle)?;
         let entry = self.remove(instance, handle)?;
         Ok(match entry.held {
-            Held::Own { .. } => Dropped::Own(entry.representation),
+            Held::Own => Dropped::Own(entry.representation),
             Held::Borrow { .. } => Dropped::Borrow,
         })
     }
@@ -262,7 +272,7 @@ impl Handles {
 
     pub(super) fn new_resource(&mut self, table: u32, representation: u32) -> Outcome<u32> {
         let (instance, resource) = self.table(table)?;
-        self.push(instance, Entry { of: Of::Guest(resource), representation, held: Held::Own { lent: 0 } })
+        self.push(instance, Entry { of: Of::Guest(resource), representation, held: Held::Own, lent: 0 })
     }
 
     pub(super) fn representation(&mut self, table: u32, handle: u32) -> Outcome<u32> {
@@ -272,15 +282,19 @@ impl Handles {
         Ok(entry.representation)
     }
 
-    /// Drops a handle; gives the destructor to be called, and with what, if the resource ends and has one.
-    pub(super) fn drop_resource(&mut self, table: u32, handle: u32) -> Outcome<Option<(String, u32)>> {
+    /// Drops a handle; gives what is to be destroyed, if the resource ends and has a destructor.
+    pub(super) fn drop_resource(&mut self, table: u32, handle: u32) -> Outcome<Option<Destroyed>> {
         let (instance, resource) = self.table(table)?;
         let entry = *self.get(instance, handle)?;
         self.check(entry, handle, resource)?;
         self.remove(instance, handle)?;
         Ok(match (entry.held, self.composed.plan.resources.get(resource as usize)) {
-            (Held::Own { .. }, Some(Resource::Defined { destructor: Some(destructor), .. })) => {
-                Some((destructor.clone(), entry.representation))
+            (Held::Own, Some(Resource::Defined { destructor: Some(destructor), instance: definer })) => {
+                Some(Destroyed {
+                    destructor: destructor.clone(),
+                    representation: entry.representation,
+                    of_another: *definer != instance,
+                })
             }
             _ => None,
         })
@@ -309,18 +323,16 @@ impl Handles {
         if self.lent >= MAX_LENT {
             return limit(format!("the guest's components have {MAX_LENT} handles lent, the most they may have"));
         }
-        if let Held::Own { lent } = &mut self.get(source, handle)?.held {
-            *lent += 1;
-            self.call(call)?.lent.push((source, handle));
-            self.lent += 1;
-        }
+        self.get(source, handle)?.lent += 1;
+        self.call(call)?.lent.push((source, handle));
+        self.lent += 1;
         if let Some(Resource::Defined { instance, .. }) = self.composed.plan.resources.get(resource as usize)
             && *instance == target
         {
             return Ok(entry.representation);
         }
         self.call(call)?.borrows += 1;
-        self.push(target, Entry { held: Held::Borrow { call }, ..entry })
+        self.push(target, Entry { held: Held::Borrow { call }, lent: 0, ..entry })
     }
 
     fn call(&mut self, call: usize) -> Outcome<&mut Call> {
@@ -376,9 +388,8 @@ impl Handles {
         self.free_calls.push(call);
         self.lent -= lent.len();
         for (instance, handle) in lent {
-            if let Held::Own { lent } = &mut self.get(instance, handle)?.held {
-                *lent = lent.saturating_sub(1);
-            }
+            let entry = self.get(instance, handle)?;
+            entry.lent = entry.lent.saturating_sub(1);
         }
         Ok(())
     }

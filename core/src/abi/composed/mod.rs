@@ -59,13 +59,7 @@ pub(crate) fn call(intrinsic: &Intrinsic, host: &Host, caller: &mut dyn Caller, 
         Intrinsic::ResourceDrop(table) => {
             host.leaves(*table, caller)?;
             let ended = host.handles(|handles| handles.drop_resource(*table, first))?;
-            if let Some((destructor, representation)) = ended {
-                caller.call(&destructor, &mut [representation.into()]).map_err(|trap| {
-                    let message = format!("the guest trapped in the destructor `{destructor}`");
-                    Stop::from(Error::new(Kind::Trap, message).with_source(trap))
-                })?;
-            }
-            return Ok(());
+            return ended.map_or(Ok(()), |ended| host.destroy(&ended, caller));
         }
         Intrinsic::TransferOwn => host.handles(|handles| handles.transfer_own(first, second, third))?,
         Intrinsic::TransferBorrow => host.handles(|handles| handles.transfer_borrow(first, second, third))?,

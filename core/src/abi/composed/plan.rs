@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wharf_plan::{INTRINSICS_MODULE, ImportKind, Intrinsic, PLAN_SECTION, Plan, Resource};
+use wharf_plan::{INTRINSICS_MODULE, ImportKind, Intrinsic, PLAN_SECTION, Passing, Plan, Resource};
 
 use crate::abi::concurrent::{self, Element};
 use crate::error::{Error, Kind, Result};
@@ -85,6 +85,16 @@ impl Composed {
     /// How values of the plan's types lie in memory.
     pub(super) fn layouts(&self) -> &[Element] {
         &self.layouts
+    }
+
+    /// Size and alignment of what is in a stream or future.
+    pub(crate) fn payload(&self, of: Passing, table: u32) -> (u32, u32) {
+        let payloads = match of {
+            Passing::Stream => &self.plan.streams,
+            Passing::Future => &self.plan.futures,
+        };
+        let layout = payloads.get(table as usize).and_then(|payload| self.layouts.get(payload.ty? as usize));
+        layout.map_or((0, 1), |layout| (layout.size, layout.align))
     }
 
     /// The type of an export that the host calls for calls between components.

@@ -15,6 +15,9 @@ const MAX_DEPTH: usize = 100;
 /// How many bytes of plain values are copied at once.
 const PIECE: u32 = 64 << 10;
 
+/// How many values, or pieces, are copied until time limits are looked at.
+const STEPS: u32 = 256;
+
 /// Where values lie, by what type of the plan's, and how they are passed there.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
@@ -39,7 +42,7 @@ pub(crate) fn copy(
     let Some(handles) = &state.handles else { return rule("a component may pass only numbers to itself") };
     let composed = handles.composed().clone();
     let (Some(from_type), Some(to_type)) = (from.ty, to.ty) else { return Ok(()) };
-    let mut copying = Copying { plan: &composed.plan, layouts: composed.layouts(), state, caller, depth: 0 };
+    let mut copying = Copying { plan: &composed.plan, layouts: composed.layouts(), state, caller, depth: 0, steps: 0 };
     copying.list((from, to), (from_type, to_type), count)
 }
 
@@ -49,6 +52,7 @@ struct Copying<'a> {
     state: &'a mut State,
     caller: &'a mut dyn Caller,
     depth: usize,
+    steps: u32,
 }
 
 type Both<'a> = (Place<'a>, Place<'a>);
@@ -58,6 +62,16 @@ fn different<T>() -> Outcome<T> {
 }
 
 impl Copying<'_> {
+    /// Ends the guest when its time is over: lists may be the same memory many times.
+    fn go_on(&mut self, steps: u32) -> Outcome {
+        self.steps += steps;
+        if self.steps < STEPS {
+            return Ok(());
+        }
+        self.steps = 0;
+        self.state.run.over().map_or(Ok(()), |stop| Err(stop.into()))
+    }
+
     fn layout(&self, ty: Option<u32>) -> Element {
         ty.and_then(|ty| self.layouts.get(ty as usize)).copied().unwrap_or_default()
     }
@@ -84,6 +98,7 @@ impl Copying<'_> {
     fn bytes(&mut self, (from, to): Both<'_>, len: u32) -> Outcome {
         let mut done = 0;
         while done < len {
+            self.go_on(1)?;
             let piece = (len - done).min(PIECE);
             let bytes = self.cx(from).memory()?.slice(from.ptr.wrapping_add(done), piece)?.to_vec();
             self.cx(to).write(to.ptr.wrapping_add(done), &bytes)?;
@@ -102,6 +117,7 @@ impl Copying<'_> {
         if self.depth >= MAX_DEPTH {
             return rule(format!("a value nests deeper than {MAX_DEPTH} levels"));
         }
+        self.go_on(1)?;
         self.depth += 1;
         let copied = self.value_at(both);
         self.depth -= 1;
@@ -120,7 +136,10 @@ impl Copying<'_> {
             (Type::S32 | Type::U32 | Type::F32, Type::S32 | Type::U32 | Type::F32) => self.through::<u32>(both),
             (Type::S64 | Type::U64 | Type::F64, Type::S64 | Type::U64 | Type::F64) => self.through::<u64>(both),
             (Type::Char, Type::Char) => self.through::<char>(both),
-            (Type::String, Type::String) => self.through::<String>(both),
+            (Type::String, Type::String) => {
+                self.go_on(STEPS)?;
+                self.through::<String>(both)
+            }
             (Type::List { element: source }, Type::List { element: target }) => self.listed(both, (*source, *target)),
             (Type::Record { fields: source }, Type::Record { fields: target }) => {
                 self.fields(both, source.iter().map(|(_, ty)| *ty), target.iter().map(|(_, ty)| *ty))

@@ -436,7 +436,11 @@ pub(crate) fn transfer(
     let index = handles.look(from, handle)?;
     let end = state.table.get::<End>(index)?;
     check_passed(end, handle, of)?;
-    if end.table.is_some_and(|table| table != from_table) {
+    let same = match end.table {
+        Some(table) => table == from_table,
+        None => (end.size, end.align) == handles.composed().payload(of, from_table),
+    };
+    if !same {
         return of_another_type(handle, of);
     }
     let set = std::mem::take(&mut end.set);

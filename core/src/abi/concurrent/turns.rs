@@ -105,8 +105,8 @@ impl Concurrent {
     }
 }
 
-/// What a parked task would be called back with.
-fn event_of(state: &mut State, at: usize) -> Outcome<Option<Reason>> {
+/// What a parked task would be called back with. Sets that have no event are kept in `quiet`: many tasks may wait in one.
+fn event_of(state: &mut State, at: usize, quiet: &mut BTreeSet<u32>) -> Outcome<Option<Reason>> {
     let Some(parked) = state.concurrent.tasks.parked.get(at) else { return Ok(None) };
     if state.concurrent.tasks.taken.contains(&parked.task.instance) {
         return Ok(None);
@@ -119,7 +119,12 @@ fn event_of(state: &mut State, at: usize) -> Outcome<Option<Reason>> {
     }
     Ok(match set {
         None => Some(Reason::Nothing),
-        Some(set) => waiting::has_event(state, set)?.then_some(Reason::Event(set)),
+        Some(set) if quiet.contains(&set) => None,
+        Some(set) if waiting::has_event(state, set)? => Some(Reason::Event(set)),
+        Some(set) => {
+            quiet.insert(set);
+            None
+        }
     })
 }
 
@@ -135,13 +140,15 @@ enum Reason {
 /// Whether a task can go on that was asked to give up.
 pub(super) fn has_cancelled(state: &mut State) -> bool {
     let parked = state.concurrent.tasks.parked.len();
-    (0..parked).any(|at| matches!(event_of(state, at), Ok(Some(Reason::Cancelled))))
+    let mut quiet = BTreeSet::new();
+    (0..parked).any(|at| matches!(event_of(state, at, &mut quiet), Ok(Some(Reason::Cancelled))))
 }
 
 /// Whether a task can go on.
 pub(super) fn has_turn(state: &mut State) -> Outcome<bool> {
+    let mut quiet = BTreeSet::new();
     for at in 0..state.concurrent.tasks.parked.len() {
-        if event_of(state, at)?.is_some() {
+        if event_of(state, at, &mut quiet)?.is_some() {
             return Ok(true);
         }
     }
@@ -150,9 +157,9 @@ pub(super) fn has_turn(state: &mut State) -> Outcome<bool> {
 
 /// Takes the task that goes on: one that was asked to give up before others, then who has waited longest.
 pub(crate) fn next_turn(state: &mut State) -> Outcome<Option<Turn>> {
-    let mut found = None;
+    let (mut found, mut quiet) = (None, BTreeSet::new());
     for at in 0..state.concurrent.tasks.parked.len() {
-        match event_of(state, at)? {
+        match event_of(state, at, &mut quiet)? {
             Some(Reason::Cancelled) => {
                 found = Some((at, Reason::Cancelled));
                 break;

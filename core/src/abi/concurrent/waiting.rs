@@ -51,7 +51,8 @@ pub(super) fn advance(
     index: u32,
     context: &mut Context<'_>,
 ) -> Outcome<Advance> {
-    if let Ok(end) = state.table.get::<End>(index) {
+    if state.table.is::<End>(index) {
+        let end = state.table.get::<End>(index)?;
         let (channel, side) = (end.channel.clone(), end.side);
         ends::advance(state, caller, &channel, side, context)?;
         let end = state.table.get::<End>(index)?;
@@ -103,7 +104,7 @@ pub(crate) fn set(state: &mut State, instance: u32, handle: u32) -> Outcome<u32>
 
 /// Which set a waitable is in, to be changed.
 fn set_of(state: &mut State, index: u32) -> Outcome<&mut u32> {
-    if state.table.get::<Subtask>(index).is_ok() {
+    if state.table.is::<Subtask>(index) {
         return Ok(&mut state.table.get::<Subtask>(index)?.set);
     }
     Ok(&mut state.table.get::<End>(index)?.set)
@@ -149,8 +150,8 @@ pub(super) fn next_event(state: &mut State, set: u32) -> Outcome<Option<Delivere
 
 /// Takes the event of a waitable, if it has one.
 fn event_of(state: &mut State, index: u32) -> Outcome<Option<Delivered>> {
-    if let Ok(subtask) = state.table.get::<Subtask>(index) {
-        let event = subtask.take_event();
+    if state.table.is::<Subtask>(index) {
+        let event = state.table.get::<Subtask>(index)?.take_event();
         if event.is_some() {
             subtask::delivered(state, index)?;
         }
@@ -165,9 +166,10 @@ fn event_of(state: &mut State, index: u32) -> Outcome<Option<Delivered>> {
 pub(super) fn has_event(state: &mut State, set: u32) -> Outcome<bool> {
     let members: Vec<u32> = state.table.get::<WaitableSet>(set)?.members.iter().copied().collect();
     for member in members {
-        let ready = match state.table.get::<Subtask>(member) {
-            Ok(subtask) => subtask.has_event(),
-            Err(_) => state.table.get::<End>(member)?.has_event(),
+        let ready = if state.table.is::<Subtask>(member) {
+            state.table.get::<Subtask>(member)?.has_event()
+        } else {
+            state.table.get::<End>(member)?.has_event()
         };
         if ready {
             return Ok(true);
@@ -185,13 +187,20 @@ pub(crate) enum Waited {
     Turn,
 }
 
+/// Whether the function that runs may wait.
+fn may_wait(state: &State, caller: &mut dyn Caller) -> bool {
+    let global = state.handles.as_ref().and_then(Handles::may_block);
+    global.and_then(|global| caller.global(global)) != Some(0)
+}
+
 /// Refuses to wait for a function that may not.
 pub(super) fn check_may_wait(state: &State, caller: &mut dyn Caller) -> Outcome {
-    let global = state.handles.as_ref().and_then(Handles::may_block);
-    match global.and_then(|global| caller.global(global)) {
-        Some(0) => rule("a function that may not wait would wait"),
-        _ => Ok(()),
-    }
+    if may_wait(state, caller) { Ok(()) } else { rule("a function that may not wait would wait") }
+}
+
+/// Whether another task has its turn now: never within a function that may not wait.
+fn gives_way(cx: &mut Cx<'_>) -> Outcome<bool> {
+    Ok(may_wait(cx.state, cx.caller) && turns::has_turn(cx.state)?)
 }
 
 /// Waits until `ready`. While the guest waits, what it has begun goes on.
@@ -253,7 +262,7 @@ pub(super) fn let_go_on(state: &mut State, caller: &mut dyn Caller) -> Outcome {
 pub(super) fn yielded(cx: &mut Cx<'_>, slots: &mut [u64]) -> Outcome {
     answer(slots, 0);
     let_go_on(cx.state, cx.caller)?;
-    if turns::has_turn(cx.state)? { again(|_, _| Ok(())) } else { Ok(()) }
+    if gives_way(cx)? { again(|_, _| Ok(())) } else { Ok(()) }
 }
 
 fn deliver(cx: &mut Cx<'_>, ptr: u32, (event, first, second): Delivered, slots: &mut [u64]) -> Outcome {
@@ -277,7 +286,7 @@ fn wait_at(cx: &mut Cx<'_>, set: u32, ptr: u32, slots: &mut [u64]) -> Outcome {
 pub(super) fn poll_in(cx: &mut Cx<'_>, set: u32, ptr: u32, slots: &mut [u64]) -> Outcome {
     let set = self::set(cx.state, cx.instance(), set)?;
     let_go_on(cx.state, cx.caller)?;
-    if turns::has_turn(cx.state)? {
+    if gives_way(cx)? {
         return again(move |cx, slots| poll_at(cx, set, ptr, slots));
     }
     poll_at(cx, set, ptr, slots)

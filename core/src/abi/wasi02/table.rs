@@ -106,6 +106,11 @@ impl Table {
         })
     }
 
+    /// Whether `handle` is open, and of this resource.
+    pub(crate) fn is<T: Resource>(&self, handle: u32) -> bool {
+        matches!(self.entries.get(handle as usize), Some(Some(entry)) if entry.value.is::<T>())
+    }
+
     /// What `handle` stands for.
     pub(crate) fn get<T: Resource>(&mut self, handle: u32) -> Outcome<&mut T> {
         let entry = self.entry(handle)?;

@@ -159,6 +159,20 @@ fn each_call_counts_what_it_lent_itself() {
 }
 
 #[test]
+fn what_was_lent_on_stays_until_that_call_ends() {
+    let (mut guest, handle) = with_resource();
+    guest.enter();
+    let lent = guest.gives(BORROW, &[handle, SECOND, FIRST]);
+    guest.enter();
+    assert_eq!(guest.gives(BORROW, &[lent, FIRST, SECOND]), 99);
+    guest.traps("[resource-drop]2", &[lent], "lent to a call that is still in progress");
+    guest.exit();
+    guest.does("[resource-drop]2", &[lent]);
+    guest.exit();
+    guest.does("[resource-drop]3", &[handle]);
+}
+
+#[test]
 fn who_defines_a_resource_is_lent_what_it_stands_for() {
     let (mut guest, handle) = with_resource();
     let given = guest.gives(OWN, &[handle, SECOND, FIRST]);
