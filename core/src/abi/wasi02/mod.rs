@@ -128,6 +128,8 @@ pub(crate) struct Host {
     composed: Option<Arc<Composed>>,
     /// The resources of the embedder.
     offered: Arc<Resources>,
+    /// What the guest may have the host keep, to be asked within a call as well.
+    budget: Budget,
 }
 
 impl Host {
@@ -147,7 +149,7 @@ impl Host {
             table: Table::new(budget.clone()),
             run,
             handles: composed.clone().map(|plan| Handles::new(plan, offered.clone(), &budget)),
-            budget,
+            budget: budget.clone(),
             header_bytes: header_bytes(outbound.as_ref()),
             outbound,
             returning: false,
@@ -164,7 +166,7 @@ impl Host {
             adapted: adapted::Adapted::default(),
             concurrent: Concurrent::default(),
         };
-        Host { state: Arc::new(Mutex::new(state)), composed, offered }
+        Host { state: Arc::new(Mutex::new(state)), composed, offered, budget }
     }
 
     /// Calls the lowered function `name` of `interface` for the guest behind `caller`.
@@ -313,8 +315,8 @@ impl Host {
     }
 
     /// What the guest may have the host keep.
-    pub(crate) fn budget(&self) -> Budget {
-        self.lock().budget.clone()
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// How many handles the guest has open.

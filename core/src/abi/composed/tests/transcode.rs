@@ -173,3 +173,21 @@ fn a_long_string_is_charged_while_it_is_copied() {
     rich.fake.memories.insert("other", vec![0; 128 << 10]);
     assert!(copy(&mut rich, "utf8-to-utf8", short + 1, &[]).is_ok(), "six times what it takes");
 }
+
+/// As by an allocator that is not one: it is called while the host works for the guest.
+#[test]
+fn a_string_is_copied_within_another_call() {
+    let guest = guest();
+    let host = guest.host.clone();
+    let _within = host.lock();
+    let copied = std::thread::spawn(move || {
+        let mut guest = guest;
+        guest.copy("utf8-to-utf8", b"text", 4, &[]).map(|(_, copied)| copied).map_err(|_| ())
+    });
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !copied.is_finished() && std::time::Instant::now() < end {
+        std::thread::yield_now();
+    }
+    assert!(copied.is_finished(), "it waits for the call that it is within");
+    assert_eq!(copied.join().unwrap(), Ok(b"text".to_vec()));
+}
