@@ -1,0 +1,177 @@
+//! A directory for what is being compiled.
+//!
+//! What the compiler writes is executed, so nobody else may write it. The directory is this user's only, whatever the
+//! mask of modes, and is opened once: everything in it is reached through its descriptor, so that whoever may rename it
+//! gains nothing. Elsewhere than on Linux it is reached by its name.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rustix::process::geteuid;
+use tempfile::TempDir;
+
+use crate::error::Error;
+
+const PREFIX: &str = "wharf-wasmedge-code-";
+/// How many letters and digits follow.
+const RANDOM: usize = 10;
+/// It is removed with this.
+pub(crate) struct Scratch {
+    directory: File,
+    named: TempDir,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let above = std::env::temp_dir();
+        Self::within(&above).map_err(Error::system("cannot create a directory for compiled code"))
+    }
+
+    fn within(above: &Path) -> io::Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).rand_bytes(RANDOM).permissions(Permissions::from_mode(0o700));
+        let named = builder.tempdir_in(above)?;
+        let directory = open(named.path())?;
+        let scratch = Scratch { directory, named };
+        // Fails without /proc, which names would only seem to make up for.
+        fs::metadata(scratch.path("."))?;
+        Ok(scratch)
+    }
+
+    /// A file in it, as this process reaches it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        reach(self.directory.as_raw_fd(), self.named.path()).join(name)
+    }
+
+    /// A file in it, as a process reaches it whose standard output is [`this`](Self::as_output).
+    pub(crate) fn path_of_output(&self, name: &str) -> PathBuf {
+        reach(1, self.named.path()).join(name)
+    }
+
+    pub(crate) fn as_output(&self) -> io::Result<Stdio> {
+        Ok(self.directory.try_clone()?.into())
+    }
+
+    /// Reads a file that this user has written: not what a link leads to, or what never ends.
+    pub(crate) fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(self.path(name))?;
+        let found = file.metadata()?;
+        if !found.is_file() || found.uid() != geteuid().as_raw() || found.nlink() != 1 {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn empty(&self) {
+        empty(&self.path("."));
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What has its name by now may be another.
+        self.empty();
+    }
+}
+
+/// Where what is in the open directory is found that was found at `path`.
+fn reach(descriptor: i32, path: &Path) -> PathBuf {
+    if cfg!(target_os = "linux") { format!("/proc/self/fd/{descriptor}").into() } else { path.to_owned() }
+}
+
+/// Opens a directory that is this user's only.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let directory = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let found = directory.metadata()?;
+    let own = found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0;
+    if own { Ok(directory) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+}
+
+/// Removes the files in a directory, as far as that can be done.
+fn empty(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let _ = fs::remove_file(entry.path());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn it_is_its_owners_only_and_is_removed() {
+        let above = tempfile::tempdir().unwrap();
+        let scratch = Scratch::within(above.path()).unwrap();
+        assert_eq!(fs::metadata(scratch.named.path()).unwrap().mode() & 0o7777, 0o700);
+        fs::write(scratch.path("code"), "code").unwrap();
+        drop(scratch);
+        assert_eq!(fs::read_dir(above.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_that_others_may_write_is_not_used() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("one");
+        fs::create_dir(&path).unwrap();
+        for (mode, used) in [(0o700, true), (0o720, false), (0o702, false), (0o755, false)] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(open(&path).is_ok(), used, "{mode:o}");
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        symlink(&path, above.path().join("link")).unwrap();
+        assert!(open(&above.path().join("link")).is_err());
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(4242), None).unwrap();
+            assert!(open(&path).is_err(), "it is another's");
+        }
+    }
+
+    /// As whoever may write to the directory above can have it.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_takes_its_place_is_not_looked_at() {
+        let above = tempfile::tempdir().unwrap();
+        let scratch = Scratch::within(above.path()).unwrap();
+        fs::write(scratch.path("code"), "before").unwrap();
+        let path = scratch.named.path().to_owned();
+        fs::rename(&path, above.path().join("away")).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("code"), "another's").unwrap();
+        assert_eq!(scratch.read("code").unwrap(), b"before");
+        fs::write(scratch.path("code"), "after").unwrap();
+        assert_eq!(scratch.read("code").unwrap(), b"after");
+        drop(scratch);
+        assert_eq!(fs::read_dir(above.path().join("away")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_a_file_of_this_user_is_read() {
+        let above = tempfile::tempdir().unwrap();
+        let scratch = Scratch::within(above.path()).unwrap();
+        let code = scratch.path("code");
+        fs::write(&code, "code").unwrap();
+        assert_eq!(scratch.read("code").unwrap(), b"code");
+        fs::hard_link(&code, scratch.path("again")).unwrap();
+        assert!(scratch.read("code").is_err(), "it has another name");
+        fs::remove_file(scratch.path("again")).unwrap();
+        symlink("code", scratch.path("link")).unwrap();
+        assert!(scratch.read("link").is_err());
+        fs::create_dir(scratch.path("directory")).unwrap();
+        assert!(scratch.read("directory").is_err());
+        assert!(scratch.read("none").is_err());
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&code, Some(4242), None).unwrap();
+            assert!(scratch.read("code").is_err(), "another has written it");
+        }
+    }
+}
