@@ -29,6 +29,12 @@ const LOOK: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)
 const WORDS: (u64, usize) = (4096, 200);
 
 /// A program that calls [`run_helper`], to compile in a separate process.
+///
+/// What it writes is executed as it stands, so that only an `unsafe fn` names one:
+///
+/// ```compile_fail,E0133
+/// let forger = wharf_wasmedge_engine::Helper::new("/usr/bin/forger", [""; 0]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Helper {
     program: PathBuf,
@@ -39,8 +45,13 @@ pub struct Helper {
 
 impl Helper {
     /// The program at `program`, which calls [`run_helper`] with all that follows `arguments` in its arguments. It has
-    /// to be built with the same version of this crate.
-    pub fn new(program: impl Into<PathBuf>, arguments: impl IntoIterator<Item: Into<OsString>>) -> Self {
+    /// to be built with the same version of this crate. It writes to its standard error only: its standard output is a
+    /// directory.
+    ///
+    /// # Safety
+    /// The program does nothing with these arguments but to call `run_helper`, and nobody can put another in its place who
+    /// may not run code in this process.
+    pub unsafe fn new(program: impl Into<PathBuf>, arguments: impl IntoIterator<Item: Into<OsString>>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
         Helper { program: program.into(), arguments, time: TIME, memory: MEMORY }
     }
