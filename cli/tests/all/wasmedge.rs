@@ -69,6 +69,15 @@ fn the_compilers_directory_is_nobody_elses() {
 }
 
 #[test]
+fn too_little_space_for_the_compiler_is_told() {
+    let guest = Files::new();
+    let script = r#"ulimit -f 4; exec "$0" run --backend wasmedge --no-cache "$1""#;
+    let ended = end(Command::new("/bin/sh").args(["-c", script, WHARF, &guest.wat("exits.wasm", EXITS)]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("in the directory for temporary files, `"), "{ended:?}");
+}
+
+#[test]
 fn a_compiler_that_crashes_is_an_error() {
     let line = refusal(scripted("echo >&2; echo 'LLVM ERROR: \u{1b}[1mtoo much' >&2; echo more >&2; kill -SEGV $$"));
     assert!(line.contains("the compiler failed (signal: 11 (SIGSEGV)"), "{line}");

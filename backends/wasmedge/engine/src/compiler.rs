@@ -30,6 +30,7 @@ impl Compiler {
     /// Compiles into a directory for temporary files, and reads what was written.
     pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Code, Error> {
         let scratch = Scratch::new()?;
+        scratch.reserve(wasm.len())?;
         let code = match self {
             Compiler::InProcess => compile(wasm, &scratch.path(CODE)),
             Compiler::Process(helper) => helper.compile(wasm, &scratch),
@@ -39,6 +40,11 @@ impl Compiler {
             // SAFETY: the compiler has just written it, into a directory that is its own.
             if is_complete(wasm, &compiled) { Ok(unsafe { Code::new(compiled) }) } else { Err(Error::Incomplete) }
         });
+        if code.is_err() {
+            // If others have taken the space since, that is why.
+            scratch.empty();
+            scratch.reserve(wasm.len())?;
+        }
         code
     }
 }

@@ -11,7 +11,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rustix::process::geteuid;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Resource, geteuid, getrlimit};
 use tempfile::TempDir;
 
 use crate::error::Error;
@@ -19,6 +21,9 @@ use crate::error::Error;
 const PREFIX: &str = "wharf-wasmedge-code-";
 /// How many letters and digits follow.
 const RANDOM: usize = 10;
+/// How much space compiling takes: so much, and so many times the module. Two to six times have been seen.
+const SPACE: (u64, u64) = (64 << 10, 8);
+
 /// It is removed with this.
 pub(crate) struct Scratch {
     directory: File,
@@ -69,7 +74,29 @@ impl Scratch {
         Ok(bytes)
     }
 
-    fn empty(&self) {
+    /// Fails if there is no space to compile a module of so many bytes: the linker maps what it writes, so that a disk
+    /// which is full ends its process.
+    pub(crate) fn reserve(&self, module: usize) -> Result<(), Error> {
+        let bytes = SPACE.0.saturating_add(SPACE.1.saturating_mul(module as u64));
+        let space = self.path("space");
+        let reserved = if getrlimit(Resource::Fsize).current.is_some_and(|most| most < bytes) {
+            Err(Errno::FBIG.into())
+        } else {
+            File::create(&space)
+                .and_then(|file| Ok(retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, bytes))?))
+        };
+        // It is removed with the directory at the latest.
+        let _ = fs::remove_file(&space);
+        match reserved.as_ref().map_err(Errno::from_io_error) {
+            Err(Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {}
+            // Not every file system can tell.
+            _ => return Ok(()),
+        }
+        let directory = self.named.path().parent().unwrap_or(self.named.path()).to_owned();
+        reserved.map_err(|source| Error::NoSpace { directory, bytes, source })
+    }
+
+    pub(crate) fn empty(&self) {
         empty(&self.path("."));
     }
 }
@@ -173,5 +200,15 @@ mod tests {
             std::os::unix::fs::chown(&code, Some(4242), None).unwrap();
             assert!(scratch.read("code").is_err(), "another has written it");
         }
+    }
+
+    #[test]
+    fn too_little_space_is_an_error_that_names_the_directory() {
+        let above = tempfile::tempdir().unwrap();
+        let scratch = Scratch::within(above.path()).unwrap();
+        scratch.reserve(100).unwrap();
+        let error = scratch.reserve(1 << 55).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{}`", above.path().display())) && error.contains("TMPDIR"), "{error}");
+        assert_eq!(fs::read_dir(scratch.path(".")).unwrap().count(), 0);
     }
 }
