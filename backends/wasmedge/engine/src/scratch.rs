@@ -10,6 +10,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Once;
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::{Errno, retry_on_intr};
@@ -21,10 +23,12 @@ use crate::error::Error;
 const PREFIX: &str = "wharf-wasmedge-code-";
 /// How many letters and digits follow.
 const RANDOM: usize = 10;
+/// A directory this old whose lock is free is nobody's any more. A younger one may not be locked yet.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
 /// How much space compiling takes: so much, and so many times the module. Two to six times have been seen.
 const SPACE: (u64, u64) = (64 << 10, 8);
 
-/// It is removed with this.
+/// It is removed with this. If the process is killed, another one removes it later.
 pub(crate) struct Scratch {
     directory: File,
     named: TempDir,
@@ -32,7 +36,9 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new() -> Result<Self, Error> {
+        static CLEAR: Once = Once::new();
         let above = std::env::temp_dir();
+        CLEAR.call_once(|| clear_abandoned(&above));
         Self::within(&above).map_err(Error::system("cannot create a directory for compiled code"))
     }
 
@@ -41,6 +47,8 @@ impl Scratch {
         builder.prefix(PREFIX).rand_bytes(RANDOM).permissions(Permissions::from_mode(0o700));
         let named = builder.tempdir_in(above)?;
         let directory = open(named.path())?;
+        // Where nothing can be locked, nothing is taken for abandoned.
+        let _ = directory.try_lock();
         let scratch = Scratch { directory, named };
         // Fails without /proc, which names would only seem to make up for.
         fs::metadata(scratch.path("."))?;
@@ -129,9 +137,27 @@ fn empty(directory: &Path) {
     }
 }
 
+/// Removes the directories of this user's processes that were killed, as far as that can be done.
+fn clear_abandoned(above: &Path) {
+    for entry in fs::read_dir(above).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if random.is_none_or(|random| random.len() != RANDOM) {
+            continue;
+        }
+        let Ok(directory) = open(&path) else { continue };
+        let age = directory.metadata().and_then(|found| found.modified()).ok().and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age > ABANDONED) && directory.try_lock().is_ok() {
+            empty(&reach(directory.as_raw_fd(), &path));
+            let _ = fs::remove_dir(&path);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::time::SystemTime;
 
     use super::*;
 
@@ -210,5 +236,24 @@ mod tests {
         let error = scratch.reserve(1 << 55).unwrap_err().to_string();
         assert!(error.contains(&format!("`{}`", above.path().display())) && error.contains("TMPDIR"), "{error}");
         assert_eq!(fs::read_dir(scratch.path(".")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let above = tempfile::tempdir().unwrap();
+        let made = || Scratch::within(above.path()).unwrap();
+        let (old, young, used, other) = (made(), made(), made(), above.path().join("wharf-wasmedge-code-mine"));
+        fs::create_dir(&other).unwrap();
+        fs::set_permissions(&other, Permissions::from_mode(0o700)).unwrap();
+        fs::write(old.path("code"), "code").unwrap();
+        let ago = SystemTime::now() - 2 * ABANDONED;
+        for directory in [&old.directory, &used.directory, &File::open(&other).unwrap()] {
+            directory.set_modified(ago).unwrap();
+        }
+        old.directory.unlock().unwrap();
+        young.directory.unlock().unwrap();
+        clear_abandoned(above.path());
+        let kept = [old.named.path(), young.named.path(), used.named.path(), &other].map(Path::exists);
+        assert_eq!(kept, [false, true, true, true]);
     }
 }
