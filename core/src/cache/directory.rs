@@ -31,20 +31,16 @@ const STEP: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLO
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trust {
     user: u32,
-    /// The group that nobody else is in.
-    group: Option<u32>,
 }
 
 impl Trust {
     /// The effective user's.
-    ///
-    /// Where each user has a group of their own, it has the user's number, and what they make is often writable by it.
     pub(super) fn of_process() -> Self {
-        Self::of(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+        Self::of(rustix::process::geteuid().as_raw())
     }
 
-    pub(super) fn of(user: u32, group: u32) -> Self {
-        Trust { user, group: (group == user).then_some(group) }
+    pub(super) fn of(user: u32) -> Self {
+        Trust { user }
     }
 
     fn owns(self, found: &Found) -> bool {
@@ -73,16 +69,9 @@ impl Trust {
             );
             return Err(Error::new(Kind::Config, message));
         }
-        let others = if !above {
-            found.mode.intersects(OTHERS)
-        } else if found.mode.contains(Mode::SVTX) {
-            // Everybody may put things there, and nobody may take away another's.
-            false
-        } else {
-            let shared = self.group != Some(found.group);
-            found.mode.contains(Mode::WOTH) || (shared && found.mode.contains(Mode::WGRP))
-        };
-        if others {
+        // If it is sticky, everybody may put things there, and nobody may take away another's.
+        let keeps = above && found.mode.contains(Mode::SVTX);
+        if found.mode.intersects(OTHERS) && !keeps {
             let message = format!(
                 "{what} may be written by others (its mode is {}), who could then have their code run; use \
                  `chmod go-w {}`, or choose another directory",
@@ -95,7 +84,8 @@ impl Trust {
     }
 }
 
-/// Everybody but the owner.
+/// Everybody but the owner. Whoever an access control list lets write is among them: where there is one, its mask is what
+/// the mode says of the group. Nor can be told who is in a group, be it the user's own.
 const OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 
 /// What something in the file system was found to be.
@@ -104,7 +94,6 @@ pub(super) struct Found {
     pub(super) kind: FileType,
     mode: Mode,
     user: u32,
-    group: u32,
     pub(super) bytes: u64,
     pub(super) modified: SystemTime,
 }
@@ -130,7 +119,6 @@ impl From<Stat> for Found {
             kind: FileType::from_raw_mode(stat.st_mode),
             mode: Mode::from_raw_mode(stat.st_mode),
             user: stat.st_uid,
-            group: stat.st_gid,
             bytes: stat.st_size as u64,
             modified: modified.unwrap_or(epoch),
         }
