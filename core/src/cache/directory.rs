@@ -31,6 +31,8 @@ const STEP: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLO
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trust {
     user: u32,
+    /// What stands for every user whom this process's user namespace does not map, if there are any.
+    pub(super) unmapped: Option<u32>,
 }
 
 impl Trust {
@@ -40,17 +42,26 @@ impl Trust {
     }
 
     pub(super) fn of(user: u32) -> Self {
-        Trust { user }
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        let map = read("/proc/self/uid_map");
+        let map = map.as_deref().or(cfg!(target_os = "linux").then_some(""));
+        Trust { user, unmapped: map.and_then(|map| unmapped(map, read("/proc/sys/kernel/overflowuid"))) }
     }
 
     fn owns(self, found: &Found) -> bool {
-        found.user == 0 || found.user == self.user
+        (found.user == 0 || found.user == self.user) && self.unmapped != Some(found.user)
+    }
+
+    /// Who has it, in a message.
+    fn owner(self, found: &Found) -> String {
+        let stands = if self.unmapped == Some(found.user) { ", any whom this user namespace does not map" } else { "" };
+        format!("user {}{stands}", found.user)
     }
 
     /// Why an entry may have been written by somebody else, if it may.
     pub(super) fn doubt(self, entry: &Found) -> Option<String> {
         if !self.owns(entry) {
-            return Some(format!("it belongs to user {}", entry.user));
+            return Some(format!("it belongs to {}", self.owner(entry)));
         }
         entry.mode.intersects(OTHERS).then(|| format!("others may write to it (its mode is {})", entry.mode()))
     }
@@ -64,8 +75,8 @@ impl Trust {
         };
         if !self.owns(found) {
             let message = format!(
-                "{what} belongs to user {}, who could then have their code run; choose a directory of your own",
-                found.user
+                "{what} belongs to {}, who could then have their code run; choose a directory of your own",
+                self.owner(found)
             );
             return Err(Error::new(Kind::Config, message));
         }
@@ -82,6 +93,14 @@ impl Trust {
         }
         Ok(())
     }
+}
+
+/// What stands for every user who is not in the map of a user namespace, of lines `INSIDE OUTSIDE COUNT`.
+pub(super) fn unmapped(map: &str, overflow: Option<String>) -> Option<u32> {
+    let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+    let everybody = counts.sum::<u64>() >= u32::MAX.into();
+    let overflow = overflow.and_then(|overflow| overflow.trim().parse().ok()).unwrap_or(65_534);
+    (!everybody).then_some(overflow)
 }
 
 /// Everybody but the owner. Whoever an access control list lets write is among them: where there is one, its mask is what
@@ -172,11 +191,11 @@ impl Directory {
                     }
                     if !trust.owns(&link) {
                         let message = format!(
-                            "`{}`, on the way to the cache directory `{}`, is a symbolic link of user {}, who could \
+                            "`{}`, on the way to the cache directory `{}`, is a symbolic link of {}, who could \
                              then have their code run; choose a directory of your own",
                             next.display(),
                             path.display(),
-                            link.user
+                            trust.owner(&link)
                         );
                         return Err(Error::new(Kind::Config, message));
                     }

@@ -95,7 +95,8 @@ impl CodeCache {
     /// [`Kind::Config`] if it cannot be made or opened; if it belongs to another user than this process's effective one
     /// or root, or may be written by others; if one of the directories above it belongs to another user, or may be
     /// written by others, its group or one that an access control list names, and is not sticky, as `/tmp` is; if the path
-    /// leads through another user's symbolic link.
+    /// leads through another user's symbolic link. In a user namespace, the number that stands for all whom it does not map is
+    /// always another user's.
     pub fn with_options(directory: &Path, options: CacheOptions) -> Result<Self> {
         let missing = || Error::new(Kind::Config, format!("the cache directory `{}` is missing", directory.display()));
         let directory = Directory::open(directory, Trust::of_process(), true)?.ok_or_else(missing)?;

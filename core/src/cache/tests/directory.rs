@@ -81,6 +81,34 @@ fn one_of_another_user_is_refused() {
     }
 }
 
+/// In a user namespace, whoever it does not map has the same number, which may be the process's own, too.
+#[test]
+fn a_number_that_stands_for_all_the_others_is_nobodys() {
+    let base = tempfile::tempdir().unwrap();
+    let cache = base.path().join("cache");
+    let mut stranger = Trust::of_process();
+    stranger.unmapped = Some(rustix::process::geteuid().as_raw());
+    let key = thing("one");
+    let mut opened = CodeCache::open(&cache).unwrap();
+    opened.put(&key, b"content").unwrap();
+    assert!(opened.get(&key).is_some());
+    opened.directory.trust = stranger;
+    assert_eq!(opened.get(&key), None);
+    let why = refused(&cache, stranger);
+    assert!(why.contains("any whom this user namespace does not map, who could"), "{why}");
+
+    use super::super::directory::unmapped;
+    for (map, overflow, stands) in [
+        ("         0          0 4294967295\n", "65534", None),
+        ("0 0 2147483648\n2147483648 2147483648 2147483647\n", "65534", None),
+        ("         0       1000          1\n", "65534\n", Some(65_534)),
+        ("65534 65534 1\n", "0\n", Some(0)),
+        ("", "", Some(65_534)),
+    ] {
+        assert_eq!(unmapped(map, Some(overflow.to_owned())), stands, "{map}");
+    }
+}
+
 #[test]
 fn one_below_that_of_another_user_is_refused() {
     let base = tempfile::tempdir().unwrap();
