@@ -83,11 +83,15 @@ impl Trust {
         // If it is sticky, everybody may put things there, and nobody may take away another's.
         let keeps = above && found.mode.contains(Mode::SVTX);
         if found.mode.intersects(OTHERS) && !keeps {
+            let place = place.display();
+            let advice = if found.mode.contains(Mode::SVTX) {
+                format!("choose a directory in it, such as `{place}/wharf-{}`", self.user)
+            } else {
+                format!("use `chmod go-w {place}`, or choose another directory")
+            };
             let message = format!(
-                "{what} may be written by others (its mode is {}), who could then have their code run; use \
-                 `chmod go-w {}`, or choose another directory",
-                found.mode(),
-                place.display()
+                "{what} may be written by others (its mode is {}), who could then have their code run; {advice}",
+                found.mode()
             );
             return Err(Error::new(Kind::Config, message));
         }

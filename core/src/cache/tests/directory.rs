@@ -41,7 +41,8 @@ fn one_that_others_may_write_is_refused() {
         let why = refused(&cache, Trust::of_process());
         let part =
             format!("the cache directory `{0}` may be written by others (its mode is {mode:04o})", cache.display());
-        assert!(why.contains(&part) && why.contains("chmod go-w"), "{mode:o}: {why}");
+        assert!(why.contains(&part) && why.contains("chmod go-w") != (mode == 0o1777), "{mode:o}: {why}");
+        assert_eq!(why.contains(&format!("choose a directory in it, such as `{}/", cache.display())), mode == 0o1777);
     }
     for mode in [0o700, 0o755, 0o750] {
         set_mode(&cache, mode);
