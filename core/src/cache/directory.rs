@@ -234,20 +234,38 @@ impl Directory {
         Ok(rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
-    /// Renames a file, to take the place of what has the name already.
+    /// Renames a file, to take the place of what has the name already, as far as that can be removed.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.handle, from, &self.handle, to)?)
-    }
-
-    /// Removes a file, if it is there.
-    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
-        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(error.into()),
+        let rename = || rustix::fs::renameat(&self.handle, from, &self.handle, to);
+        match rename() {
+            Err(Errno::ISDIR) => {
+                self.remove(to)?;
+                Ok(rename()?)
+            }
+            renamed => Ok(renamed?),
         }
     }
 
-    /// The regular files in it whose names are UTF-8. What is gone before it was looked at is left out.
+    /// Removes what has the name, if it is there: anything but a directory with something in it.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        let remove = |flags| match rustix::fs::unlinkat(&self.handle, name, flags) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed,
+        };
+        match remove(AtFlags::empty()) {
+            // The one where Linux runs, the other elsewhere.
+            Err(Errno::ISDIR | Errno::PERM) => match remove(AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                    let message = format!("`{name}` in it is a directory with something in it: remove that yourself");
+                    Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, message))
+                }
+                removed => Ok(removed?),
+            },
+            removed => Ok(removed?),
+        }
+    }
+
+    /// What is in it, if its name is UTF-8. What is gone before it was looked at is left out.
     pub(super) fn files(&self) -> io::Result<Vec<(String, Found)>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let listing = match rustix::fs::openat(&self.handle, ".", flags, Mode::empty()) {
@@ -261,9 +279,7 @@ impl Directory {
                 Err(Errno::NOENT) => continue,
                 stat => Found::from(stat?),
             };
-            if found.kind == FileType::RegularFile {
-                files.push((name, found));
-            }
+            files.push((name, found));
         }
         Ok(files)
     }

@@ -188,17 +188,21 @@ impl CodeCache {
     /// Removes all that is kept. Other files in the directory stay, as does what is being written.
     ///
     /// # Errors
-    /// [`Kind::Config`] if the directory cannot be read, or an entry not be removed; others are then removed or not.
+    /// [`Kind::Config`] if the directory cannot be read, or an entry not be removed; the others are removed nonetheless.
     pub fn clear(&self) -> Result<Cleared> {
-        let mut cleared = Cleared::default();
+        let (mut cleared, mut result) = (Cleared::default(), Ok(()));
         for file in bound::list(&self.directory).map_err(|error| self.failed("read", error))? {
             if !entry::is_unfinished(&file.file) || file.is_abandoned() {
-                self.directory.remove(&file.file).map_err(|error| self.failed("written", error))?;
-                cleared.entries += 1;
-                cleared.bytes += file.bytes;
+                match self.directory.remove(&file.file) {
+                    Ok(()) => {
+                        cleared.entries += 1;
+                        cleared.bytes += file.bytes;
+                    }
+                    Err(error) => result = Err(self.failed("written", error)),
+                }
             }
         }
-        Ok(cleared)
+        result.map(|()| cleared)
     }
 
     /// How it keeps what it keeps.

@@ -3,7 +3,6 @@
 use std::error::Error as _;
 
 use super::*;
-use crate::error::chain;
 
 /// What opening is refused with.
 fn refused(path: &Path, trust: Trust) -> String {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::entry::{DIGEST, HEAD};
 use super::*;
+use crate::error::chain;
 
 fn thing(name: &str) -> CacheKey {
     CacheKey::new("thing", &[name.as_bytes()])
@@ -115,6 +116,20 @@ fn what_is_no_entry_is_not_used() {
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     assert_eq!(cache.get(&key), None, "it is a directory");
+    cache.put(&key, b"anew").unwrap();
+    assert_eq!(cache.get(&key).as_deref(), Some(&b"anew"[..]));
+    // What somebody has put into one is theirs.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir_all(path.join("theirs")).unwrap();
+    let error = chain(&cache.put(&key, b"again").unwrap_err());
+    assert!(error.contains(&format!("`{}` in it is a directory with something in it", key.file)), "{error}");
+    let other = thing("other");
+    cache.put(&other, b"").unwrap();
+    assert_eq!(chain(&cache.clear().unwrap_err()), error);
+    assert!(path.join("theirs").exists() && cache.get(&other).is_none());
+    fs::remove_dir(path.join("theirs")).unwrap();
+    assert_eq!(cache.clear().unwrap().entries, 1);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 /// What it links to may be whole, and even kept under this key: who made the link is not who wrote it.
@@ -245,7 +260,6 @@ fn clearing_leaves_what_is_not_the_caches() {
     for other in &others {
         fs::write(directory.path().join(other), "not an entry").unwrap();
     }
-    fs::create_dir(directory.path().join(format!("thing-{digest}.bin"))).unwrap();
     for key in ["1", "2"].map(thing) {
         cache.put(&key, b"content").unwrap();
     }
@@ -257,7 +271,7 @@ fn clearing_leaves_what_is_not_the_caches() {
     for other in &others {
         assert!(directory.path().join(other).exists(), "{other}");
     }
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), others.len() + 1);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), others.len());
     assert_eq!(cache.clear().unwrap(), Cleared::default());
 }
 

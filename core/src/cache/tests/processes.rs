@@ -3,7 +3,6 @@
 use std::process::{Child, Command, Output, Stdio};
 
 use super::*;
-use crate::error::chain;
 
 /// The directory that a test uses in a process of its own.
 const DIRECTORY: &str = "WHARF_TEST_CACHE";
