@@ -14,8 +14,12 @@ use super::entry::{DIGEST, HEAD};
 use super::*;
 use crate::error::chain;
 
+fn key(kind: &str, parts: &[&[u8]]) -> CacheKey {
+    CacheKey::new(kind, parts).unwrap()
+}
+
 fn thing(name: &str) -> CacheKey {
-    CacheKey::new("thing", &[name.as_bytes()])
+    key("thing", &[name.as_bytes()])
 }
 
 fn bounded(directory: &Path, size: u64) -> CodeCache {
@@ -59,23 +63,50 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 #[test]
 fn every_part_of_a_key_counts() {
-    let key = CacheKey::new("thing", &[b"ab", b"c"]);
-    assert_eq!(key, CacheKey::new("thing", &[b"ab", b"c"]));
+    let one = key("thing", &[b"ab", b"c"]);
+    assert_eq!(one, key("thing", &[b"ab", b"c"]));
     for other in [
-        CacheKey::new("other", &[b"ab", b"c"]),
-        CacheKey::new("thing", &[b"a", b"bc"]),
-        CacheKey::new("thing", &[b"ab", b"d"]),
-        CacheKey::new("thing", &[b"ab", b"c", b""]),
+        key("other", &[b"ab", b"c"]),
+        key("thing", &[b"a", b"bc"]),
+        key("thing", &[b"ab", b"d"]),
+        key("thing", &[b"ab", b"c", b""]),
     ] {
-        assert_ne!(key, other);
+        assert_ne!(one, other);
     }
+}
+
+/// Or else a kind could lead out of the directory that was checked, or to files that are neither listed nor removed.
+#[test]
+fn a_kind_is_a_plain_word() {
+    for kind in ["", "../escape", "a/b", "/tmp/a", ".", "a.b", "a b", "a\0", "\u{e4}", "unfinished", &"a".repeat(65)] {
+        let message = format!("{kind:?} is not a valid kind");
+        let refused = [
+            CacheKey::new(kind, &[]).unwrap_err(),
+            CodeKey::new(kind, &[]).unwrap_err(),
+            CacheKey::of_guest(kind, &[]).unwrap_err(),
+        ];
+        for error in refused {
+            assert!(error.kind() == Kind::Config && error.to_string().starts_with(&message), "{error}");
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let cache = CodeCache::open(directory.path()).unwrap();
+    let kinds = ["a", "-", "unfinished-", "Wasm_Engine-2", &"a".repeat(64)];
+    for kind in kinds {
+        cache.put(&key(kind, &[]), b"content").unwrap();
+    }
+    let mut listed: Vec<_> = cache.entries().unwrap().into_iter().map(|entry| entry.kind).collect();
+    listed.sort();
+    let mut kinds = kinds.map(str::to_owned);
+    kinds.sort();
+    assert_eq!(listed, kinds);
 }
 
 #[test]
 fn what_is_kept_is_found_under_its_key_only() {
     let directory = tempfile::tempdir().unwrap();
     let cache = CodeCache::open(directory.path()).unwrap();
-    let [one, two] = [b"1", b"2"].map(|version| CacheKey::new("thing", &[version, b"made of this"]));
+    let [one, two] = [b"1", b"2"].map(|version| key("thing", &[version, b"made of this"]));
     assert_eq!(cache.get(&one), None);
     cache.put(&one, b"content").unwrap();
     assert_eq!(cache.get(&one).as_deref(), Some(&b"content"[..]));
