@@ -98,7 +98,7 @@ fn what_is_kept_is_listed_and_removed() {
 
     for backend in backends() {
         run(backend, &cache, &[], &guest);
-        let other = Path::new(&cache).join("other.bin");
+        let other = Path::new(&cache).join("other.wharf");
         fs::write(&other, "not an entry").unwrap();
         let bytes: u64 = fs::read_dir(&cache)
             .unwrap()

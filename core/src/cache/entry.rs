@@ -42,7 +42,8 @@ const DATA: &[u8] = b"data";
 const CODE: &[u8] = b"code";
 const GUEST: &[u8] = b"guest";
 
-const ENTRY: &str = ".bin";
+/// What the names of all files of the cache end in, and of no others.
+const ENTRY: &str = ".wharf";
 
 /// What the names of files begin with that are being written, in the place of a kind.
 const UNFINISHED: &str = "unfinished";
@@ -122,11 +123,9 @@ pub(super) fn kind(file: &str) -> Option<&str> {
     let is_hex = |text: &str, bytes: usize| {
         text.len() == 2 * bytes && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
-    if let Some((UNFINISHED, random)) = file.rsplit_once('-') {
-        return is_hex(random, size_of::<u64>()).then_some(UNFINISHED);
-    }
-    let (kind, digest) = file.strip_suffix(ENTRY)?.rsplit_once('-')?;
-    (is_kind(kind) && is_hex(digest, DIGEST)).then_some(kind)
+    let (kind, number) = file.strip_suffix(ENTRY)?.rsplit_once('-')?;
+    let bytes = if kind == UNFINISHED { size_of::<u64>() } else { DIGEST };
+    (is_kind(kind) && is_hex(number, bytes)).then_some(kind)
 }
 
 /// Whether a file is not an entry yet.
@@ -236,7 +235,7 @@ fn mark_used(file: &File) {
 /// Writes the entry beside its place, and puts it there when it is whole.
 pub(super) fn write(directory: &Directory, key: &CacheKey, label: Option<&str>, content: &[u8]) -> io::Result<()> {
     let random = getrandom::u64().map_err(io::Error::other)?;
-    let unfinished = Unfinished { directory, name: format!("{UNFINISHED}-{random:016x}") };
+    let unfinished = Unfinished { directory, name: format!("{UNFINISHED}-{random:016x}{ENTRY}") };
     let mut file = directory.create(&unfinished.name)?;
     let label = labelled(label);
     file.write_all(&seal(key, [&label, content]))?;

@@ -187,7 +187,7 @@ fn bounded(context: &Context) -> CaseResult {
 /// What a process left that was killed while it wrote is not in the way, counts, and goes when it is old.
 fn unfinished_entry(context: &Context) -> CaseResult {
     let directory = directory()?;
-    let left = directory.path().join("unfinished-0123456789abcdef");
+    let left = directory.path().join("unfinished-0123456789abcdef.wharf");
     fs::write(&left, "half an entry").map_err(Unmet::harness)?;
     answers(context, directory.path(), 1)?;
     check!(left.exists(), "what another process may be writing was removed");

@@ -259,7 +259,7 @@ fn what_a_write_left_that_did_not_end_counts_and_goes_after_an_hour() {
     let directory = tempfile::tempdir().unwrap();
     let cache = bounded(directory.path(), 150 + HEAD as u64 + 10);
     let [one, two] = ["1", "2"].map(thing);
-    let left = directory.path().join("unfinished-0123456789abcdef");
+    let left = directory.path().join("unfinished-0123456789abcdef.wharf");
     cache.put(&one, b"").unwrap();
     fs::write(&left, [0; 150]).unwrap();
     age(&left, HOUR / 2);
@@ -281,12 +281,15 @@ fn clearing_leaves_what_is_not_the_caches() {
     let digest = "0".repeat(2 * DIGEST);
     let others = [
         "go.lock".to_owned(),
-        "thing.bin".to_owned(),
-        format!("-{digest}.bin"),
-        format!("thing-{}.bin", digest.replace('0', "A")),
+        "thing.wharf".to_owned(),
+        format!("thing-{digest}.bin"),
+        format!("-{digest}.wharf"),
+        format!("a thing-{digest}.wharf"),
+        format!("unfinished-{digest}.wharf"),
+        format!("thing-{}.wharf", digest.replace('0', "A")),
         format!("thing-{digest}"),
-        "unfinished-0123".to_owned(),
-        "unfinished-0123456789abcdef".to_owned(),
+        "unfinished-0123.wharf".to_owned(),
+        "unfinished-0123456789abcdef.wharf".to_owned(),
     ];
     for other in &others {
         fs::write(directory.path().join(other), "not an entry").unwrap();
@@ -294,7 +297,7 @@ fn clearing_leaves_what_is_not_the_caches() {
     for key in ["1", "2"].map(thing) {
         cache.put(&key, b"content").unwrap();
     }
-    let abandoned = directory.path().join("unfinished-fedcba9876543210");
+    let abandoned = directory.path().join("unfinished-fedcba9876543210.wharf");
     fs::write(&abandoned, [0; 10]).unwrap();
     age(&abandoned, 2 * HOUR);
     let cleared = cache.clear().unwrap();
