@@ -237,6 +237,8 @@ pub(super) fn write(directory: &Directory, key: &CacheKey, label: Option<&str>, 
     let random = getrandom::u64().map_err(io::Error::other)?;
     let unfinished = Unfinished { directory, name: format!("{UNFINISHED}-{random:016x}{ENTRY}") };
     let mut file = directory.create(&unfinished.name)?;
+    // For others to see that somebody writes it, where the file system can tell.
+    let _ = file.try_lock();
     let label = labelled(label);
     file.write_all(&seal(key, [&label, content]))?;
     file.write_all(&label)?;
@@ -253,7 +255,7 @@ struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        // Whoever writes next to this directory removes it when it is old.
+        // Whoever writes next to this directory removes it.
         let _ = self.directory.remove(&self.name);
     }
 }

@@ -9,7 +9,7 @@
 //! says who wrote it. So what is trusted is the owner. The directory, all above it ([`directory`]) and each entry have
 //! to be this user's or root's, and writable by nobody else.
 //!
-//! Several processes may use one directory. Nothing is locked: an entry is put in its place when it is complete, and a
+//! Several processes may use one directory. None waits for another: an entry is put in its place when it is complete, and a
 //! process that finds that another has removed one makes it again.
 
 mod bound;
@@ -192,7 +192,7 @@ impl CodeCache {
     pub fn clear(&self) -> Result<Cleared> {
         let (mut cleared, mut result) = (Cleared::default(), Ok(()));
         for file in bound::list(&self.directory).map_err(|error| self.failed("read", error))? {
-            if !entry::is_unfinished(&file.file) || file.is_abandoned() {
+            if !entry::is_unfinished(&file.file) || file.is_abandoned(&self.directory) {
                 match self.directory.remove(&file.file) {
                     Ok(()) => {
                         cleared.entries += 1;

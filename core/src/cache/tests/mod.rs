@@ -255,23 +255,51 @@ fn what_is_larger_than_all_may_be_is_not_kept() {
 }
 
 #[test]
-fn what_a_write_left_that_did_not_end_counts_and_goes_after_an_hour() {
+fn what_a_write_left_that_did_not_end_goes_with_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let cache = bounded(directory.path(), 150 + HEAD as u64 + 10);
     let [one, two] = ["1", "2"].map(thing);
     let left = directory.path().join("unfinished-0123456789abcdef.wharf");
     cache.put(&one, b"").unwrap();
     fs::write(&left, [0; 150]).unwrap();
-    age(&left, HOUR / 2);
+    let writer = File::open(&left).unwrap();
+    writer.lock().unwrap();
     let list = cache.entries().unwrap();
-    assert_eq!(list.iter().map(|entry| &*entry.kind).collect::<Vec<_>>(), ["thing", "unfinished"]);
+    assert_eq!(list.iter().map(|entry| &*entry.kind).collect::<Vec<_>>(), ["unfinished", "thing"]);
     cache.put(&two, b"").unwrap();
-    assert!(left.exists(), "somebody may be writing it");
+    assert!(left.exists(), "somebody writes it");
     assert_eq!((cache.get(&one), cache.get(&two).is_some()), (None, true), "it takes as much as an entry");
-    age(&left, 2 * HOUR);
+    drop(writer);
     cache.put(&one, b"").unwrap();
     assert!(!left.exists());
     assert!(cache.get(&one).is_some() && cache.get(&two).is_some());
+}
+
+/// Or else it would take the place of all others.
+#[test]
+fn what_a_write_left_that_is_larger_than_all_may_be_is_not_in_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = bounded(directory.path(), 200);
+    let left = directory.path().join("unfinished-0123456789abcdef.wharf");
+    fs::write(&left, [0; 1000]).unwrap();
+    cache.put(&thing("one"), b"").unwrap();
+    assert!(cache.get(&thing("one")).is_some() && !left.exists());
+    fs::write(&left, [0; 1000]).unwrap();
+    assert_eq!(cache.clear().unwrap().entries, 2);
+}
+
+/// One that is locked by nobody may be so because nothing can be locked, or not yet.
+#[test]
+fn what_nobody_has_written_to_goes_after_an_hour() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = CodeCache::open(directory.path()).unwrap();
+    let left = directory.path().join("unfinished-0123456789abcdef.wharf");
+    File::create(&left).unwrap();
+    cache.put(&thing("one"), b"").unwrap();
+    assert!(left.exists());
+    age(&left, 2 * HOUR);
+    cache.put(&thing("one"), b"").unwrap();
+    assert!(!left.exists());
 }
 
 #[test]
@@ -294,12 +322,13 @@ fn clearing_leaves_what_is_not_the_caches() {
     for other in &others {
         fs::write(directory.path().join(other), "not an entry").unwrap();
     }
+    let writer = File::open(directory.path().join(others.last().unwrap())).unwrap();
+    writer.lock().unwrap();
     for key in ["1", "2"].map(thing) {
         cache.put(&key, b"content").unwrap();
     }
     let abandoned = directory.path().join("unfinished-fedcba9876543210.wharf");
     fs::write(&abandoned, [0; 10]).unwrap();
-    age(&abandoned, 2 * HOUR);
     let cleared = cache.clear().unwrap();
     assert_eq!((cleared.entries, cleared.bytes), (3, 2 * (7 + HEAD as u64) + 10));
     for other in &others {
