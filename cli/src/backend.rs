@@ -33,18 +33,26 @@ pub(crate) fn named(name: &str) -> anyhow::Result<Box<dyn Backend>> {
 
 #[cfg(feature = "wasmedge")]
 fn in_mode(mode: WasmEdgeMode) -> anyhow::Result<Box<dyn Backend>> {
-    use wharf::wasmedge::{Compiler, Helper, Mode, WasmEdge};
+    use wharf::wasmedge::{Compiler, Mode, WasmEdge};
 
     let backend = match mode {
         // The compiler is a process that runs this very program.
         WasmEdgeMode::Aot => {
             let program = std::env::current_exe()
                 .context("cannot find this program's own file, which runs WasmEdge's compiler")?;
-            WasmEdge::with_compiler(Compiler::Process(Helper::new(program, [HELPER])))?
+            WasmEdge::with_compiler(Compiler::Process(helper(program)))?
         }
         WasmEdgeMode::Interpreter => WasmEdge::new(Mode::Interpreter)?,
     };
     Ok(Box::new(backend))
+}
+
+#[cfg(feature = "wasmedge")]
+#[expect(unsafe_code, reason = "what the compiler writes is executed")]
+fn helper(program: std::path::PathBuf) -> wharf::wasmedge::Helper {
+    // SAFETY: the program is this one, which with this command does as `help` does, and whoever can exchange its file has
+    // their code run as it is.
+    unsafe { wharf::wasmedge::Helper::new(program, [HELPER]) }
 }
 
 #[cfg(not(feature = "wasmedge"))]

@@ -28,6 +28,7 @@ use crate::console::Console;
 
 fn main() -> ExitCode {
     exit::report_panics();
+    signals::outlive_large_files();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && !is_help(&error) => {

@@ -6,10 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::low_level::{self, signal_name};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
+
+/// Has a write beyond the limit of a file's size fail, as one to a full disk does, instead of ending the process.
+pub(crate) fn outlive_large_files() {
+    // Where it cannot be, the system ends the process as before. Nobody looks at the flag.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
 
 /// The run was stopped by this signal.
 #[derive(Debug)]

@@ -34,7 +34,8 @@ impl Prepared {
     /// version of what makes a module of them.
     ///
     /// # Errors
-    /// What `make` and [`new`](Self::new) report.
+    /// What `make` and [`new`](Self::new) report; [`Kind::Config`] if the backend's name cannot be the kind of a
+    /// [`CacheKey`].
     pub fn with_cache<'a>(
         backend: &dyn Backend,
         source: &[&[u8]],
@@ -47,7 +48,7 @@ impl Prepared {
             [options.max_module_bytes, options.max_function_bytes, options.max_memory, options.max_table_elements];
         let limits = limits.map(u64::to_le_bytes).concat();
         let parts = [&[REWRITES.as_bytes(), engine.as_bytes(), &limits], source].concat();
-        let key = CacheKey::of_guest(backend.info().name, &parts);
+        let key = CacheKey::of_guest(backend.info().name, &parts)?;
         if let Some(entry) = cache.get(&key) {
             match decode(&entry, options) {
                 Ok((mut prepared, outline, code)) => {

@@ -93,7 +93,14 @@ impl Imports {
             Callee::Calls { calls, stopped, .. } => (calls, stopped),
             Callee::Outer(outer) => return outer.call(index, caller, slots),
         };
-        let result = catch_unwind(AssertUnwindSafe(|| calls.call(index, caller, slots)));
+        let result = if index < self.types.len() {
+            catch_unwind(AssertUnwindSafe(|| calls.call(index, caller, slots)))
+        } else {
+            let imports = self.types.len();
+            let message =
+                format!("host function #{index} was called by the code of another guest: this one has {imports}");
+            Ok(Err(Stop::Error(Error::new(Kind::Engine, message))))
+        };
         let stop = match result {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(stop)) => stop,
@@ -128,4 +135,51 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{FuncType, Trap, ValType};
+
+    struct One;
+
+    impl Calls for One {
+        fn call(&self, index: usize, _: &mut dyn Caller, slots: &mut [u64]) -> Result<(), Stop> {
+            [7].get(index).map(|answer| slots[0] = *answer).ok_or(Stop::Exit(1))
+        }
+    }
+
+    struct Nobody;
+
+    impl Caller for Nobody {
+        fn memory(&mut self) -> Option<&mut [u8]> {
+            None
+        }
+
+        fn call(&mut self, export: &str, _: &mut [u64]) -> Result<(), Trap> {
+            Err(Trap::no_function(export))
+        }
+
+        fn global(&mut self, _: &str) -> Option<u64> {
+            None
+        }
+
+        fn set_global(&mut self, _: &str, _: u64) -> bool {
+            false
+        }
+    }
+
+    /// An engine that is given the code of another guest calls what that one imports.
+    #[test]
+    fn a_function_that_is_not_imported_is_an_error() {
+        let ty = FuncType { params: Vec::new(), results: vec![ValType::I64] };
+        let import = Import { module: "a".to_owned(), name: "b".to_owned(), ty };
+        let imports = Imports::new(Arc::from([import]), One);
+        let (mut caller, mut slots) = (Nobody, [0]);
+        assert!(imports.call(0, &mut caller, &mut slots).is_ok() && slots == [7]);
+        assert!(imports.call(1, &mut caller, &mut slots).is_err());
+        let Some(Stop::Error(error)) = imports.take_stop() else { panic!("there is no error") };
+        assert_eq!(error.kind(), Kind::Engine, "{error}");
+    }
 }

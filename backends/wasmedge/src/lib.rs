@@ -12,7 +12,8 @@
 //!
 //! # The compiler in a process of its own
 //! By default LLVM compiles in the host's process. With [`Compiler::Process`] a [`Helper`] does: any program that calls
-//! [`run_helper`] with the arguments it is started with, such as the host's own, or `wharf wasmedge-compile`.
+//! [`run_helper`] with the arguments it is started with, such as the host's own, or `wharf wasmedge-compile`. What it writes
+//! is executed, so that naming one is `unsafe`.
 //!
 //! ```no_run
 //! use wharf_wasmedge::{Compiler, Helper, WasmEdge};
@@ -22,7 +23,8 @@
 //! if arguments.next().is_some_and(|first| first == "compile-for-wasmedge") {
 //!     return Ok(wharf_wasmedge::run_helper(arguments)?);
 //! }
-//! let helper = Helper::new(std::env::current_exe()?, ["compile-for-wasmedge"]);
+//! // SAFETY: it is this program, which does so, above.
+//! let helper = unsafe { Helper::new(std::env::current_exe()?, ["compile-for-wasmedge"]) };
 //! let backend = WasmEdge::with_compiler(Compiler::Process(helper))?;
 //! # Ok(())
 //! # }

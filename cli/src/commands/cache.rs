@@ -111,8 +111,16 @@ fn list(args: &CacheListArgs) -> anyhow::Result<()> {
 }
 
 fn listed(entry: CacheEntry) -> ListedEntry {
-    let last_used = humantime::format_rfc3339_seconds(entry.last_used.max(SystemTime::UNIX_EPOCH)).to_string();
-    ListedEntry { kind: entry.kind, guest: entry.label, bytes: entry.bytes, last_used }
+    ListedEntry { kind: entry.kind, guest: entry.label, bytes: entry.bytes, last_used: rfc3339(entry.last_used) }
+}
+
+/// The last second that RFC 3339 can say, of the year 9999.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+/// The time, or the nearest one that can be said so: a file may have any.
+fn rfc3339(time: SystemTime) -> String {
+    let first = SystemTime::UNIX_EPOCH;
+    humantime::format_rfc3339_seconds(time.clamp(first, first + LAST)).to_string()
 }
 
 fn table(entries: &[CacheEntry], now: SystemTime) -> String {
@@ -173,6 +181,20 @@ mod tests {
             (300_000, "3days ago"),
         ] {
             assert_eq!(ago(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn any_time_can_be_said() {
+        let first = SystemTime::UNIX_EPOCH;
+        for (time, text) in [
+            (first - Duration::from_secs(1), "1970-01-01T00:00:00Z"),
+            (first + Duration::from_secs(951_782_400), "2000-02-29T00:00:00Z"),
+            (first + LAST, "9999-12-31T23:59:59Z"),
+            (first + LAST + Duration::from_secs(1), "9999-12-31T23:59:59Z"),
+            (first + Duration::from_secs(u64::MAX >> 1), "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(time), text);
         }
     }
 

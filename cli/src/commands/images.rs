@@ -94,7 +94,7 @@ fn wait<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
 struct Kept(Arc<CodeCache>);
 
 impl Kept {
-    fn key(digest: &Digest) -> CacheKey {
+    fn key(digest: &Digest) -> wharf::core::Result<CacheKey> {
         // Which manifest of an index is taken depends on the architecture.
         CacheKey::new(KIND, &[digest.to_string().as_bytes(), std::env::consts::ARCH.as_bytes()])
     }
@@ -102,11 +102,11 @@ impl Kept {
 
 impl Store for Kept {
     fn get(&self, digest: &Digest) -> Option<Bytes> {
-        self.0.get(&Kept::key(digest))
+        self.0.get(&Kept::key(digest).ok()?)
     }
 
     fn put(&self, digest: &Digest, wasm: &[u8]) {
-        if let Err(error) = self.0.put(&Kept::key(digest), wasm) {
+        if let Err(error) = Kept::key(digest).and_then(|key| self.0.put(&key, wasm)) {
             tracing::warn!("the image {digest} is not kept: {}", chain(&error));
         }
     }

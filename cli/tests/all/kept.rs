@@ -4,6 +4,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::{Ended, Files, backends, end, limited, wharf};
 
@@ -97,7 +98,7 @@ fn what_is_kept_is_listed_and_removed() {
 
     for backend in backends() {
         run(backend, &cache, &[], &guest);
-        let other = Path::new(&cache).join("other.bin");
+        let other = Path::new(&cache).join("other.wharf");
         fs::write(&other, "not an entry").unwrap();
         let bytes: u64 = fs::read_dir(&cache)
             .unwrap()
@@ -155,6 +156,23 @@ fn no_more_is_kept_than_may_be() {
         let ended = end(&mut wharf(&fill));
         assert_eq!(ended.code, Some(1), "{backend}: {ended:?}");
         assert!(ended.err.contains("`cache-size`"), "{backend}: {ended:?}");
+    }
+}
+
+/// Who may write no file as large as an entry goes without.
+#[test]
+fn a_limit_of_file_sizes_costs_the_entry_only() {
+    let files = Files::new();
+    let guest = files.wat("command.wasm", COMMAND);
+    let cache = cache_in(&files);
+    // WasmEdge's compiler needs files itself, and says so.
+    for backend in backends().into_iter().filter(|backend| *backend != "wasmedge") {
+        let script = r#"ulimit -f 4; exec "$0" "$@""#;
+        let args = ["run", "--backend", backend, "--cache-dir", &cache, &guest];
+        let ended = end(Command::new("/bin/sh").args(["-c", script, env!("CARGO_BIN_EXE_wharf")]).args(args));
+        assert_eq!(ended.code, Some(0), "{backend}: {ended:?}");
+        assert!(ended.err.contains("compiled code is not kept"), "{backend}: {ended:?}");
+        assert_eq!(fs::read_dir(&cache).unwrap().count(), 0, "{backend}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! other backends do without.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,13 @@ const EXITS: &str = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (fun
 /// A backend whose compiler is what a shell makes of `script`. It gets as arguments the version, the memory and the files
 /// of the module and the code.
 fn scripted(script: &str) -> Helper {
-    Helper::new("/bin/sh", ["-c", script, WHARF])
+    program("/bin/sh", &["-c", script, WHARF])
+}
+
+/// The compiler that is at `path`.
+fn program(path: &str, arguments: &[&str]) -> Helper {
+    // SAFETY: what these write is wharf's own code, or shall be refused.
+    unsafe { Helper::new(path, arguments) }
 }
 
 fn run(helper: Helper) -> Result<i32, Error> {
@@ -44,13 +51,35 @@ fn refusal(helper: Helper) -> String {
 
 #[test]
 fn a_guest_runs_that_another_process_compiled() {
-    assert_eq!(run(Helper::new(WHARF, ["wasmedge-compile"])).unwrap(), 7);
+    assert_eq!(run(program(WHARF, &["wasmedge-compile"])).unwrap(), 7);
     assert_eq!(run(scripted(r#"exec "$0" wasmedge-compile "$@""#)).unwrap(), 7);
+}
+
+/// Whatever the mask of modes is, and whoever may exchange it in the directory for temporary files.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_compilers_directory_is_nobody_elses() {
+    let only_ours = "exec 3>&1; stat -Lc %a /proc/self/fd/3 >&2; exit 3";
+    let line = refusal(scripted(only_ours));
+    assert!(line.ends_with("(exit status: 3): 700"), "{line}");
+    let exchanged = r#"exec 3>&1; there=$(readlink /proc/self/fd/3) && mv "$there" "$there.away" && mkdir "$there" &&
+        echo another > "$there/code.wasm" && "$0" wasmedge-compile "$@" &&
+        rm "$there/code.wasm" && rmdir "$there" && mv "$there.away" "$there""#;
+    assert_eq!(run(scripted(exchanged)).unwrap(), 7);
+}
+
+#[test]
+fn too_little_space_for_the_compiler_is_told() {
+    let guest = Files::new();
+    let script = r#"ulimit -f 4; exec "$0" run --backend wasmedge --no-cache "$1""#;
+    let ended = end(Command::new("/bin/sh").args(["-c", script, WHARF, &guest.wat("exits.wasm", EXITS)]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("in the directory for temporary files, `"), "{ended:?}");
 }
 
 #[test]
 fn a_compiler_that_crashes_is_an_error() {
-    let line = refusal(scripted("echo; echo 'LLVM ERROR: \u{1b}[1mtoo much' >&2; echo more >&2; kill -SEGV $$"));
+    let line = refusal(scripted("echo >&2; echo 'LLVM ERROR: \u{1b}[1mtoo much' >&2; echo more >&2; kill -SEGV $$"));
     assert!(line.contains("the compiler failed (signal: 11 (SIGSEGV)"), "{line}");
     assert!(line.ends_with("): LLVM ERROR: [1mtoo much"), "{line}");
     let line = refusal(scripted("kill -KILL $$"));
@@ -76,7 +105,7 @@ fn a_compiler_that_writes_too_little_or_garbage_is_an_error() {
         assert!(line.contains("the compiler"), "{script}: {line}");
     }
     // Whole, and of the right form, but no code.
-    let line = refusal(scripted(r#"(cat "$3"; printf '\000\012\010wasmedge\177') > "$4""#));
+    let line = refusal(scripted(r#"cp "$3" "$4"; printf '\000\012\010wasmedge\177' >> "$4""#));
     assert!(line.starts_with("WasmEdge cannot load or compile the module: "), "{line}");
 }
 
@@ -88,13 +117,13 @@ fn a_compiler_that_does_not_end_is_ended() {
 
 #[test]
 fn a_compiler_keeps_to_its_memory() {
-    let line = refusal(Helper::new(WHARF, ["wasmedge-compile"]).memory(100 << 20));
+    let line = refusal(program(WHARF, &["wasmedge-compile"]).memory(100 << 20));
     assert!(line.contains("the compiler failed ("), "{line}");
 }
 
 #[test]
 fn a_compiler_that_is_not_there_is_named() {
-    let line = refusal(Helper::new("/nowhere/compiler", [""; 0]));
+    let line = refusal(program("/nowhere/compiler", &[]));
     assert!(line.contains("the compiler `/nowhere/compiler` cannot be started: No such file"), "{line}");
 }
 
@@ -123,7 +152,7 @@ fn the_cache_can_be_filled_beforehand() {
     }
     // What is started now is compiled by nobody: there is no compiler.
     let kept = Arc::new(CodeCache::open(Path::new(cache)).unwrap());
-    let start = |cache| run_with(Helper::new("/nowhere/compiler", [""; 0]), cache);
+    let start = |cache| run_with(program("/nowhere/compiler", &[]), cache);
     assert_eq!(start(Some(kept)).unwrap(), 7);
     assert!(start(None).is_err());
     for more in [&["--no-cache"][..], &["-o", "out"]] {

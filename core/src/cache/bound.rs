@@ -19,9 +19,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether it is the beginning of an entry that nobody will finish.
-    pub(super) fn is_abandoned(&self) -> bool {
-        entry::is_unfinished(&self.file) && self.age > ABANDONED
+    /// Whether it is the beginning of an entry that nobody will finish. Who writes one locks it before there is anything in
+    /// it; where nothing can be locked, the age has to do.
+    pub(super) fn is_abandoned(&self, directory: &Directory) -> bool {
+        let is_free = || directory.read(&self.file).is_ok_and(|file| file.try_lock_shared().is_ok());
+        entry::is_unfinished(&self.file) && (self.age > ABANDONED || (self.bytes > 0 && is_free()))
     }
 }
 
@@ -59,7 +61,8 @@ pub(super) fn keep_within(directory: &Directory, bound: u64) -> io::Result<()> {
         }
         done
     };
-    let (abandoned, kept): (Vec<_>, Vec<_>) = list(directory)?.into_iter().partition(Kept::is_abandoned);
+    let (abandoned, kept): (Vec<_>, Vec<_>) =
+        list(directory)?.into_iter().partition(|file| file.is_abandoned(directory));
     for file in &abandoned {
         remove(file, "it was never completely written");
     }

@@ -31,30 +31,37 @@ const STEP: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLO
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trust {
     user: u32,
-    /// The group that nobody else is in.
-    group: Option<u32>,
+    /// What stands for every user whom this process's user namespace does not map, if there are any.
+    pub(super) unmapped: Option<u32>,
 }
 
 impl Trust {
     /// The effective user's.
-    ///
-    /// Where each user has a group of their own, it has the user's number, and what they make is often writable by it.
     pub(super) fn of_process() -> Self {
-        Self::of(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+        Self::of(rustix::process::geteuid().as_raw())
     }
 
-    pub(super) fn of(user: u32, group: u32) -> Self {
-        Trust { user, group: (group == user).then_some(group) }
+    pub(super) fn of(user: u32) -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        let map = read("/proc/self/uid_map");
+        let map = map.as_deref().or(cfg!(target_os = "linux").then_some(""));
+        Trust { user, unmapped: map.and_then(|map| unmapped(map, read("/proc/sys/kernel/overflowuid"))) }
     }
 
     fn owns(self, found: &Found) -> bool {
-        found.user == 0 || found.user == self.user
+        (found.user == 0 || found.user == self.user) && self.unmapped != Some(found.user)
+    }
+
+    /// Who has it, in a message.
+    fn owner(self, found: &Found) -> String {
+        let stands = if self.unmapped == Some(found.user) { ", any whom this user namespace does not map" } else { "" };
+        format!("user {}{stands}", found.user)
     }
 
     /// Why an entry may have been written by somebody else, if it may.
     pub(super) fn doubt(self, entry: &Found) -> Option<String> {
         if !self.owns(entry) {
-            return Some(format!("it belongs to user {}", entry.user));
+            return Some(format!("it belongs to {}", self.owner(entry)));
         }
         entry.mode.intersects(OTHERS).then(|| format!("others may write to it (its mode is {})", entry.mode()))
     }
@@ -68,26 +75,23 @@ impl Trust {
         };
         if !self.owns(found) {
             let message = format!(
-                "{what} belongs to user {}, who could then have their code run; choose a directory of your own",
-                found.user
+                "{what} belongs to {}, who could then have their code run; choose a directory of your own",
+                self.owner(found)
             );
             return Err(Error::new(Kind::Config, message));
         }
-        let others = if !above {
-            found.mode.intersects(OTHERS)
-        } else if found.mode.contains(Mode::SVTX) {
-            // Everybody may put things there, and nobody may take away another's.
-            false
-        } else {
-            let shared = self.group != Some(found.group);
-            found.mode.contains(Mode::WOTH) || (shared && found.mode.contains(Mode::WGRP))
-        };
-        if others {
+        // If it is sticky, everybody may put things there, and nobody may take away another's.
+        let keeps = above && found.mode.contains(Mode::SVTX);
+        if found.mode.intersects(OTHERS) && !keeps {
+            let place = place.display();
+            let advice = if found.mode.contains(Mode::SVTX) {
+                format!("choose a directory in it, such as `{place}/wharf-{}`", self.user)
+            } else {
+                format!("use `chmod go-w {place}`, or choose another directory")
+            };
             let message = format!(
-                "{what} may be written by others (its mode is {}), who could then have their code run; use \
-                 `chmod go-w {}`, or choose another directory",
-                found.mode(),
-                place.display()
+                "{what} may be written by others (its mode is {}), who could then have their code run; {advice}",
+                found.mode()
             );
             return Err(Error::new(Kind::Config, message));
         }
@@ -95,7 +99,16 @@ impl Trust {
     }
 }
 
-/// Everybody but the owner.
+/// What stands for every user who is not in the map of a user namespace, of lines `INSIDE OUTSIDE COUNT`.
+pub(super) fn unmapped(map: &str, overflow: Option<String>) -> Option<u32> {
+    let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+    let everybody = counts.sum::<u64>() >= u32::MAX.into();
+    let overflow = overflow.and_then(|overflow| overflow.trim().parse().ok()).unwrap_or(65_534);
+    (!everybody).then_some(overflow)
+}
+
+/// Everybody but the owner. Whoever an access control list lets write is among them: where there is one, its mask is what
+/// the mode says of the group. Nor can be told who is in a group, be it the user's own.
 const OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 
 /// What something in the file system was found to be.
@@ -104,7 +117,6 @@ pub(super) struct Found {
     pub(super) kind: FileType,
     mode: Mode,
     user: u32,
-    group: u32,
     pub(super) bytes: u64,
     pub(super) modified: SystemTime,
 }
@@ -130,7 +142,6 @@ impl From<Stat> for Found {
             kind: FileType::from_raw_mode(stat.st_mode),
             mode: Mode::from_raw_mode(stat.st_mode),
             user: stat.st_uid,
-            group: stat.st_gid,
             bytes: stat.st_size as u64,
             modified: modified.unwrap_or(epoch),
         }
@@ -184,11 +195,11 @@ impl Directory {
                     }
                     if !trust.owns(&link) {
                         let message = format!(
-                            "`{}`, on the way to the cache directory `{}`, is a symbolic link of user {}, who could \
+                            "`{}`, on the way to the cache directory `{}`, is a symbolic link of {}, who could \
                              then have their code run; choose a directory of your own",
                             next.display(),
                             path.display(),
-                            link.user
+                            trust.owner(&link)
                         );
                         return Err(Error::new(Kind::Config, message));
                     }
@@ -223,20 +234,38 @@ impl Directory {
         Ok(rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
-    /// Renames a file, to take the place of what has the name already.
+    /// Renames a file, to take the place of what has the name already, as far as that can be removed.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.handle, from, &self.handle, to)?)
-    }
-
-    /// Removes a file, if it is there.
-    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
-        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(error.into()),
+        let rename = || rustix::fs::renameat(&self.handle, from, &self.handle, to);
+        match rename() {
+            Err(Errno::ISDIR) => {
+                self.remove(to)?;
+                Ok(rename()?)
+            }
+            renamed => Ok(renamed?),
         }
     }
 
-    /// The regular files in it whose names are UTF-8. What is gone before it was looked at is left out.
+    /// Removes what has the name, if it is there: anything but a directory with something in it.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        let remove = |flags| match rustix::fs::unlinkat(&self.handle, name, flags) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed,
+        };
+        match remove(AtFlags::empty()) {
+            // The one where Linux runs, the other elsewhere.
+            Err(Errno::ISDIR | Errno::PERM) => match remove(AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                    let message = format!("`{name}` in it is a directory with something in it: remove that yourself");
+                    Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, message))
+                }
+                removed => Ok(removed?),
+            },
+            removed => Ok(removed?),
+        }
+    }
+
+    /// What is in it, if its name is UTF-8. What is gone before it was looked at is left out.
     pub(super) fn files(&self) -> io::Result<Vec<(String, Found)>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let listing = match rustix::fs::openat(&self.handle, ".", flags, Mode::empty()) {
@@ -250,9 +279,7 @@ impl Directory {
                 Err(Errno::NOENT) => continue,
                 stat => Found::from(stat?),
             };
-            if found.kind == FileType::RegularFile {
-                files.push((name, found));
-            }
+            files.push((name, found));
         }
         Ok(files)
     }

@@ -11,6 +11,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::directory::{Directory, Found};
+use crate::error::{Error, Kind, Result};
 
 /// A BLAKE3, which is as hard to forge as a SHA-256 and faster: every start of a guest makes one of its entry.
 type Digest = [u8; DIGEST];
@@ -41,10 +42,14 @@ const DATA: &[u8] = b"data";
 const CODE: &[u8] = b"code";
 const GUEST: &[u8] = b"guest";
 
-const ENTRY: &str = ".bin";
+/// What the names of all files of the cache end in, and of no others.
+const ENTRY: &str = ".wharf";
 
-/// What the names of files begin with that are being written.
-const UNFINISHED: &str = "unfinished-";
+/// What the names of files begin with that are being written, in the place of a kind.
+const UNFINISHED: &str = "unfinished";
+
+/// The most characters of a kind, which leave room in a file name.
+const MAX_KIND: usize = 64;
 
 /// What an entry is, and the digest of all that it depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,23 +63,34 @@ impl CacheKey {
     /// version of what makes it. Of two keys that differ in any of these, neither finds the other's entry.
     ///
     /// Files begin with the kind, which is a plain word.
-    pub fn new(kind: &str, parts: &[&[u8]]) -> Self {
+    ///
+    /// # Errors
+    /// [`Kind::Config`] if the kind is anything but 1 to 64 ASCII letters, digits, `-` and `_`, or is `unfinished`.
+    pub fn new(kind: &str, parts: &[&[u8]]) -> Result<Self> {
         Self::of(DATA, kind, parts)
     }
 
     /// Names what core made of a guest and `engine` of that, as [`new`](Self::new) has it. Core alone makes such keys.
-    pub(crate) fn of_guest(engine: &str, parts: &[&[u8]]) -> Self {
+    pub(crate) fn of_guest(engine: &str, parts: &[&[u8]]) -> Result<Self> {
         Self::of(GUEST, engine, parts)
     }
 
-    fn of(sort: &[u8], kind: &str, parts: &[&[u8]]) -> Self {
+    fn of(sort: &[u8], kind: &str, parts: &[&[u8]]) -> Result<Self> {
+        if !is_kind(kind) || kind == UNFINISHED {
+            let message = format!(
+                "{kind:?} is not a valid kind of what is kept: it has to be 1 to {MAX_KIND} ASCII letters, digits, `-` and \
+                 `_`, and not `{}`",
+                UNFINISHED
+            );
+            return Err(Error::new(Kind::Config, message));
+        }
         let mut digest = Hasher::new();
         for part in [&[LAYOUT, sort, kind.as_bytes()], parts].concat() {
             digest.update(&(part.len() as u64).to_le_bytes());
             digest.update(part);
         }
         let digest: Digest = digest.finalize().into();
-        CacheKey { file: format!("{kind}-{}{ENTRY}", hex(&digest)), digest }
+        Ok(CacheKey { file: format!("{kind}-{}{ENTRY}", hex(&digest)), digest })
     }
 }
 
@@ -84,9 +100,18 @@ pub struct CodeKey(pub(super) CacheKey);
 
 impl CodeKey {
     /// Names the code that `engine` made of `parts`, as [`CacheKey::new`] has it.
-    pub fn new(engine: &str, parts: &[&[u8]]) -> Self {
-        CodeKey(CacheKey::of(CODE, engine, parts))
+    ///
+    /// # Errors
+    /// As there, if the engine's name is not such a word.
+    pub fn new(engine: &str, parts: &[&[u8]]) -> Result<Self> {
+        Ok(CodeKey(CacheKey::of(CODE, engine, parts)?))
     }
+}
+
+/// Whether it is a plain word, which leads to no other directory.
+fn is_kind(kind: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=MAX_KIND).contains(&kind.len()) && kind.bytes().all(is_part)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -98,16 +123,14 @@ pub(super) fn kind(file: &str) -> Option<&str> {
     let is_hex = |text: &str, bytes: usize| {
         text.len() == 2 * bytes && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
-    if let Some(random) = file.strip_prefix(UNFINISHED).filter(|random| is_hex(random, size_of::<u64>())) {
-        return file.strip_suffix(random)?.strip_suffix('-');
-    }
-    let (kind, digest) = file.strip_suffix(ENTRY)?.rsplit_once('-')?;
-    (!kind.is_empty() && is_hex(digest, DIGEST)).then_some(kind)
+    let (kind, number) = file.strip_suffix(ENTRY)?.rsplit_once('-')?;
+    let bytes = if kind == UNFINISHED { size_of::<u64>() } else { DIGEST };
+    (is_kind(kind) && is_hex(number, bytes)).then_some(kind)
 }
 
 /// Whether a file is not an entry yet.
 pub(super) fn is_unfinished(file: &str) -> bool {
-    file.starts_with(UNFINISHED) && !file.ends_with(ENTRY)
+    kind(file) == Some(UNFINISHED)
 }
 
 /// What an entry begins with: it binds what follows to what it was made of, so that no entry stands for another.
@@ -166,7 +189,7 @@ impl From<io::Error> for Miss {
 }
 
 /// Finds the content of the entry and notes that it was used. It is mapped, and not copied: what is not looked at takes no time.
-pub(super) fn read(directory: &Directory, key: &CacheKey) -> Result<Bytes, Miss> {
+pub(super) fn read(directory: &Directory, key: &CacheKey) -> std::result::Result<Bytes, Miss> {
     let unusable = |why: &str| Miss::Unusable(why.to_owned());
     let file = directory.read(&key.file)?;
     let found = Found::of(&file)?;
@@ -212,8 +235,10 @@ fn mark_used(file: &File) {
 /// Writes the entry beside its place, and puts it there when it is whole.
 pub(super) fn write(directory: &Directory, key: &CacheKey, label: Option<&str>, content: &[u8]) -> io::Result<()> {
     let random = getrandom::u64().map_err(io::Error::other)?;
-    let unfinished = Unfinished { directory, name: format!("{UNFINISHED}{random:016x}") };
+    let unfinished = Unfinished { directory, name: format!("{UNFINISHED}-{random:016x}{ENTRY}") };
     let mut file = directory.create(&unfinished.name)?;
+    // For others to see that somebody writes it, where the file system can tell.
+    let _ = file.try_lock();
     let label = labelled(label);
     file.write_all(&seal(key, [&label, content]))?;
     file.write_all(&label)?;
@@ -230,7 +255,7 @@ struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        // Whoever writes next to this directory removes it when it is old.
+        // Whoever writes next to this directory removes it.
         let _ = self.directory.remove(&self.name);
     }
 }

@@ -9,7 +9,7 @@
 //! says who wrote it. So what is trusted is the owner. The directory, all above it ([`directory`]) and each entry have
 //! to be this user's or root's, and writable by nobody else.
 //!
-//! Several processes may use one directory. Nothing is locked: an entry is put in its place when it is complete, and a
+//! Several processes may use one directory. None waits for another: an entry is put in its place when it is complete, and a
 //! process that finds that another has removed one makes it again.
 
 mod bound;
@@ -94,9 +94,9 @@ impl CodeCache {
     /// # Errors
     /// [`Kind::Config`] if it cannot be made or opened; if it belongs to another user than this process's effective one
     /// or root, or may be written by others; if one of the directories above it belongs to another user, or may be
-    /// written by others and is not sticky, as `/tmp` is; if the path leads through another user's symbolic link.
-    ///
-    /// The group that has the number of its user is the user's own: a directory above may be writable by it.
+    /// written by others, its group or one that an access control list names, and is not sticky, as `/tmp` is; if the path
+    /// leads through another user's symbolic link. In a user namespace, the number that stands for all whom it does not map is
+    /// always another user's.
     pub fn with_options(directory: &Path, options: CacheOptions) -> Result<Self> {
         let missing = || Error::new(Kind::Config, format!("the cache directory `{}` is missing", directory.display()));
         let directory = Directory::open(directory, Trust::of_process(), true)?.ok_or_else(missing)?;
@@ -188,17 +188,21 @@ impl CodeCache {
     /// Removes all that is kept. Other files in the directory stay, as does what is being written.
     ///
     /// # Errors
-    /// [`Kind::Config`] if the directory cannot be read, or an entry not be removed; others are then removed or not.
+    /// [`Kind::Config`] if the directory cannot be read, or an entry not be removed; the others are removed nonetheless.
     pub fn clear(&self) -> Result<Cleared> {
-        let mut cleared = Cleared::default();
+        let (mut cleared, mut result) = (Cleared::default(), Ok(()));
         for file in bound::list(&self.directory).map_err(|error| self.failed("read", error))? {
-            if !entry::is_unfinished(&file.file) || file.is_abandoned() {
-                self.directory.remove(&file.file).map_err(|error| self.failed("written", error))?;
-                cleared.entries += 1;
-                cleared.bytes += file.bytes;
+            if !entry::is_unfinished(&file.file) || file.is_abandoned(&self.directory) {
+                match self.directory.remove(&file.file) {
+                    Ok(()) => {
+                        cleared.entries += 1;
+                        cleared.bytes += file.bytes;
+                    }
+                    Err(error) => result = Err(self.failed("written", error)),
+                }
             }
         }
-        Ok(cleared)
+        result.map(|()| cleared)
     }
 
     /// How it keeps what it keeps.

@@ -398,6 +398,13 @@ impl Calls for Answers {
     }
 }
 
+/// The one import of these guests.
+fn answering(answer: u64) -> Imports {
+    let ty = crate::types::FuncType { params: Vec::new(), results: vec![crate::types::ValType::I64] };
+    let import = crate::types::Import { module: "m".to_owned(), name: "f".to_owned(), ty };
+    Imports::new(Arc::from([import]), Answers(answer))
+}
+
 /// How often an instance is made if each is changed by `change` and then dropped; each has to be like a new one.
 #[expect(unsafe_code, reason = "the engine does what is asked of it")]
 fn made(globals: &'static [(&'static str, u64)], change: fn(&mut dyn Instance)) -> usize {
@@ -407,7 +414,7 @@ fn made(globals: &'static [(&'static str, u64)], change: fn(&mut dyn Instance)) 
     let module =
         unsafe { Imaged::new(Engine { made: Arc::clone(&made), globals, memory: 512 * KIB }, &prepared) }.unwrap();
     for round in 0..5 {
-        let mut live = module.instantiate(Arc::new(Imports::new(Arc::from([]), Answers(round)))).unwrap();
+        let mut live = module.instantiate(Arc::new(answering(round))).unwrap();
         assert!(live.memory().unwrap() == expected, "round {round}");
         for (name, value) in globals {
             assert_eq!(live.global(name), Some(*value), "round {round}");
@@ -450,7 +457,7 @@ fn few_instances_are_kept_and_fewer_large_ones() {
         // SAFETY: see `Pages`.
         let module = unsafe { Imaged::new(engine, &prepared) }.unwrap();
         let round = || {
-            let start = || module.instantiate(Arc::new(Imports::new(Arc::from([]), Answers(0)))).unwrap();
+            let start = || module.instantiate(Arc::new(answering(0))).unwrap();
             let mut lives: Vec<_> = (0..at_a_time).map(|_| start()).collect();
             for live in &mut lives {
                 live.memory().unwrap()[..write].fill(1);
@@ -475,7 +482,7 @@ fn what_a_host_holds_for_an_instance_goes_with_it() {
     let module =
         unsafe { Imaged::new(Engine { made: Arc::default(), globals: GLOBALS, memory: 512 * KIB }, &prepared) }
             .unwrap();
-    let imports = Arc::new(Imports::new(Arc::from([]), Answers(0)));
+    let imports = Arc::new(answering(0));
     let live = module.instantiate(Arc::clone(&imports)).unwrap();
     assert!(Arc::strong_count(&imports) > 1);
     drop(live);

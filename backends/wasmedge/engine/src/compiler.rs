@@ -11,6 +11,7 @@ use crate::engine::{Code, configure, version as engine_version};
 use crate::error::Error;
 use crate::process::Helper;
 use crate::raw::{self, Owned};
+use crate::scratch::Scratch;
 
 /// Where modules are compiled.
 ///
@@ -28,20 +29,28 @@ pub enum Compiler {
 impl Compiler {
     /// Compiles into a directory for temporary files, and reads what was written.
     pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Code, Error> {
-        let directory = tempfile::Builder::new().prefix("wasmedge-").tempdir();
-        let directory = directory.map_err(Error::system("cannot create a directory for compiled code"))?;
-        let code = directory.path().join("code.wasm");
-        match self {
-            Compiler::InProcess => compile(wasm, &code)?,
-            Compiler::Process(helper) => helper.compile(wasm, directory.path(), &code)?,
+        let scratch = Scratch::new()?;
+        scratch.reserve(wasm.len())?;
+        let code = match self {
+            Compiler::InProcess => compile(wasm, &scratch.path(CODE)),
+            Compiler::Process(helper) => helper.compile(wasm, &scratch),
+        };
+        let code = code.and_then(|()| {
+            let compiled = scratch.read(CODE).unwrap_or_default();
+            // SAFETY: the compiler has just written it, into a directory that is its own.
+            if is_complete(wasm, &compiled) { Ok(unsafe { Code::new(compiled) }) } else { Err(Error::Incomplete) }
+        });
+        if code.is_err() {
+            // If others have taken the space since, that is why.
+            scratch.empty();
+            scratch.reserve(wasm.len())?;
         }
-        // Not what a link leads to, or what never ends.
-        let is_file = code.symlink_metadata().is_ok_and(|found| found.is_file());
-        let compiled = if is_file { std::fs::read(&code).unwrap_or_default() } else { Vec::new() };
-        // SAFETY: the compiler has just written it, into a directory that is its own.
-        if is_complete(wasm, &compiled) { Ok(unsafe { Code::new(compiled) }) } else { Err(Error::Incomplete) }
+        code
     }
 }
+
+/// The file that the compiler writes.
+pub(crate) const CODE: &str = "code.wasm";
 
 /// Modules of up to this many bytes are optimised.
 ///

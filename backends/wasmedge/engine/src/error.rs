@@ -77,9 +77,25 @@ pub enum Error {
     /// The compiler's process took too long and was killed.
     #[error("the compiler took longer than {} s and was ended; interpret the module, or allow more time", .0.as_secs_f32())]
     CompilerTime(Duration),
-    /// The compiler wrote no code, or part of it: the disk may be full.
-    #[error("the compiler left no complete code; is there space in the directory for temporary files?")]
+    /// The compiler wrote no code, or part of it.
+    #[error("the compiler left no complete code")]
     Incomplete,
+    /// The directory for temporary files has too little space for the compiler, or the process may not write files as large.
+    #[error(
+        "the compiler needs {} KiB in the directory for temporary files, `{}`, and cannot have them: free some space, or \
+         name another directory in `TMPDIR`",
+        bytes.div_ceil(1024),
+        directory.display()
+    )]
+    NoSpace {
+        /// The directory for temporary files.
+        directory: PathBuf,
+        /// How much space is asked for, in bytes; compiling takes less.
+        bytes: u64,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// The compiler's process was started by another version of this crate.
     #[error("the compiler is {there}, and the module is for {here}")]
     Version {

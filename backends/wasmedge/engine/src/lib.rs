@@ -39,7 +39,7 @@
 //! ```
 //!
 //! - `engine`: the settings, modules and instances;
-//! - `compiler`, `process`: the compiler, here and in a process of its own;
+//! - `compiler`, `process`, `scratch`: the compiler, here and in a process of its own, and the directory that it writes to;
 //! - `guest`: calls both ways;
 //! - `library`: the library, opened when it is used;
 //! - `signals`, `stack`: faults and stacks of compiled guests;
@@ -62,6 +62,7 @@ mod library {
 }
 mod process;
 mod raw;
+mod scratch;
 mod signals;
 mod stack;
 

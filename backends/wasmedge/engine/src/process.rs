@@ -1,6 +1,7 @@
 //! The compiler in a process of its own: both sides.
 //!
-//! The one side writes the module into a directory of its own and starts the helper, which writes the code beside it.
+//! The one side writes the module into a directory of its own and starts the helper, which writes the code beside it. The
+//! directory is the helper's standard output, so that it is found there even if another took its place.
 //! The helper bounds its own memory and ends when the pipe at its standard input is closed, which the operating system
 //! does however the other side ends.
 
@@ -12,8 +13,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::compiler;
+use crate::compiler::{self, CODE};
 use crate::error::Error;
+use crate::scratch::Scratch;
 
 /// How long a helper may take, if nothing else is said.
 const TIME: Duration = Duration::from_secs(600);
@@ -27,6 +29,12 @@ const LOOK: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)
 const WORDS: (u64, usize) = (4096, 200);
 
 /// A program that calls [`run_helper`], to compile in a separate process.
+///
+/// What it writes is executed as it stands, so that only an `unsafe fn` names one:
+///
+/// ```compile_fail,E0133
+/// let forger = wharf_wasmedge_engine::Helper::new("/usr/bin/forger", [""; 0]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Helper {
     program: PathBuf,
@@ -37,8 +45,13 @@ pub struct Helper {
 
 impl Helper {
     /// The program at `program`, which calls [`run_helper`] with all that follows `arguments` in its arguments. It has
-    /// to be built with the same version of this crate.
-    pub fn new(program: impl Into<PathBuf>, arguments: impl IntoIterator<Item: Into<OsString>>) -> Self {
+    /// to be built with the same version of this crate. It writes to its standard error only: its standard output is a
+    /// directory.
+    ///
+    /// # Safety
+    /// The program does nothing with these arguments but to call `run_helper`, and nobody can put another in its place who
+    /// may not run code in this process.
+    pub unsafe fn new(program: impl Into<PathBuf>, arguments: impl IntoIterator<Item: Into<OsString>>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
         Helper { program: program.into(), arguments, time: TIME, memory: MEMORY }
     }
@@ -55,17 +68,20 @@ impl Helper {
         self
     }
 
-    pub(crate) fn compile(&self, wasm: &[u8], directory: &Path, code: &Path) -> Result<(), Error> {
-        let (module, said) = (directory.join("module.wasm"), directory.join("said"));
-        fs::write(&module, wasm).map_err(Error::system("the module for the compiler cannot be written"))?;
-        let stderr = File::create(&said).map_err(Error::system("cannot create a file for the compiler's messages"))?;
+    pub(crate) fn compile(&self, wasm: &[u8], scratch: &Scratch) -> Result<(), Error> {
+        let [module, said] = ["module.wasm", "said"];
+        let failed = Error::system("the module for the compiler cannot be written");
+        fs::write(scratch.path(module), wasm).map_err(failed)?;
+        let failed = || Error::system("cannot create a file for the compiler's messages");
+        let stderr = File::create(scratch.path(said)).map_err(failed())?;
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg(compiler::version()?).arg(self.memory.to_string()).args([&module, code]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr);
+        command.args(&self.arguments).arg(compiler::version()?).arg(self.memory.to_string());
+        command.args([module, CODE].map(|name| scratch.path_of_output(name)));
+        command.stdin(Stdio::piped()).stdout(scratch.as_output().map_err(failed())?).stderr(stderr);
         let child = command.spawn().map_err(|source| Error::NoCompiler { program: self.program.clone(), source })?;
         match Running(child).wait(self.time)? {
             status if status.success() => Ok(()),
-            status => Err(Error::Compiler { status, words: first_line(&said) }),
+            status => Err(Error::Compiler { status, words: first_line(&scratch.path(said)) }),
         }
     }
 }

@@ -12,7 +12,7 @@ use wharf_core::{CodeCache, CodeKey, Error, Kind, Result, TrustedCode, chain};
 /// Takes the component's code from the cache, or compiles it and keeps the code.
 pub(crate) fn load(engine: &Engine, component: &[u8], cache: Option<&CodeCache>) -> Result<Component> {
     let Some(cache) = cache else { return compile(engine, component) };
-    let key = key(engine, component);
+    let key = key(engine, component)?;
     if let Some(code) = cache.code(&key) {
         match deserialize(engine, &code) {
             Ok(component) => return Ok(component),
@@ -28,14 +28,14 @@ pub(crate) fn load(engine: &Engine, component: &[u8], cache: Option<&CodeCache>)
 
 /// Compiles the component, unless its code is in the cache, and sees to it that it is.
 pub(crate) fn fill(engine: &Engine, component: &[u8], cache: &CodeCache) -> Result<()> {
-    let key = key(engine, component);
+    let key = key(engine, component)?;
     if cache.code(&key).is_some() {
         return Ok(());
     }
     keep(cache, &key, &compile(engine, component)?)
 }
 
-fn key(engine: &Engine, component: &[u8]) -> CodeKey {
+fn key(engine: &Engine, component: &[u8]) -> Result<CodeKey> {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
     let version = wasmtime_environ::VERSION.as_bytes();

@@ -184,15 +184,17 @@ fn bounded(context: &Context) -> CaseResult {
     Ok(())
 }
 
-/// What a process left that was killed while it wrote is not in the way, counts, and goes when it is old.
+/// What a process is writing is not in the way, and counts; what it left when it was killed goes.
 fn unfinished_entry(context: &Context) -> CaseResult {
     let directory = directory()?;
-    let left = directory.path().join("unfinished-0123456789abcdef");
+    let left = directory.path().join("unfinished-0123456789abcdef.wharf");
     fs::write(&left, "half an entry").map_err(Unmet::harness)?;
+    let writer = File::open(&left).map_err(Unmet::harness)?;
+    writer.lock().map_err(Unmet::harness)?;
     answers(context, directory.path(), 1)?;
     check!(left.exists(), "what another process may be writing was removed");
     check_eq!(CodeCache::open(directory.path())?.entries()?.len(), 2, "the count of what is kept");
-    set_used(&left, Duration::from_secs(2 * 60 * 60))?;
+    drop(writer);
     answers(context, directory.path(), 2)?;
     check!(!left.exists(), "it is still there");
     check_eq!(entries(directory.path())?.len(), 2, "the count of entries");

@@ -3,7 +3,6 @@
 use std::error::Error as _;
 
 use super::*;
-use crate::error::chain;
 
 /// What opening is refused with.
 fn refused(path: &Path, trust: Trust) -> String {
@@ -41,7 +40,8 @@ fn one_that_others_may_write_is_refused() {
         let why = refused(&cache, Trust::of_process());
         let part =
             format!("the cache directory `{0}` may be written by others (its mode is {mode:04o})", cache.display());
-        assert!(why.contains(&part) && why.contains("chmod go-w"), "{mode:o}: {why}");
+        assert!(why.contains(&part) && why.contains("chmod go-w") != (mode == 0o1777), "{mode:o}: {why}");
+        assert_eq!(why.contains(&format!("choose a directory in it, such as `{}/", cache.display())), mode == 0o1777);
     }
     for mode in [0o700, 0o755, 0o750] {
         set_mode(&cache, mode);
@@ -55,7 +55,8 @@ fn one_below_what_others_may_write_is_refused() {
     let above = base.path().join("above");
     let cache = above.join("between/cache");
     CodeCache::open(&cache).unwrap();
-    for mode in [0o777, 0o702] {
+    // Be the group the user's own: it may have others in it, and its right to write may be others' by a list.
+    for mode in [0o777, 0o702, 0o770, 0o720] {
         set_mode(&above, mode);
         let why = refused(&cache, Trust::of_process());
         let part = format!("`{}`, above the cache directory `{}`, may be written", above.display(), cache.display());
@@ -64,27 +65,6 @@ fn one_below_what_others_may_write_is_refused() {
     // Everybody may write to it, and nobody may exchange another's files, as in /tmp.
     set_mode(&above, 0o1777);
     CodeCache::open(&cache).unwrap();
-}
-
-/// Where each user has a group of their own, as on Debian, their directories may be writable by it.
-#[test]
-fn the_group_above_has_to_be_the_users_own() {
-    let base = tempfile::tempdir().unwrap();
-    let above = base.path().join("above");
-    let cache = above.join("cache");
-    CodeCache::open(&cache).unwrap();
-    set_mode(&above, 0o770);
-    let metadata = fs::metadata(&above).unwrap();
-    let (user, group) = {
-        use std::os::unix::fs::MetadataExt;
-        (metadata.uid(), metadata.gid())
-    };
-    let shared = Trust::of(user, user + 1);
-    assert!(refused(&cache, shared).contains("may be written by others"));
-    let own = Trust::of(user, user);
-    assert_eq!(Directory::open(&cache, own, true).is_ok(), group == user, "the group is {group}, the user {user}");
-    set_mode(&above, 0o750);
-    Directory::open(&cache, shared, true).unwrap();
 }
 
 #[test]
@@ -98,6 +78,34 @@ fn one_of_another_user_is_refused() {
     assert!(why.contains("belongs to user") && why.contains("choose a directory of your own"), "{why}");
     if is_root() {
         assert!(why.starts_with(&format!("the cache directory `{}` belongs to user {}", cache.display(), another())));
+    }
+}
+
+/// In a user namespace, whoever it does not map has the same number, which may be the process's own, too.
+#[test]
+fn a_number_that_stands_for_all_the_others_is_nobodys() {
+    let base = tempfile::tempdir().unwrap();
+    let cache = base.path().join("cache");
+    let mut stranger = Trust::of_process();
+    stranger.unmapped = Some(rustix::process::geteuid().as_raw());
+    let key = thing("one");
+    let mut opened = CodeCache::open(&cache).unwrap();
+    opened.put(&key, b"content").unwrap();
+    assert!(opened.get(&key).is_some());
+    opened.directory.trust = stranger;
+    assert_eq!(opened.get(&key), None);
+    let why = refused(&cache, stranger);
+    assert!(why.contains("any whom this user namespace does not map, who could"), "{why}");
+
+    use super::super::directory::unmapped;
+    for (map, overflow, stands) in [
+        ("         0          0 4294967295\n", "65534", None),
+        ("0 0 2147483648\n2147483648 2147483648 2147483647\n", "65534", None),
+        ("         0       1000          1\n", "65534\n", Some(65_534)),
+        ("65534 65534 1\n", "0\n", Some(0)),
+        ("", "", Some(65_534)),
+    ] {
+        assert_eq!(unmapped(map, Some(overflow.to_owned())), stands, "{map}");
     }
 }
 

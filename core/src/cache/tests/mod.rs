@@ -12,9 +12,14 @@ use bytes::Bytes;
 
 use super::entry::{DIGEST, HEAD};
 use super::*;
+use crate::error::chain;
+
+fn key(kind: &str, parts: &[&[u8]]) -> CacheKey {
+    CacheKey::new(kind, parts).unwrap()
+}
 
 fn thing(name: &str) -> CacheKey {
-    CacheKey::new("thing", &[name.as_bytes()])
+    key("thing", &[name.as_bytes()])
 }
 
 fn bounded(directory: &Path, size: u64) -> CodeCache {
@@ -45,7 +50,7 @@ fn alienate(path: &Path, trust: &mut Trust) {
     if is_root() {
         std::os::unix::fs::chown(path, Some(another()), None).unwrap();
     } else {
-        *trust = Trust::of(another(), another());
+        *trust = Trust::of(another());
     }
 }
 
@@ -58,23 +63,50 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 #[test]
 fn every_part_of_a_key_counts() {
-    let key = CacheKey::new("thing", &[b"ab", b"c"]);
-    assert_eq!(key, CacheKey::new("thing", &[b"ab", b"c"]));
+    let one = key("thing", &[b"ab", b"c"]);
+    assert_eq!(one, key("thing", &[b"ab", b"c"]));
     for other in [
-        CacheKey::new("other", &[b"ab", b"c"]),
-        CacheKey::new("thing", &[b"a", b"bc"]),
-        CacheKey::new("thing", &[b"ab", b"d"]),
-        CacheKey::new("thing", &[b"ab", b"c", b""]),
+        key("other", &[b"ab", b"c"]),
+        key("thing", &[b"a", b"bc"]),
+        key("thing", &[b"ab", b"d"]),
+        key("thing", &[b"ab", b"c", b""]),
     ] {
-        assert_ne!(key, other);
+        assert_ne!(one, other);
     }
+}
+
+/// Or else a kind could lead out of the directory that was checked, or to files that are neither listed nor removed.
+#[test]
+fn a_kind_is_a_plain_word() {
+    for kind in ["", "../escape", "a/b", "/tmp/a", ".", "a.b", "a b", "a\0", "\u{e4}", "unfinished", &"a".repeat(65)] {
+        let message = format!("{kind:?} is not a valid kind");
+        let refused = [
+            CacheKey::new(kind, &[]).unwrap_err(),
+            CodeKey::new(kind, &[]).unwrap_err(),
+            CacheKey::of_guest(kind, &[]).unwrap_err(),
+        ];
+        for error in refused {
+            assert!(error.kind() == Kind::Config && error.to_string().starts_with(&message), "{error}");
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let cache = CodeCache::open(directory.path()).unwrap();
+    let kinds = ["a", "-", "unfinished-", "Wasm_Engine-2", &"a".repeat(64)];
+    for kind in kinds {
+        cache.put(&key(kind, &[]), b"content").unwrap();
+    }
+    let mut listed: Vec<_> = cache.entries().unwrap().into_iter().map(|entry| entry.kind).collect();
+    listed.sort();
+    let mut kinds = kinds.map(str::to_owned);
+    kinds.sort();
+    assert_eq!(listed, kinds);
 }
 
 #[test]
 fn what_is_kept_is_found_under_its_key_only() {
     let directory = tempfile::tempdir().unwrap();
     let cache = CodeCache::open(directory.path()).unwrap();
-    let [one, two] = [b"1", b"2"].map(|version| CacheKey::new("thing", &[version, b"made of this"]));
+    let [one, two] = [b"1", b"2"].map(|version| key("thing", &[version, b"made of this"]));
     assert_eq!(cache.get(&one), None);
     cache.put(&one, b"content").unwrap();
     assert_eq!(cache.get(&one).as_deref(), Some(&b"content"[..]));
@@ -115,6 +147,20 @@ fn what_is_no_entry_is_not_used() {
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     assert_eq!(cache.get(&key), None, "it is a directory");
+    cache.put(&key, b"anew").unwrap();
+    assert_eq!(cache.get(&key).as_deref(), Some(&b"anew"[..]));
+    // What somebody has put into one is theirs.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir_all(path.join("theirs")).unwrap();
+    let error = chain(&cache.put(&key, b"again").unwrap_err());
+    assert!(error.contains(&format!("`{}` in it is a directory with something in it", key.file)), "{error}");
+    let other = thing("other");
+    cache.put(&other, b"").unwrap();
+    assert_eq!(chain(&cache.clear().unwrap_err()), error);
+    assert!(path.join("theirs").exists() && cache.get(&other).is_none());
+    fs::remove_dir(path.join("theirs")).unwrap();
+    assert_eq!(cache.clear().unwrap().entries, 1);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 /// What it links to may be whole, and even kept under this key: who made the link is not who wrote it.
@@ -209,23 +255,51 @@ fn what_is_larger_than_all_may_be_is_not_kept() {
 }
 
 #[test]
-fn what_a_write_left_that_did_not_end_counts_and_goes_after_an_hour() {
+fn what_a_write_left_that_did_not_end_goes_with_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let cache = bounded(directory.path(), 150 + HEAD as u64 + 10);
     let [one, two] = ["1", "2"].map(thing);
-    let left = directory.path().join("unfinished-0123456789abcdef");
+    let left = directory.path().join("unfinished-0123456789abcdef.wharf");
     cache.put(&one, b"").unwrap();
     fs::write(&left, [0; 150]).unwrap();
-    age(&left, HOUR / 2);
+    let writer = File::open(&left).unwrap();
+    writer.lock().unwrap();
     let list = cache.entries().unwrap();
-    assert_eq!(list.iter().map(|entry| &*entry.kind).collect::<Vec<_>>(), ["thing", "unfinished"]);
+    assert_eq!(list.iter().map(|entry| &*entry.kind).collect::<Vec<_>>(), ["unfinished", "thing"]);
     cache.put(&two, b"").unwrap();
-    assert!(left.exists(), "somebody may be writing it");
+    assert!(left.exists(), "somebody writes it");
     assert_eq!((cache.get(&one), cache.get(&two).is_some()), (None, true), "it takes as much as an entry");
-    age(&left, 2 * HOUR);
+    drop(writer);
     cache.put(&one, b"").unwrap();
     assert!(!left.exists());
     assert!(cache.get(&one).is_some() && cache.get(&two).is_some());
+}
+
+/// Or else it would take the place of all others.
+#[test]
+fn what_a_write_left_that_is_larger_than_all_may_be_is_not_in_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = bounded(directory.path(), 200);
+    let left = directory.path().join("unfinished-0123456789abcdef.wharf");
+    fs::write(&left, [0; 1000]).unwrap();
+    cache.put(&thing("one"), b"").unwrap();
+    assert!(cache.get(&thing("one")).is_some() && !left.exists());
+    fs::write(&left, [0; 1000]).unwrap();
+    assert_eq!(cache.clear().unwrap().entries, 2);
+}
+
+/// One that is locked by nobody may be so because nothing can be locked, or not yet.
+#[test]
+fn what_nobody_has_written_to_goes_after_an_hour() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = CodeCache::open(directory.path()).unwrap();
+    let left = directory.path().join("unfinished-0123456789abcdef.wharf");
+    File::create(&left).unwrap();
+    cache.put(&thing("one"), b"").unwrap();
+    assert!(left.exists());
+    age(&left, 2 * HOUR);
+    cache.put(&thing("one"), b"").unwrap();
+    assert!(!left.exists());
 }
 
 #[test]
@@ -235,29 +309,32 @@ fn clearing_leaves_what_is_not_the_caches() {
     let digest = "0".repeat(2 * DIGEST);
     let others = [
         "go.lock".to_owned(),
-        "thing.bin".to_owned(),
-        format!("-{digest}.bin"),
-        format!("thing-{}.bin", digest.replace('0', "A")),
+        "thing.wharf".to_owned(),
+        format!("thing-{digest}.bin"),
+        format!("-{digest}.wharf"),
+        format!("a thing-{digest}.wharf"),
+        format!("unfinished-{digest}.wharf"),
+        format!("thing-{}.wharf", digest.replace('0', "A")),
         format!("thing-{digest}"),
-        "unfinished-0123".to_owned(),
-        "unfinished-0123456789abcdef".to_owned(),
+        "unfinished-0123.wharf".to_owned(),
+        "unfinished-0123456789abcdef.wharf".to_owned(),
     ];
     for other in &others {
         fs::write(directory.path().join(other), "not an entry").unwrap();
     }
-    fs::create_dir(directory.path().join(format!("thing-{digest}.bin"))).unwrap();
+    let writer = File::open(directory.path().join(others.last().unwrap())).unwrap();
+    writer.lock().unwrap();
     for key in ["1", "2"].map(thing) {
         cache.put(&key, b"content").unwrap();
     }
-    let abandoned = directory.path().join("unfinished-fedcba9876543210");
+    let abandoned = directory.path().join("unfinished-fedcba9876543210.wharf");
     fs::write(&abandoned, [0; 10]).unwrap();
-    age(&abandoned, 2 * HOUR);
     let cleared = cache.clear().unwrap();
     assert_eq!((cleared.entries, cleared.bytes), (3, 2 * (7 + HEAD as u64) + 10));
     for other in &others {
         assert!(directory.path().join(other).exists(), "{other}");
     }
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), others.len() + 1);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), others.len());
     assert_eq!(cache.clear().unwrap(), Cleared::default());
 }
 
