@@ -257,7 +257,7 @@ fn a_service_is_explained() {
     let inspected = end(&mut wharf(&["inspect", &guest]));
     assert!(inspected.code == Some(0) && inspected.out.contains("of WASI 0.3 (wasi:http/types@0.3."), "{inspected:?}");
     let ended = end(&mut wharf(&["run", &guest]));
-    assert!(ended.code == Some(1) && ended.err.contains("exports no function `_start`"), "{ended:?}");
+    assert!(ended.code == Some(1) && ended.err.contains("`wharf serve` is for such guests"), "{ended:?}");
 }
 
 /// What stands behind a middleware that is composed with nothing is the network, as far as it is granted.
