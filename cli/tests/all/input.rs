@@ -41,7 +41,11 @@ fn what_is_no_module() {
         refused(&["package", "-o", packed.to_str().unwrap(), wrong], 1, &[]);
     }
     // An option that is not one is not the guest.
-    refused(&["run", "--alow-host", "a.example", &component], 2, &["unexpected argument '--alow-host'", "see --help"]);
+    refused(
+        &["run", "--allow-guest", "a.example", &component],
+        2,
+        &["unexpected argument '--allow-guest'", "see --help"],
+    );
     refused(&["run", "--backend", "", &component], 2, &["--backend"]);
     let cut = files.write("cut.wasm", b"\0asm\x0d\0\x01\0\x04\x7f\0asm");
     for args in [["inspect", &cut].as_slice(), &["compile", &cut, "-o", &files.write("out.wasm", "")]] {
