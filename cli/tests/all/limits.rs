@@ -106,7 +106,9 @@ fn few_descriptors_are_no_panic() {
             ended.err
         };
         let few = run(7);
-        assert!(few.contains("threads cannot be started"), "{backend}: {few}");
+        // Which of them runs out first is up to the scheduler: the threads, or the linker of WasmEdge's compiler.
+        let told = ["threads cannot be started", "Too many open files"].iter().any(|why| few.contains(why));
+        assert!(told && few.contains("wharf: error: "), "{backend}: {few}");
         [8, 9, 10, 12, 16].into_iter().for_each(|count| drop(run(count)));
         let enough = run(24);
         assert!(enough.contains("a guest was denied http://127.0.0.1:1;"), "{backend}: {enough}");
