@@ -205,14 +205,14 @@ impl Copying<'_> {
         let mut cx = self.cx(from);
         let (ptr, len) = (u32::load(&mut cx, from.ptr)?, u32::load(&mut cx, from.ptr.wrapping_add(4))?);
         let Some(bytes) = len.checked_mul(layout.size) else { return rule("a list is longer than the guest's memory") };
-        if !ptr.is_multiple_of(layout.align.max(1)) {
+        if !ptr.is_multiple_of(layout.align) {
             return rule(format!("the list at {ptr:#x} is not aligned to {}", layout.align));
         }
         if cx.memory()?.slice(ptr, bytes).is_err() {
             return rule(format!("the list of {len} values at {ptr:#x} is not within the guest's memory"));
         }
         let mut cx = self.cx(to);
-        let place = cx.realloc(layout.align.max(1), bytes)?;
+        let place = cx.realloc(layout.align, bytes)?;
         place.store(&mut cx, to.ptr)?;
         len.store(&mut cx, to.ptr.wrapping_add(4))?;
         let from = Place { ptr, ..from };
@@ -231,7 +231,7 @@ impl Copying<'_> {
         let mut offset = 0_u32;
         for (source, target) in source.zip(target) {
             let layout = self.layout(Some(source));
-            offset = offset.checked_next_multiple_of(layout.align.max(1)).unwrap_or(u32::MAX);
+            offset = offset.checked_next_multiple_of(layout.align).unwrap_or(u32::MAX);
             self.value((from.at(source, offset), to.at(target, offset)))?;
             offset = offset.saturating_add(layout.size);
         }
@@ -252,7 +252,7 @@ impl Copying<'_> {
             return rule(format!("{case} is not a case of a variant of {} cases", source.len()));
         };
         self.bytes((from, to), tag)?;
-        let align = source.iter().map(|ty| self.layout(*ty).align.max(1)).max().unwrap_or(1);
+        let align = source.iter().map(|ty| self.layout(*ty).align).max().unwrap_or(1);
         let offset = tag.next_multiple_of(align);
         match (payload, target_payload) {
             (Some(payload), Some(target)) => self.value((from.at(*payload, offset), to.at(*target, offset))),

@@ -3,7 +3,7 @@
 use wharf_plan::{Passing, Payload, Plan, Type};
 
 /// What a stream or future has in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Element {
     /// Bytes of one value.
     pub(crate) size: u32,
@@ -17,8 +17,12 @@ pub(crate) struct Element {
     pub(crate) ty: Option<u32>,
 }
 
-/// No value at all.
-const NOTHING: Element = Element { size: 0, align: 1, plain: true, realloc: false, ty: None };
+impl Default for Element {
+    /// No value at all.
+    fn default() -> Self {
+        Element { size: 0, align: 1, plain: true, realloc: false, ty: None }
+    }
+}
 
 /// The elements of all streams and futures of a plan.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ impl Tables {
             Passing::Stream => &self.streams,
             Passing::Future => &self.futures,
         };
-        list.get(table as usize).copied().unwrap_or(NOTHING)
+        list.get(table as usize).copied().unwrap_or_default()
     }
 }
 
@@ -58,7 +62,7 @@ pub(crate) fn layouts(plan: &Plan) -> Vec<Element> {
 }
 
 fn optional(ty: Option<u32>, types: &[Element]) -> Element {
-    ty.and_then(|ty| types.get(ty as usize).copied()).unwrap_or(NOTHING)
+    ty.and_then(|ty| types.get(ty as usize).copied()).unwrap_or_default()
 }
 
 fn element(ty: &Type, types: &[Element]) -> Element {
@@ -89,11 +93,11 @@ fn element(ty: &Type, types: &[Element]) -> Element {
 }
 
 fn aligned(offset: u32, align: u32) -> u32 {
-    offset.checked_next_multiple_of(align.max(1)).unwrap_or(u32::MAX)
+    offset.checked_next_multiple_of(align).unwrap_or(u32::MAX)
 }
 
 fn record(fields: impl Iterator<Item = Element>) -> Element {
-    let mut all = Element { size: 0, align: 1, plain: false, realloc: false, ty: None };
+    let mut all = Element { plain: false, ..Element::default() };
     for field in fields {
         all.size = aligned(all.size, field.align).saturating_add(field.size);
         all.align = all.align.max(field.align);
@@ -109,7 +113,7 @@ fn variant(cases: usize, payloads: impl Iterator<Item = Element>) -> Element {
         0x101..=0x1_0000 => 2,
         _ => 4,
     };
-    let mut all = Element { size: 0, align: tag, plain: false, realloc: false, ty: None };
+    let mut all = Element { align: tag, plain: false, ..Element::default() };
     for payload in payloads {
         all.size = all.size.max(payload.size);
         all.align = all.align.max(payload.align);
