@@ -149,14 +149,13 @@ impl Intrinsic {
         if let Some(table) = table("[resource-drop]") {
             return Some(Intrinsic::ResourceDrop(table));
         }
-        if let Some(transcode) = name.strip_prefix("transcode-") {
-            let mut parts = transcode.split(';');
-            let transcoding = Transcoding::parse(parts.next()?)?;
-            let from = parts.next()?.strip_prefix("from=")?.to_owned();
-            let to = parts.next()?.strip_prefix("to=")?.to_owned();
-            return parts.next().is_none().then_some(Intrinsic::Transcode { transcoding, from, to });
+        let function = name.split(';').next()?;
+        if let Some(transcoding) = function.strip_prefix("transcode-") {
+            let transcoding = Transcoding::parse(transcoding)?;
+            let options = Options::read(name, &["from", "to"])?;
+            return Some(Intrinsic::Transcode { transcoding, from: options.get("from")?, to: options.get("to")? });
         }
-        match name.split(';').next()? {
+        match function {
             "prepare-call" => {
                 let options = Options::read(name, &["params", "memory"])?;
                 let params = options.get("params").unwrap_or_default();
@@ -237,7 +236,9 @@ impl fmt::Display for Intrinsic {
             Intrinsic::ResourceRep(table) => write!(f, "[resource-rep]{table}"),
             Intrinsic::ResourceDrop(table) => write!(f, "[resource-drop]{table}"),
             Intrinsic::Transcode { transcoding, from, to } => {
-                write!(f, "transcode-{};from={from};to={to}", transcoding.name())
+                write!(f, "transcode-{}", transcoding.name())?;
+                Options::write(f, "from", Some(from))?;
+                Options::write(f, "to", Some(to))
             }
             Intrinsic::TransferOwn => f.write_str("resource-transfer-own"),
             Intrinsic::TransferBorrow => f.write_str("resource-transfer-borrow"),
@@ -433,6 +434,7 @@ mod tests {
             "[resource-new]x",
             "transcode-utf32-to-utf8;from=a;to=b",
             "transcode-utf8-to-utf8",
+            "transcode-utf8-to-utf8;from=a;to=b;to=c",
             "trap;x",
             "prepare-call;params=ix",
             "prepare-call;memory=a;memory=b",
