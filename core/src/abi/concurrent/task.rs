@@ -51,17 +51,7 @@ impl Task {
         let (result, memory, encoding) = declared.map_or((None, None, None), |(result, options)| {
             (Some(result), Some(options.memory.clone()), Some(options.encoding))
         });
-        Task {
-            kind: Some(kind),
-            result,
-            memory,
-            encoding,
-            instance,
-            waits: true,
-            asynchronous: true,
-            cancelled: false,
-            slots: Vec::new(),
-        }
+        Task { kind: Some(kind), result, memory, encoding, instance, asynchronous: true, ..Task::resolved() }
     }
 
     /// One that gives back what it does in another way.
@@ -101,8 +91,7 @@ impl Task {
             instance,
             waits,
             asynchronous,
-            cancelled: false,
-            slots: Vec::new(),
+            ..Task::resolved()
         }
     }
 
