@@ -236,10 +236,9 @@ impl Host {
             })?;
             self.answer(&answer, &results, caller)?;
             if let Some(post_return) = &call.post_return {
-                let flag = self.composed().and_then(|composed| composed.may_leave(callee_instance)).map(str::to_owned);
-                flag.iter().for_each(|flag| _ = caller.set_global(flag, 0));
+                self.set_may_leave(callee_instance, false, caller);
                 self.run(post_return, results, caller)?;
-                flag.iter().for_each(|flag| _ = caller.set_global(flag, 1));
+                self.set_may_leave(callee_instance, true, caller);
             }
             Ok(None)
         })?;

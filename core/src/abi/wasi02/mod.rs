@@ -241,9 +241,15 @@ impl Host {
     /// Says whether the guest is in the post-return function of `export`, from where it may call nothing.
     pub(crate) fn returning(&self, returning: bool, export: &str, guest: &mut dyn Caller) {
         self.lock().returning = returning;
-        let composed = self.composed.as_ref();
-        if let Some(flag) = composed.and_then(|composed| composed.may_leave(composed.exporter(export)?)) {
-            guest.set_global(flag, u64::from(!returning));
+        if let Some(instance) = self.composed.as_ref().and_then(|composed| composed.exporter(export)) {
+            self.set_may_leave(instance, !returning, guest);
+        }
+    }
+
+    /// Says whether a component instance may call out.
+    pub(crate) fn set_may_leave(&self, instance: u32, may: bool, caller: &mut dyn Caller) {
+        if let Some(flag) = self.composed.as_ref().and_then(|composed| composed.may_leave(instance)) {
+            caller.set_global(flag, may.into());
         }
     }
 
