@@ -407,15 +407,12 @@ impl Host {
     /// Moves the readable end of a stream or future between component instances.
     pub(super) fn transfer(&self, of: Passing, handle: u32, from: u32, to: u32) -> Result<u32, Stop> {
         let (composed, calls) = self.calls()?;
-        let (numbers, payloads) = match of {
-            Passing::Stream => (&calls.streams, &composed.plan.streams),
-            Passing::Future => (&calls.futures, &composed.plan.futures),
+        let numbers = match of {
+            Passing::Stream => &calls.streams,
+            Passing::Future => &calls.futures,
         };
-        let table = |number: u32| {
-            let table = *numbers.get(number as usize)?;
-            Some((payloads.get(table as usize)?.instance, table))
-        };
-        let (Some(from), Some(to)) = (table(from), table(to)) else {
+        let owner = |number: u32| composed.owner(of, *numbers.get(number as usize)?);
+        let (Some(from), Some(to)) = (owner(from), owner(to)) else {
             return broken_rule("it passed a stream or future of a type that does not exist");
         };
         let mut given = 0;

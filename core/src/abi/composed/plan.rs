@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wharf_plan::{INTRINSICS_MODULE, ImportKind, Intrinsic, PLAN_SECTION, Passing, Plan, Resource};
+use wharf_plan::{INTRINSICS_MODULE, ImportKind, Intrinsic, PLAN_SECTION, Passing, Payload, Plan, Resource};
 
 use crate::abi::concurrent::{self, Element};
 use crate::error::{Error, Kind, Result};
@@ -87,14 +87,23 @@ impl Composed {
         &self.layouts
     }
 
-    /// Size and alignment of what is in a stream or future.
-    pub(crate) fn payload(&self, of: Passing, table: u32) -> (u32, u32) {
-        let payloads = match of {
+    fn streams_or_futures(&self, of: Passing) -> &[Payload] {
+        match of {
             Passing::Stream => &self.plan.streams,
             Passing::Future => &self.plan.futures,
-        };
-        let layout = payloads.get(table as usize).and_then(|payload| self.layouts.get(payload.ty? as usize));
-        layout.map_or((0, 1), |layout| (layout.size, layout.align))
+        }
+    }
+
+    /// Size and alignment of what is in a stream or future.
+    pub(crate) fn payload(&self, of: Passing, table: u32) -> (u32, u32) {
+        let payload = self.streams_or_futures(of).get(table as usize);
+        let layout = payload.and_then(|payload| self.layouts.get(payload.ty? as usize)).copied().unwrap_or_default();
+        (layout.size, layout.align)
+    }
+
+    /// The instance that has ends of this stream or future, and its table again; none if there is no such table.
+    pub(super) fn owner(&self, of: Passing, table: u32) -> Option<(u32, u32)> {
+        self.streams_or_futures(of).get(table as usize).map(|payload| (payload.instance, table))
     }
 
     /// The type of an export that the host calls for calls between components.

@@ -1,8 +1,9 @@
 //! Values that pass through streams and futures from one component of a guest to another: from memory to memory, by their
 //! types in the plan.
 
-use wharf_plan::{Passing, Plan, Type};
+use wharf_plan::{Passing, Type};
 
+use super::plan::Composed;
 use crate::abi::concurrent::{self, Element};
 use crate::abi::wasi02::State;
 use crate::abi::wasi02::canon::{Cx, Lift, Lower, Outcome, rule};
@@ -42,13 +43,12 @@ pub(crate) fn copy(
     let Some(handles) = &state.handles else { return rule("a component may pass only numbers to itself") };
     let composed = handles.composed().clone();
     let (Some(from_type), Some(to_type)) = (from.ty, to.ty) else { return Ok(()) };
-    let mut copying = Copying { plan: &composed.plan, layouts: composed.layouts(), state, caller, depth: 0, steps: 0 };
+    let mut copying = Copying { composed: &composed, state, caller, depth: 0, steps: 0 };
     copying.list((from, to), (from_type, to_type), count)
 }
 
 struct Copying<'a> {
-    plan: &'a Plan,
-    layouts: &'a [Element],
+    composed: &'a Composed,
     state: &'a mut State,
     caller: &'a mut dyn Caller,
     depth: usize,
@@ -73,7 +73,7 @@ impl Copying<'_> {
     }
 
     fn layout(&self, ty: Option<u32>) -> Element {
-        ty.and_then(|ty| self.layouts.get(ty as usize)).copied().unwrap_or_default()
+        ty.and_then(|ty| self.composed.layouts().get(ty as usize)).copied().unwrap_or_default()
     }
 
     fn cx<'c>(&'c mut self, place: Place<'c>) -> Cx<'c> {
@@ -125,7 +125,7 @@ impl Copying<'_> {
     }
 
     fn value_at(&mut self, (from, to): Both<'_>) -> Outcome {
-        let plan = self.plan;
+        let plan = &self.composed.plan;
         let ty = |place: Place<'_>| place.ty.and_then(|ty| plan.types.get(ty as usize));
         let (Some(source), Some(target)) = (ty(from), ty(to)) else { return different() };
         let both = (from, to);
@@ -190,13 +190,8 @@ impl Copying<'_> {
     }
 
     fn end(&mut self, both: Both<'_>, of: Passing, source: u32, target: u32) -> Outcome {
-        let plan = self.plan;
-        let payloads = match of {
-            Passing::Stream => &plan.streams,
-            Passing::Future => &plan.futures,
-        };
-        let table = |table: u32| payloads.get(table as usize).map(|payload| (payload.instance, table));
-        let (Some(source), Some(target)) = (table(source), table(target)) else { return different() };
+        let (source, target) = (self.composed.owner(of, source), self.composed.owner(of, target));
+        let (Some(source), Some(target)) = (source, target) else { return different() };
         self.handle(both, |state, handle| concurrent::transfer(state, handle, of, source, target))
     }
 
