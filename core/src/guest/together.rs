@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Instant;
 
 use http::Method;
@@ -18,7 +18,6 @@ use super::task::{Handler, Lifted};
 use super::{GuestConfig, Session};
 use crate::abi::concurrent::{Code, Delivered, Event, Idle, Task, TaskKind};
 use crate::abi::wasi02::canon::Outcome;
-
 use crate::error::{Error, Kind, chain};
 use crate::http::Outbound;
 use crate::stop::Stop;
@@ -221,9 +220,7 @@ impl Together<'_> {
     fn next(&mut self) -> Result<Next, Stop> {
         let Together { session, door, lives, retired, .. } = self;
         let (host, retired) = (session.linked.host.clone(), *retired);
-        if let Poll::Ready(next) =
-            host.look(&mut *session.instance, |turn, context| look(lives, door, turn, context))?
-        {
+        if let Some(next) = host.look(&mut *session.instance, |turn, context| look(lives, door, turn, context))? {
             return Ok(next);
         }
         // While nobody runs, what the host does for one may still have it call the guest: its allocator.
@@ -234,7 +231,7 @@ impl Together<'_> {
             let limit = lives.iter().filter_map(|live| live.deadline).min();
             let found = host.wait_among(&mut *session.instance, limit, |turn, context| {
                 let found = look(lives, door, turn, context)?;
-                if found.is_pending() {
+                if found.is_none() {
                     if lives.iter_mut().any(|live| live.watch(context)) {
                         context.waker().wake_by_ref();
                     } else if !retired {
@@ -389,27 +386,27 @@ impl Together<'_> {
     }
 }
 
-/// What can be done next.
+/// What can be done next, if there is something.
 fn look(
     lives: &mut VecDeque<Live>,
     door: &Door,
     turn: &mut Idle<'_>,
     context: &mut Context<'_>,
-) -> Outcome<Poll<Next>> {
+) -> Outcome<Option<Next>> {
     if let Some(entering) = door.take(lives.is_empty(), context) {
-        return Ok(Poll::Ready(Next::Enter(entering)));
+        return Ok(Some(Next::Enter(entering)));
     }
     let now = Instant::now();
     for (at, live) in lives.iter_mut().enumerate() {
         if live.waits.is_none() && !turn.goes_on_after(live.number) {
-            return Ok(Poll::Ready(Next::Over(at, Ok(()))));
+            return Ok(Some(Next::Over(at, Ok(()))));
         }
         if let Some(stop) = live.over(now) {
-            return Ok(Poll::Ready(Next::Over(at, Err(stop))));
+            return Ok(Some(Next::Over(at, Err(stop))));
         }
         if let Some(event) = live.event(turn)? {
-            return Ok(Poll::Ready(Next::Resume(at, event)));
+            return Ok(Some(Next::Resume(at, event)));
         }
     }
-    Ok(if lives.is_empty() && door.close_if_empty() { Poll::Ready(Next::Nobody) } else { Poll::Pending })
+    Ok((lives.is_empty() && door.close_if_empty()).then_some(Next::Nobody))
 }

@@ -162,20 +162,13 @@ pub(crate) fn call_sync(
     }
     waiting::check_may_wait(cx.state, cx.caller)?;
     let run = cx.state.run.clone();
-    let waited = run.wait(std::future::poll_fn(|context| {
-        let mut look = || -> Outcome<Option<Waited>> {
-            // What the guest began before may be what this call waits for.
-            progress(cx.state, cx.caller, context)?;
-            if pending.poll(cx, Place::Slots(slots, params), context)?.is_ready() {
-                return Ok(Some(Waited::Ready));
-            }
-            Ok(super::turns::has_turn(cx.state)?.then_some(Waited::Turn))
-        };
-        match look() {
-            Ok(None) => Poll::Pending,
-            Ok(Some(waited)) => Poll::Ready(Ok(waited)),
-            Err(fault) => Poll::Ready(Err(fault)),
+    let waited = run.wait(waiting::found(|context| {
+        // What the guest began before may be what this call waits for.
+        progress(cx.state, cx.caller, context)?;
+        if pending.poll(cx, Place::Slots(slots, params), context)?.is_ready() {
+            return Ok(Some(Waited::Ready));
         }
+        Ok(super::turns::has_turn(cx.state)?.then_some(Waited::Turn))
     }))??;
     match waited {
         Waited::Ready => Ok(()),

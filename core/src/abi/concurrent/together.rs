@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use wharf_plan::Builtin;
@@ -66,8 +66,8 @@ impl Host {
     pub(crate) fn look<T>(
         &self,
         caller: &mut dyn Caller,
-        mut look: impl FnMut(&mut Idle<'_>, &mut Context<'_>) -> Outcome<Poll<T>>,
-    ) -> Result<Poll<T>, Stop> {
+        look: impl FnOnce(&mut Idle<'_>, &mut Context<'_>) -> Outcome<Option<T>>,
+    ) -> Result<Option<T>, Stop> {
         self.in_task(Builtin::WaitableSetWait, |state| {
             let context = &mut Context::from_waker(Waker::noop());
             progress(state, caller, context)?;
@@ -80,22 +80,15 @@ impl Host {
         &self,
         caller: &mut dyn Caller,
         limit: Option<Instant>,
-        mut look: impl FnMut(&mut Idle<'_>, &mut Context<'_>) -> Outcome<Poll<T>>,
+        mut look: impl FnMut(&mut Idle<'_>, &mut Context<'_>) -> Outcome<Option<T>>,
     ) -> Result<Option<T>, Stop> {
         self.in_task(Builtin::WaitableSetWait, |state| {
             let run = state.run.clone();
-            let found = run.wait_until(
-                std::future::poll_fn(|context| {
-                    let looked = progress(state, caller, context).and_then(|_| look(&mut Idle(state), context));
-                    match looked {
-                        Ok(Poll::Pending) => Poll::Pending,
-                        Ok(Poll::Ready(found)) => Poll::Ready(Ok(found)),
-                        Err(fault) => Poll::Ready(Err(fault)),
-                    }
-                }),
-                limit,
-            )?;
-            found.transpose()
+            let looking = waiting::found(|context| {
+                progress(state, caller, context)?;
+                look(&mut Idle(state), context)
+            });
+            run.wait_until(looking, limit)?.transpose()
         })
     }
 

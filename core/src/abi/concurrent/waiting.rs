@@ -203,6 +203,13 @@ fn gives_way(cx: &mut Cx<'_>) -> Outcome<bool> {
     Ok(may_wait(cx.state, cx.caller) && turns::has_turn(cx.state)?)
 }
 
+/// What is looked for, once `look` finds it. It is looked for again whenever its context is woken.
+pub(super) fn found<T>(
+    mut look: impl FnMut(&mut Context<'_>) -> Outcome<Option<T>>,
+) -> impl Future<Output = Outcome<T>> {
+    std::future::poll_fn(move |context| look(context).transpose().map_or(Poll::Pending, Poll::Ready))
+}
+
 /// Waits until `ready`. While the guest waits, what it has begun goes on.
 pub(super) fn wait(
     state: &mut State,
@@ -213,28 +220,21 @@ pub(super) fn wait(
         check_may_wait(state, caller)?;
     }
     let run = state.run.clone();
-    run.wait(std::future::poll_fn(|context| {
-        let mut look = || -> Outcome<Option<Waited>> {
-            if ready(state)? {
-                return Ok(Some(Waited::Ready));
-            }
-            let going_on = progress(state, caller, context)?;
-            if ready(state)? {
-                return Ok(Some(Waited::Ready));
-            }
-            if turns::has_turn(state)? {
-                return Ok(Some(Waited::Turn));
-            }
-            if !going_on {
-                return rule("it waits for what only the guest itself could bring about, so the wait would never end");
-            }
-            Ok(None)
-        };
-        match look() {
-            Ok(None) => Poll::Pending,
-            Ok(Some(waited)) => Poll::Ready(Ok(waited)),
-            Err(fault) => Poll::Ready(Err(fault)),
+    run.wait(found(|context| {
+        if ready(state)? {
+            return Ok(Some(Waited::Ready));
         }
+        let going_on = progress(state, caller, context)?;
+        if ready(state)? {
+            return Ok(Some(Waited::Ready));
+        }
+        if turns::has_turn(state)? {
+            return Ok(Some(Waited::Turn));
+        }
+        if !going_on {
+            return rule("it waits for what only the guest itself could bring about, so the wait would never end");
+        }
+        Ok(None)
     }))?
 }
 
@@ -300,22 +300,15 @@ fn poll_at(cx: &mut Cx<'_>, set: u32, ptr: u32, slots: &mut [u64]) -> Outcome {
 /// Waits until all that the host can finish without the guest is finished, or another task can go on.
 pub(super) fn finish(state: &mut State, caller: &mut dyn Caller) -> Outcome<Waited> {
     let run = state.run.clone();
-    run.wait(std::future::poll_fn(|context| {
+    run.wait(found(|context| {
         if !state.concurrent.has_tasks() {
             // What the guest itself waited for, it waits for no more.
             state.concurrent.waited.clear();
         }
-        let mut look = || -> Outcome<Option<Waited>> {
-            let going_on = progress(state, caller, context)?;
-            if turns::has_turn(state)? {
-                return Ok(Some(Waited::Turn));
-            }
-            Ok((!going_on).then_some(Waited::Ready))
-        };
-        match look() {
-            Ok(None) => Poll::Pending,
-            Ok(Some(waited)) => Poll::Ready(Ok(waited)),
-            Err(fault) => Poll::Ready(Err(fault)),
+        let going_on = progress(state, caller, context)?;
+        if turns::has_turn(state)? {
+            return Ok(Some(Waited::Turn));
         }
+        Ok((!going_on).then_some(Waited::Ready))
     }))?
 }
