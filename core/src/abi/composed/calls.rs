@@ -13,10 +13,11 @@ use wharf_plan::{ASYNC_WITH_RESULT, ASYNC_WITHOUT_RESULT, Builtin, CONTEXT, Call
 use super::handles::Destroyed;
 use super::plan::Composed;
 use super::{Handles, broken};
-use crate::abi::concurrent::{self, Called, Code, Contexts, Parked, Returning, Subtask, Task, Turn};
-use crate::abi::wasi02::Host;
-use crate::abi::wasi02::canon::{limit, rule};
+use crate::abi::concurrent::{self, Called, Code, Contexts, Parked, Returning, Subtask, Task, Turn, Waited};
+use crate::abi::wasi02::canon::{Outcome, limit, rule};
 use crate::abi::wasi02::options::Encoding;
+use crate::abi::wasi02::table::Resource;
+use crate::abi::wasi02::{Host, State};
 use crate::error::{Error, Kind};
 use crate::stop::Stop;
 use crate::types::{Caller, TrapCode};
@@ -71,6 +72,11 @@ fn broken_rule<T>(what: &str) -> Result<T, Stop> {
 }
 
 impl Host {
+    /// Does something with the guest's state in a call between components.
+    fn in_call<T>(&self, action: impl FnOnce(&mut State) -> Outcome<T>) -> Result<T, Stop> {
+        self.locked_or(action, broken)
+    }
+
     fn calls(&self) -> Result<(&Composed, &Calls), Stop> {
         let composed = self.composed().and_then(|composed| Some((&**composed, composed.plan.calls.as_ref()?)));
         composed.ok_or_else(|| broken("none of its components calls another one asynchronously"))
@@ -127,7 +133,7 @@ impl Host {
         if call.synchronous && call.asynchronous && !self.may_block(caller) {
             return broken_rule("it called a function that may wait from one that may not");
         }
-        self.in_task(Builtin::SubtaskDrop, |state| match state.concurrent.prepared.replace(call) {
+        self.in_call(|state| match state.concurrent.prepared.replace(call) {
             None => Ok(()),
             Some(_) => rule("a call was prepared while another is"),
         })
@@ -137,19 +143,16 @@ impl Host {
     fn begin_prepared(&self, callee: &Callee<'_>, caller: &mut dyn Caller, slots: &[u64]) -> Result<(u32, u32), Stop> {
         let slot = |at: usize| slots.get(at).copied().unwrap_or_default() as u32;
         let name = self.passed(slot(0))?;
-        let (mut begun, mut subtask, mut calling) = (None, 0, 0);
-        self.in_task(Builtin::SubtaskDrop, |state| {
+        let (begun, subtask, calling) = self.in_call(|state| {
             let Some(mut call) = state.concurrent.prepared.take() else { return rule("no call is prepared") };
-            subtask = state.table.push(Subtask::of_component(), None)?;
-            call.subtask = subtask;
+            call.subtask = state.table.push(Subtask::of_component(), None)?;
             call.callee = name;
             call.lifted_async = call.synchronous || slot(3) & LIFTED_ASYNC != 0;
             call.returning.asynchronous = call.lifted_async;
             call.callback = callee.callback.map(Arc::from);
             call.post_return = callee.post_return.map(Arc::from);
-            calling = call.caller;
-            begun = state.concurrent.admit(call);
-            Ok(())
+            let (subtask, calling) = (call.subtask, call.caller);
+            Ok((state.concurrent.admit(call), subtask, calling))
         })?;
         if let Some(call) = begun {
             self.begin_call(call, caller)?;
@@ -165,7 +168,7 @@ impl Host {
         slots: &mut [u64],
     ) -> Result<(), Stop> {
         let (index, calling) = self.begin_prepared(callee, caller, slots)?;
-        let told = self.in_task(Builtin::SubtaskDrop, |state| {
+        let told = self.in_call(|state| {
             let subtask = state.table.get::<Subtask>(index)?;
             if subtask.is_resolved() {
                 let told = subtask.told(0);
@@ -174,9 +177,7 @@ impl Host {
                 return Ok(told);
             }
             let handle = match &mut state.handles {
-                Some(handles) => {
-                    handles.give(calling, <Subtask as crate::abi::wasi02::table::Resource>::of(), index)?
-                }
+                Some(handles) => handles.give(calling, Subtask::of(), index)?,
                 None => index,
             };
             Ok(state.table.get::<Subtask>(index)?.told(handle))
@@ -195,8 +196,11 @@ impl Host {
         slots: &mut [u64],
     ) -> Result<(), Stop> {
         let (index, _) = self.begin_prepared(callee, caller, slots)?;
-        self.wait_until(Builtin::SubtaskDrop, caller, |state| Ok(state.table.get::<Subtask>(index)?.is_resolved()))?;
-        let value = self.in_task(Builtin::SubtaskDrop, |state| {
+        let over = |state: &mut State| Ok(state.table.get::<Subtask>(index)?.is_resolved());
+        while self.in_call(|state| concurrent::wait(state, caller, over))? == Waited::Turn {
+            self.turn(caller)?;
+        }
+        let value = self.in_call(|state| {
             concurrent::delivered(state, index)?;
             Ok(state.table.take::<Subtask>(index)?.value)
         })?;
@@ -214,7 +218,7 @@ impl Host {
         let task = Task::called(answer, returning, callee_instance, asynchronous);
         let (packed, task, context) = self.within(task, Contexts::default(), caller, |caller| {
             let params = self.run(&start, params, caller)?;
-            self.in_task(Builtin::SubtaskDrop, |state| {
+            self.in_call(|state| {
                 let subtask = state.table.get::<Subtask>(subtask)?;
                 subtask.state = Called::Started;
                 subtask.scope = Some(scope);
@@ -225,7 +229,7 @@ impl Host {
             if call.lifted_async {
                 return Ok(Some(results.first().copied().unwrap_or_default() as u32));
             }
-            let answer = self.in_task(Builtin::TaskReturn { result: None }, |state| {
+            let answer = self.in_call(|state| {
                 let kind = state.concurrent.task.as_mut().and_then(|task| task.kind.take());
                 match (kind, &mut state.handles) {
                     (Some(concurrent::TaskKind::Caller(answer)), Some(handles)) => {
@@ -291,7 +295,7 @@ impl Host {
         let mut results = results.to_vec();
         results.extend(answer.place);
         let value = self.run(&answer.finish, results, caller)?.first().copied();
-        self.in_task(Builtin::TaskReturn { result: None }, |state| {
+        self.in_call(|state| {
             let subtask = state.table.get::<Subtask>(answer.subtask)?;
             subtask.state = Called::Returned;
             subtask.value = value;
@@ -308,7 +312,7 @@ impl Host {
         action: impl FnOnce(&mut dyn Caller) -> Result<T, Stop>,
     ) -> Result<(T, Task, Contexts), Stop> {
         let (instance, waits) = (task.instance, task.waits);
-        let outer = self.in_task(Builtin::SubtaskDrop, |state| {
+        let outer = self.in_call(|state| {
             state.concurrent.depth += 1;
             if state.concurrent.depth > MAX_DEPTH {
                 return limit(format!("{MAX_DEPTH} components of the guest wait for each other, the most that may"));
@@ -321,7 +325,7 @@ impl Host {
         let outer_context = switch(caller, context);
         let may_block = self.set_may_block(caller, waits);
         let given = action(caller)?;
-        let task = self.in_task(Builtin::SubtaskDrop, |state| {
+        let task = self.in_call(|state| {
             state.concurrent.depth -= 1;
             if waits {
                 state.concurrent.leave_instance(instance);
@@ -358,7 +362,7 @@ impl Host {
         self.handles(Handles::enter)?;
         if self.calls().is_ok() {
             let context = switch(caller, Contexts::default());
-            self.in_task(Builtin::SubtaskDrop, |state| {
+            self.in_call(|state| {
                 let task = state.concurrent.task.take();
                 state.concurrent.outer.push((task, context));
                 Ok(())
@@ -370,7 +374,7 @@ impl Host {
     /// Ends it.
     pub(super) fn exit_sync(&self, caller: &mut dyn Caller) -> Result<(), Stop> {
         self.handles(Handles::exit)?;
-        let outer = self.in_task(Builtin::SubtaskDrop, |state| {
+        let outer = self.in_call(|state| {
             let outer = state.concurrent.outer.pop();
             Ok(outer.map(|(task, context)| {
                 state.concurrent.task = task;
@@ -415,12 +419,7 @@ impl Host {
         let (Some(from), Some(to)) = (owner(from), owner(to)) else {
             return broken_rule("it passed a stream or future of a type that does not exist");
         };
-        let mut given = 0;
-        self.locked(("canon", of.name()), |state| {
-            given = concurrent::transfer(state, handle, of, from, to)?;
-            Ok(())
-        })?;
-        Ok(given)
+        self.in_call(|state| concurrent::transfer(state, handle, of, from, to))
     }
 
     /// Calls an export that the plan names for calls, with as many values as it takes; gives what it returns.

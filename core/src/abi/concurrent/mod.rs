@@ -38,7 +38,7 @@ pub(crate) use self::task::{Code, Kind as TaskKind, Returning, Task};
 pub(crate) use self::together::Idle;
 use self::turns::Tasks;
 pub(crate) use self::turns::{Contexts, Parked, Turn, next_turn};
-pub(crate) use self::waiting::{Delivered, Event, set};
+pub(crate) use self::waiting::{Delivered, Event, Waited, set, wait};
 use crate::abi::composed::{Answer, Call};
 use crate::abi::wasi02::canon::{Cx, Outcome, limit, rule};
 use crate::abi::wasi02::options::Options;

@@ -8,7 +8,7 @@ use super::subtask::{Called, Subtask};
 use super::turns::{self, Tasks};
 use super::waiting::{self, Event, Waited};
 use super::{Answer, Function};
-use crate::abi::wasi02::canon::{Cx, Fault, Outcome, rule};
+use crate::abi::wasi02::canon::{Cx, Outcome, rule};
 use crate::abi::wasi02::http::Reply;
 use crate::abi::wasi02::options::{Encoding, Options};
 use crate::abi::wasi02::{Host, State};
@@ -282,19 +282,6 @@ impl Host {
         })
     }
 
-    /// Waits in the call of a function until `ready`; other tasks of the guest's have their turns meanwhile.
-    pub(crate) fn wait_until(
-        &self,
-        builtin: Builtin,
-        caller: &mut dyn Caller,
-        mut ready: impl FnMut(&mut State) -> Outcome<bool>,
-    ) -> Result<(), Stop> {
-        while self.in_task(builtin, |state| waiting::wait(state, caller, &mut ready))? == Waited::Turn {
-            self.turn(caller)?;
-        }
-        Ok(())
-    }
-
     /// Says that a call of an export has another code than there is.
     pub(crate) fn wrong_code(&self, packed: u32) -> Stop {
         self.broken(
@@ -315,18 +302,12 @@ impl Host {
         }
     }
 
+    /// Does something with the guest's state in a call of this function, or in the host's part of it.
     pub(crate) fn in_task<T>(
         &self,
         builtin: Builtin,
         action: impl FnOnce(&mut State) -> Outcome<T>,
     ) -> Result<T, Stop> {
-        let mut given = None;
-        self.locked((super::INTERFACE, &builtin.to_string()), |state| {
-            given = Some(action(state)?);
-            Ok::<(), Fault>(())
-        })?;
-        given.ok_or_else(|| {
-            crate::error::Error::new(crate::error::Kind::Internal, "a function of a task gave nothing").into()
-        })
+        self.locked((super::INTERFACE, &builtin.to_string()), action)
     }
 }

@@ -211,7 +211,7 @@ pub(super) fn found<T>(
 }
 
 /// Waits until `ready`. While the guest waits, what it has begun goes on.
-pub(super) fn wait(
+pub(crate) fn wait(
     state: &mut State,
     caller: &mut dyn Caller,
     mut ready: impl FnMut(&mut State) -> Outcome<bool>,

@@ -26,6 +26,7 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -202,11 +203,22 @@ impl Host {
     ///
     /// # Errors
     /// As [`call`](Self::call).
-    pub(crate) fn locked(
+    pub(crate) fn locked<T>(
         &self,
         (interface, name): (&str, &str),
-        action: impl FnOnce(&mut State) -> Outcome,
-    ) -> Result<(), Stop> {
+        action: impl FnOnce(&mut State) -> Outcome<T>,
+    ) -> Result<T, Stop> {
+        self.locked_or(action, |rule| {
+            Error::new(Kind::Trap, format!("the guest broke a rule of {interface}#{name}: {rule}")).into()
+        })
+    }
+
+    /// Does something with the guest's state. If the guest breaks a rule, it ends as `broken` says.
+    pub(crate) fn locked_or<T>(
+        &self,
+        action: impl FnOnce(&mut State) -> Outcome<T>,
+        broken: impl FnOnce(Cow<'static, str>) -> Stop,
+    ) -> Result<T, Stop> {
         let outcome = match self.state.try_lock() {
             Ok(state) if state.returning => {
                 canon::rule("it was called by a post-return function, which may not call anything")
@@ -217,10 +229,7 @@ impl Host {
         };
         outcome.map_err(|fault| match fault {
             Fault::Stop(stop) => stop,
-            Fault::Rule(rule) => {
-                let message = format!("the guest broke a rule of {interface}#{name}: {rule}");
-                Error::new(Kind::Trap, message).into()
-            }
+            Fault::Rule(rule) => broken(rule),
             Fault::Again(_) => waits(),
         })
     }
