@@ -54,7 +54,8 @@ impl Trust {
 
     /// Who has it, in a message.
     fn owner(self, found: &Found) -> String {
-        let stands = if self.unmapped == Some(found.user) { ", any whom this user namespace does not map" } else { "" };
+        let stands =
+            if self.unmapped == Some(found.user) { " (anybody whom this user namespace does not map)" } else { "" };
         format!("user {}{stands}", found.user)
     }
 
@@ -108,7 +109,7 @@ pub(super) fn unmapped(map: &str, overflow: Option<String>) -> Option<u32> {
 }
 
 /// Everybody but the owner. Whoever an access control list lets write is among them: where there is one, its mask is what
-/// the mode says of the group. Nor can be told who is in a group, be it the user's own.
+/// the mode says of the group. Nor can anybody tell who is in a group, be it the user's own.
 const OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 
 /// What something in the file system was found to be.

@@ -79,8 +79,7 @@ impl CacheKey {
         if !is_kind(kind) || kind == UNFINISHED {
             let message = format!(
                 "{kind:?} is not a valid kind of what is kept: it has to be 1 to {MAX_KIND} ASCII letters, digits, `-` and \
-                 `_`, and not `{}`",
-                UNFINISHED
+                 `_`, and not `{UNFINISHED}`"
             );
             return Err(Error::new(Kind::Config, message));
         }
