@@ -9,6 +9,8 @@ mod calls;
 mod declared;
 mod handles;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod transcode;
 mod values;
 
@@ -82,11 +84,9 @@ pub(crate) fn call(intrinsic: &Intrinsic, host: &Host, caller: &mut dyn Caller, 
     }
     Ok(())
 }
+
 /// Ends the guest for what one of its components does to another.
 fn broken(rule: impl Into<String>) -> Stop {
     Error::new(Kind::Trap, format!("one component of the guest broke a rule in a call to another: {}", rule.into()))
         .into()
 }
-
-#[cfg(test)]
-mod tests;

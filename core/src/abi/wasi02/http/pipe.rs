@@ -1,6 +1,10 @@
 //! The body that a guest writes: from its thread to whoever sends the message, with a bounded buffer between. What of
 //! it may be sent when, and what becomes of a message that the guest leaves unfinished, is [`Progress`]'s to say.
 
+mod reader;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -10,15 +14,12 @@ use http::header::TRAILER;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::BodyExt;
 
+pub(crate) use self::reader::Reader;
 use super::code::ErrorCode;
 use super::serving::{Reply, answer};
 use crate::http::{HttpError, HttpErrorKind};
 use crate::message::{Content, GuestEnd, Progress, Verdict};
 use crate::run::{Kept, Run};
-
-mod reader;
-
-pub(crate) use self::reader::Reader;
 
 /// How many bytes wait to be sent before the guest has to: as many as it may write before it hands the message over.
 const BUFFER: usize = 64 << 10;
@@ -376,6 +377,3 @@ fn announce(head: &mut HeaderMap, trailers: &HeaderMap) {
         head.entry(TRAILER).or_insert(names);
     }
 }
-
-#[cfg(test)]
-mod tests;

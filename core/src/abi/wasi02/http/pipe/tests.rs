@@ -7,7 +7,6 @@ use http_body::Body as HttpBody;
 use tokio::sync::oneshot;
 
 use super::super::serving::Answer;
-
 use super::*;
 
 fn context() -> Context<'static> {
