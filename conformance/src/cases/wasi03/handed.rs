@@ -48,15 +48,39 @@ const THINGS: &str = r#"(func (export "make") (param i32) (result i32) (call $th
     (func (export "keep") (param i32) (result i32)
         (call $thing-drop (local.get 0)) (call $return-nothing) (i32.const 0))"#;
 
+/// One that returns the text it is given, whose first letter is `x` then.
+const TEXT: &str = r#"(func (export "text") (param i32 i32) (result i32)
+        (i32.store8 (local.get 0) (i32.const 0x78))
+        (call $return-text (local.get 0) (local.get 1))
+        (i32.const 0))"#;
+
+/// One that adds up what it is given.
+const MANY: &str = r#"(func (export "many") (param i32 i64 f32 f64 i32) (result i32)
+        (call $return (i32.add (i32.add (local.get 0) (i32.wrap_i64 (local.get 1)))
+            (i32.add (i32.trunc_f32_u (local.get 2)) (i32.add (i32.trunc_f64_u (local.get 3)) (local.get 4)))))
+        (i32.const 0))"#;
+
+/// One that returns the last letter of the text that a future brings.
+const HEARS: &str = r#"(func (export "say") (param i32) (result i32)
+        (global.set $a (local.get 0))
+        (global.set $b (call $set-new))
+        (call $is (call $w-read (global.get $a) (i32.const 512)) (i32.const -1))
+        (call $join (global.get $a) (global.get $b))
+        (call $wait-in (global.get $b)))
+    (func (export "say-callback") (param i32 i32 i32) (result i32)
+        (call $is (local.get 0) (i32.const 4))
+        (call $is (local.get 2) (i32.const 0))
+        (call $is (i32.load (i32.const 516)) (i32.const 16))
+        (call $w-drop-readable (global.get $a))
+        (call $return (i32.load8_u offset=15 (i32.load (i32.const 512))))
+        (i32.const 0))"#;
+
 /// The cases of this file.
 pub(super) const CASES: &[Case] = &[
     case("wasi03/composed/text-crosses", |context| {
         returns(
             context,
-            r#"(func (export "text") (param i32 i32) (result i32)
-                (i32.store8 (local.get 0) (i32.const 0x78))
-                (call $return-text (local.get 0) (local.get 1))
-                (i32.const 0))"#,
+            TEXT,
             r#"(func (export "f") (result i32)
                 (call $is (call $text (i32.const 64) (i32.const 16) (i32.const 256)) (i32.const 2))
                 (call $is (i32.load (i32.const 260)) (i32.const 16))
@@ -70,10 +94,7 @@ pub(super) const CASES: &[Case] = &[
     case("wasi03/composed/text-crosses-to-one-that-waits", |context| {
         returns(
             context,
-            r#"(func (export "text") (param i32 i32) (result i32)
-                (i32.store8 (local.get 0) (i32.const 0x78))
-                (call $return-text (local.get 0) (local.get 1))
-                (i32.const 0))"#,
+            TEXT,
             r#"(func (export "f") (result i32)
                 (call $text-sync (i32.const 64) (i32.const 16) (i32.const 256))
                 (call $is (i32.load (i32.const 260)) (i32.const 16))
@@ -85,10 +106,7 @@ pub(super) const CASES: &[Case] = &[
     case("wasi03/composed/text-outside-of-memory-traps", |context| {
         traps(
             context,
-            r#"(func (export "text") (param i32 i32) (result i32)
-                (i32.store8 (local.get 0) (i32.const 0x78))
-                (call $return-text (local.get 0) (local.get 1))
-                (i32.const 0))"#,
+            TEXT,
             r#"(func (export "f") (result i32)
                 (drop (call $text (i32.const 64) (i32.const 0x10000) (i32.const 256))) unreachable)"#,
             "a string that is not within its memory",
@@ -97,10 +115,7 @@ pub(super) const CASES: &[Case] = &[
     case("wasi03/composed/parameters-of-all-types-cross", |context| {
         returns(
             context,
-            r#"(func (export "many") (param i32 i64 f32 f64 i32) (result i32)
-                (call $return (i32.add (i32.add (local.get 0) (i32.wrap_i64 (local.get 1)))
-                    (i32.add (i32.trunc_f32_u (local.get 2)) (i32.add (i32.trunc_f64_u (local.get 3)) (local.get 4)))))
-                (i32.const 0))"#,
+            MANY,
             r#"(func (export "f") (result i32)
                 (call $return
                     (call $many-sync (i32.const 1) (i64.const 20) (f32.const 300) (f64.const 4000) (i32.const 0x61)))
@@ -111,10 +126,7 @@ pub(super) const CASES: &[Case] = &[
     case("wasi03/composed/parameters-in-memory-cross", |context| {
         returns(
             context,
-            r#"(func (export "many") (param i32 i64 f32 f64 i32) (result i32)
-                (call $return (i32.add (i32.add (local.get 0) (i32.wrap_i64 (local.get 1)))
-                    (i32.add (i32.trunc_f32_u (local.get 2)) (i32.add (i32.trunc_f64_u (local.get 3)) (local.get 4)))))
-                (i32.const 0))"#,
+            MANY,
             r#"(func (export "f") (result i32)
                 (i32.store8 (i32.const 512) (i32.const 1))
                 (i64.store (i32.const 520) (i64.const 20))
@@ -292,19 +304,7 @@ pub(super) const CASES: &[Case] = &[
     case("wasi03/composed/text-passes-through-a-future", |context| {
         returns(
             context,
-            r#"(func (export "say") (param i32) (result i32)
-                (global.set $a (local.get 0))
-                (global.set $b (call $set-new))
-                (call $is (call $w-read (global.get $a) (i32.const 512)) (i32.const -1))
-                (call $join (global.get $a) (global.get $b))
-                (call $wait-in (global.get $b)))
-            (func (export "say-callback") (param i32 i32 i32) (result i32)
-                (call $is (local.get 0) (i32.const 4))
-                (call $is (local.get 2) (i32.const 0))
-                (call $is (i32.load (i32.const 516)) (i32.const 16))
-                (call $w-drop-readable (global.get $a))
-                (call $return (i32.load8_u offset=15 (i32.load (i32.const 512))))
-                (i32.const 0))"#,
+            HEARS,
             r#"(func (export "f") (result i32)
                 (local i64 i32)
                 (local.set 0 (call $w-new))
@@ -322,19 +322,7 @@ pub(super) const CASES: &[Case] = &[
     case("wasi03/composed/text-outside-of-memory-does-not-pass-through-a-future", |context| {
         traps(
             context,
-            r#"(func (export "say") (param i32) (result i32)
-                (global.set $a (local.get 0))
-                (global.set $b (call $set-new))
-                (call $is (call $w-read (global.get $a) (i32.const 512)) (i32.const -1))
-                (call $join (global.get $a) (global.get $b))
-                (call $wait-in (global.get $b)))
-            (func (export "say-callback") (param i32 i32 i32) (result i32)
-                (call $is (local.get 0) (i32.const 4))
-                (call $is (local.get 2) (i32.const 0))
-                (call $is (i32.load (i32.const 516)) (i32.const 16))
-                (call $w-drop-readable (global.get $a))
-                (call $return (i32.load8_u offset=15 (i32.load (i32.const 512))))
-                (i32.const 0))"#,
+            HEARS,
             r#"(func (export "f") (result i32)
                 (local i64)
                 (local.set 0 (call $w-new))
