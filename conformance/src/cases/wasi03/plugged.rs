@@ -7,14 +7,13 @@ use wac_graph::{CompositionGraph, EncodeOptions};
 use wharf_core::{GuestConfig, HostedGuest};
 use wharf_guests::HELLO_SERVICE;
 
-use super::handler;
 use super::probe::load;
-use super::service::component;
+use super::{handler, service};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::cases::guest::front::{Front, request};
 use crate::cases::needs::MULTI_MEMORY;
 use crate::context::Context;
-use crate::origin::{Body, Origin, Reply};
+use crate::origin::Origin;
 use crate::served::{Served, Setup};
 use crate::{check, check_eq};
 
@@ -99,38 +98,14 @@ pub(super) const CASES: &[Case] = &[
     case("wasi03/plugged/adds-a-field", |context| adds_a_field(context, GOES_ON, 1)),
     case("wasi03/plugged/waits-and-adds-a-field", |context| adds_a_field(context, WAITS, 1)),
     case("wasi03/plugged/three-in-a-row-add-three", |context| adds_a_field(context, GOES_ON, 3)),
-    case("wasi03/plugged/bodies-pass-through", |context| {
-        let front = front(context, GOES_ON, 1, None)?;
-        for size in [0, 1, 4096, 300_000, 3_000_000_u32] {
-            let body: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
-            let (status, back) = front.answer(request("POST", "/echo", body.clone())?)?.whole()?;
-            check_eq!((status, back.len()), (200, body.len()), "status and length of what comes back");
-            check!(back == body, "something else came back");
-        }
-        front.finish()
-    }),
-    case("wasi03/plugged/bodies-pass-through-two", |context| {
-        let front = front(context, WAITS, 2, None)?;
-        let body: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
-        let (status, back) = front.answer(request("POST", "/echo", body.clone())?)?.whole()?;
-        check_eq!(status, 200, "the status");
-        check!(back == body, "something else came back");
-        front.finish()
-    }),
+    case("wasi03/plugged/bodies-pass-through", |context| service::echoes(front(context, GOES_ON, 1, None)?)),
+    case("wasi03/plugged/bodies-pass-through-two", |context| service::echoes(front(context, WAITS, 2, None)?)),
     case("wasi03/plugged/the-service-fetches", |context| {
-        let origin = Origin::replying(Reply::status(203).body(Body::Full("from the origin".into())))?;
-        let front = front(context, GOES_ON, 1, Some(&origin))?;
-        let fetched = front.answer(request("GET", &format!("/fetch?{}", origin.url("/")), "")?)?.whole()?;
-        check_eq!(fetched, (203, b"from the origin".to_vec()), "what is fetched");
-        front.finish()
+        let origin = service::origin()?;
+        service::fetches(front(context, GOES_ON, 1, Some(&origin))?, &origin)
     }),
     case("wasi03/plugged/an-error-passes-through", |context| {
-        let front = front(context, GOES_ON, 1, None)?;
-        match front.answer(request("GET", "/error", "")?) {
-            Err(Unmet::Failed(message)) => check!(message.contains("LoopDetected"), "the error is `{message}`"),
-            _ => return Err(Unmet::failed("an error was answered with a response")),
-        }
-        front.finish()
+        service::answers_with_an_error(front(context, GOES_ON, 1, None)?)
     }),
     case("wasi03/plugged/requests-are-served", |context| {
         let guest = plugged(context, GOES_ON, 1)?;
@@ -161,7 +136,7 @@ fn plugged(context: &Context, handle: &str, count: usize) -> CaseResult<Arc<dyn 
         let (next, result) = if handle == WAITS { ("handle", "") } else { ("[async-lower]handle", "(result i32)") };
         let text = MIDDLEWARE.replace("HANDLE", handle).replace("NEXT-RESULT", result).replace("NEXT", next);
         let middleware = handler::component(&text, "wasi:http/middleware@0.3.0")?;
-        let mut composed = component()?;
+        let mut composed = service::component()?;
         for _ in 0..count {
             composed = plug(composed, middleware.clone())?;
         }
@@ -188,13 +163,5 @@ fn front<'a>(
     count: usize,
     origin: Option<&'a Origin>,
 ) -> CaseResult<Front<impl Fn() -> CaseResult<GuestConfig> + use<'a>>> {
-    let guest = plugged(context, handle, count)?;
-    Ok(Front::handler(guest, move || {
-        let net = context.net();
-        let net = match origin {
-            Some(origin) => net.allow(&origin.base()),
-            None => net,
-        };
-        Ok(context.program(HELLO_SERVICE.name, &[], net.config()?)?.0)
-    }))
+    Ok(service::front(context, plugged(context, handle, count)?, origin))
 }
