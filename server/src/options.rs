@@ -33,10 +33,10 @@ pub struct HandlerOptions {
     /// on wharf's own host, and for a `max_reuse` of more than 1.
     ///
     /// A request enters an instance that waits for something, and else one of its own, as long as fewer compute than `max_busy`
-    /// says. None enters while the guest has backpressure on. The requests of an instance take turns on one
-    /// thread, and share its memory and what it may take; each has its own time limit, grants of outbound requests and output.
-    /// One that traps, or computes beyond its time, ends the instance and all requests in it, which are answered with 500. A
-    /// request whose client leaves has its task asked to cancel itself.
+    /// says. None enters while the guest has backpressure on. The requests of an instance take turns on one thread, and share
+    /// its memory and what it may take; each has its own time limit, grants of outbound requests and output. One that traps,
+    /// or computes beyond its time, ends the instance and all requests in it, which are answered with 500. A request whose
+    /// client leaves has its task asked to cancel itself.
     pub max_concurrent_reuse: u32,
     /// How many instances that may work on several requests compute before a request that finds none waiting is to wait for one
     /// of those; `None` for as many as there are processors. With 1, instances fill up one after another.
