@@ -48,6 +48,7 @@ mod on_reqwest;
 pub mod origin;
 mod prebuilt;
 pub mod probe;
+mod random;
 pub mod report;
 mod runner;
 pub mod saboteur;

@@ -13,6 +13,7 @@ use wit_parser::Resolve;
 
 use crate::case::{Case, CaseResult, Unmet};
 use crate::context::Context;
+use crate::random::{PROGRAMS, Random, SEED, number, seed};
 use crate::{check, check_eq};
 
 /// The cases of this file.
@@ -27,12 +28,6 @@ pub(super) const CASES: &[Case] = &[
         random(context, AdapterVariant::Proxy)
     }),
 ];
-
-/// The variable that asks for another number of random programs.
-const COUNT: &str = "WHARF_RANDOM_PROGRAMS";
-
-/// The variable that names another seed.
-const SEED: &str = "WHARF_RANDOM_SEED";
 
 /// The variable that names a directory with other adapters, as they are published.
 const ADAPTERS: &str = "WHARF_ADAPTER_FILES";
@@ -104,11 +99,7 @@ impl Seen {
 }
 
 fn random(context: &Context, variant: AdapterVariant) -> CaseResult {
-    let number = |name: &str, otherwise: u64| match std::env::var(name) {
-        Ok(number) => number.parse().map_err(|_| Unmet::failed(format!("{name}={number:?} is not a valid number"))),
-        Err(_) => Ok(otherwise),
-    };
-    let (count, seed) = (number(COUNT, 6)?, number(SEED, 0x5eed)?);
+    let (count, seed) = (number(PROGRAMS, 6)?, seed()?);
     let adapter = adapter(variant)?;
     for at in 0..count {
         let mut random = Random(seed ^ (at << 20) ^ variant as u64);
@@ -350,17 +341,5 @@ impl io::Write for Pipe {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Numbers that look random and are the same each time (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
     }
 }

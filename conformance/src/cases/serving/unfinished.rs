@@ -17,6 +17,7 @@ use super::script::{Expected, Step, TIME, expected, guest, path, request};
 use crate::case::{Case, CaseResult, Unmet};
 use crate::check;
 use crate::context::Context;
+use crate::random::{Random, number, seed};
 use crate::served::{Configure, End, Served, Setup, read_to_end};
 
 /// The cases of this file.
@@ -282,7 +283,7 @@ fn steps(random: &mut Random) -> (Vec<Step>, Method) {
     let mut steps = Vec::new();
     let method = if random.below(8) == 0 { Method::HEAD } else { Method::GET };
     if random.below(2) == 0 {
-        steps.push(Step::Announce(random.below(7)));
+        steps.push(Step::Announce(random.below(7) as u8));
     }
     match random.below(12) {
         0 => steps.push(Step::Status(204)),
@@ -298,8 +299,8 @@ fn steps(random: &mut Random) -> (Vec<Step>, Method) {
             for _ in 0..random.below(4) {
                 steps.push(match random.below(8) {
                     0 => Step::Wait,
-                    1 | 2 => Step::Write(1 + random.below(3)),
-                    _ => Step::Flush(1 + random.below(3)),
+                    1 | 2 => Step::Write(1 + random.below(3) as u8),
+                    _ => Step::Flush(1 + random.below(3) as u8),
                 });
             }
         }
@@ -307,7 +308,7 @@ fn steps(random: &mut Random) -> (Vec<Step>, Method) {
     let finishes = steps.last() != Some(&Step::RespondBodiless);
     match random.below(8) {
         0 => steps.push(Step::Trap),
-        1 => steps.push(Step::Exit(random.below(2))),
+        1 => steps.push(Step::Exit(random.below(2) as u8)),
         2 => {}
         3 if finishes => steps.push(Step::Drop),
         _ if finishes => steps.push(Step::Finish),
@@ -318,17 +319,14 @@ fn steps(random: &mut Random) -> (Vec<Step>, Method) {
 
 /// Pipelined requests on many connections, whose responses must be the ones of the model, each its own.
 fn random(context: &Context) -> CaseResult {
-    let count = match std::env::var(COUNT) {
-        Ok(count) => count.parse().map_err(|_| Unmet::failed(format!("{COUNT}={count:?} is not a valid number")))?,
-        Err(_) => 600,
-    };
+    let count = number(COUNT, 600)?;
     let wasmtimes = context.subject().component_host().is_some();
-    let (mut random, mut connections, mut requests) = (Random(0x5eed), Vec::new(), 0);
+    let (mut random, mut connections, mut requests) = (Random(seed()?), Vec::new(), 0);
     while requests < count {
         let version = if random.below(6) == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
         let pipelined = if version == Version::HTTP_10 { 1 } else { 1 + random.below(4) };
         let asked: Vec<_> = (0..pipelined).map(|_| steps(&mut random)).collect();
-        requests += asked.len();
+        requests += pipelined;
         connections.push((asked, version));
     }
     let served = serve(context)?;
@@ -336,16 +334,4 @@ fn random(context: &Context) -> CaseResult {
         let (seen, end) = ask(&served, asked, *version)?;
         compare(asked, &seen, end, wasmtimes, *version)
     })
-}
-
-/// Numbers that look random and are the same each time (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u8 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound) as u8
-    }
 }
