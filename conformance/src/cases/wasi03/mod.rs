@@ -16,6 +16,7 @@ mod pair;
 mod payloads;
 mod plugged;
 mod probe;
+mod random;
 mod refused;
 mod reuse;
 mod service;
@@ -46,4 +47,5 @@ pub const CASES: &[&[Case]] = &[
     handed::CASES,
     plugged::CASES,
     apart::CASES,
+    random::CASES,
 ];

@@ -246,9 +246,20 @@ pub(super) fn future(body: &str) -> String {
 fn call(context: &Context, text: &str, timeout: Duration, output: Output) -> CaseResult<Result<Vec<u64>, Stop>> {
     let component = wat::parse_str(text).map_err(Unmet::harness)?;
     let guest = context.subject().shared(text, || load(context, &component))?;
+    Ok(run(&*guest, timeout, output))
+}
+
+/// Calls the function `f` of a new instance.
+fn run(guest: &dyn HostedGuest, timeout: Duration, output: Output) -> Result<Vec<u64>, Stop> {
     let wasi = WasiConfig::new().stdout(output);
     let config = GuestConfig { wasi, timeout: Some(timeout), ..GuestConfig::default() };
-    Ok(guest.start(config).and_then(|mut session| session.call("f", &[])))
+    guest.start(config).and_then(|mut session| session.call("f", &[]))
+}
+
+/// What a probe comes to that no other case has.
+pub(super) fn call_once(context: &Context, functions: &str) -> CaseResult<Result<Vec<u64>, Stop>> {
+    let component = wat::parse_str(probe(functions)).map_err(Unmet::harness)?;
+    Ok(run(&*load(context, &component)?, LONG, Output::Discard))
 }
 
 /// The probe returns this.
