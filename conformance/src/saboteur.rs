@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::{BodyExt, Empty};
+use wharf_component::plan::{ASYNC_LOWER, ASYNC_MODULE};
 use wharf_core::http::{Body, HttpError, Timeouts, Transport};
 use wharf_core::{
     Backend, BackendInfo, Caller, Calls, Error, Imports, Instance, Interrupt, Kind, Memory, Module, Prepared, Result,
@@ -49,13 +50,19 @@ pub enum Sabotage {
     ForgetFinish,
     /// A resource that a guest drops stays open.
     LeakResource,
+    /// What a guest of WASI 0.3 writes to a stream goes nowhere.
+    SwallowStream,
+    /// A stream whose writable end a guest drops goes on.
+    LeaveStreamOpen,
+    /// What a task of WASI 0.3 returns is not passed on.
+    ForgetReturn,
     /// A transport waits eight seconds longer for the first byte of a response than it may.
     LateFirstByte,
 }
 
 impl Sabotage {
     /// Every way to misbehave.
-    pub const ALL: [Sabotage; 15] = [
+    pub const ALL: [Sabotage; 18] = [
         Sabotage::DropHeader,
         Sabotage::FollowDenied,
         Sabotage::CutBody,
@@ -70,6 +77,9 @@ impl Sabotage {
         Sabotage::DropField,
         Sabotage::ForgetFinish,
         Sabotage::LeakResource,
+        Sabotage::SwallowStream,
+        Sabotage::LeaveStreamOpen,
+        Sabotage::ForgetReturn,
         Sabotage::LateFirstByte,
     ];
 
@@ -137,6 +147,17 @@ impl Sabotage {
             Sabotage::LeakResource => &[
                 ("linker/resource/own-borrow-drop", "the values once one handle is dropped: expected 1, saw 2"),
                 ("linker/resource/open-ones-keep-an-instance-from-reuse", "cannot be used again"),
+            ],
+            Sabotage::SwallowStream => &[
+                ("wasi03/streams/standard-output-is-written", "what is written: expected \"01234\", saw \"\""),
+                ("wasi03/service/greets", "a greeting"),
+            ],
+            Sabotage::LeaveStreamOpen => {
+                &[("wasi03/streams/a-reader-is-told-that-the-writer-is-gone", "the guest trapped")]
+            }
+            Sabotage::ForgetReturn => &[
+                ("wasi03/futures/a-read-meets-a-write", "ended without returning a result"),
+                ("wasi03/streams/a-read-meets-a-write", "ended without returning a result"),
             ],
             Sabotage::LateFirstByte => &[("outbound/timeout/first-byte", "under a limit of 200ms")],
         }
@@ -268,6 +289,18 @@ impl Calls for BadCalls {
         if skipped {
             slots[0] = 0;
             return Ok(());
+        }
+        let concurrent = import.filter(|(module, _)| *module == ASYNC_MODULE).map(|(_, name)| name);
+        let concurrent = concurrent.and_then(|name| name.trim_start_matches(ASYNC_LOWER).split(['[', ';']).next());
+        match (self.sabotage, concurrent) {
+            (Sabotage::SwallowStream, Some("stream.write")) => {
+                // All of it was written.
+                slots[0] = slots[2] << 4;
+                return Ok(());
+            }
+            (Sabotage::LeaveStreamOpen, Some("stream.drop-writable"))
+            | (Sabotage::ForgetReturn, Some("task.return")) => return Ok(()),
+            _ => {}
         }
         let forgotten = match self.sabotage {
             Sabotage::DropField => Some("[method]fields.append"),

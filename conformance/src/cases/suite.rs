@@ -28,6 +28,9 @@ pub const CASES: &[&[Case]] = &[&[
     Case::must("suite/bites/dropped-field", PROVES, |c| bites(c, Sabotage::DropField)),
     Case::must("suite/bites/forgotten-finish", PROVES, |c| bites(c, Sabotage::ForgetFinish)),
     Case::must("suite/bites/leaked-resource", PROVES, |c| bites(c, Sabotage::LeakResource)),
+    Case::must("suite/bites/swallowed-stream", PROVES, |c| bites(c, Sabotage::SwallowStream)),
+    Case::must("suite/bites/stream-left-open", PROVES, |c| bites(c, Sabotage::LeaveStreamOpen)),
+    Case::must("suite/bites/forgotten-return", PROVES, |c| bites(c, Sabotage::ForgetReturn)),
     Case::must("suite/bites/late-first-byte-timeout", PROVES, |c| bites(c, Sabotage::LateFirstByte)),
 ]];
 
