@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tempfile::TempDir;
-use wharf_guests::{HELLO_HTTP, HELLO_HYPER, HTTP_JS, HTTP_PY, PrebuiltGuest};
+use wharf_guests::{HELLO_HTTP, HELLO_HYPER, HTTP_JS, HTTP_PY, PrebuiltGuest, SERVICE_RUST};
 use wit_component::ComponentEncoder;
 
 use crate::args::Asked;
@@ -15,6 +15,8 @@ use crate::args::Asked;
 pub(crate) enum Kind {
     /// A component: every server of `wasi:http`.
     Component,
+    /// A component of WASI 0.3, whose instances can work on several requests.
+    Service,
     /// The core module of one: only wharf.
     Core,
     /// It listens by itself.
@@ -26,7 +28,7 @@ pub(crate) enum Kind {
 enum Source {
     /// One that wharf's suite runs.
     Prebuilt(PrebuiltGuest),
-    /// The same, made a component with the published adapter.
+    /// The same, made a component with the published adapter, where it needs that.
     Wrapped(PrebuiltGuest),
     /// It is where it is.
     File,
@@ -82,8 +84,11 @@ impl Guests {
             guest("js", Kind::Component, Source::Prebuilt(HTTP_JS)),
             guest("python", Kind::Component, Source::Prebuilt(HTTP_PY)),
             guest("sockets", Kind::Sockets, Source::Prebuilt(HELLO_HYPER)),
+            guest("service", Kind::Service, Source::Wrapped(SERVICE_RUST)),
         ];
+        // These two are measured by themselves, too.
         known[0].write()?;
+        known[5].write()?;
         let mut all = Vec::new();
         for asked in asked {
             all.push(match asked {
@@ -111,6 +116,11 @@ impl Guests {
     pub(crate) fn hello(&self) -> PathBuf {
         self.directory.path().join("hello.wasm")
     }
+
+    /// The service of WASI 0.3.
+    pub(crate) fn service(&self) -> PathBuf {
+        self.directory.path().join("service.wasm")
+    }
 }
 
 #[cfg(test)]
@@ -119,9 +129,9 @@ mod tests {
 
     #[test]
     fn guests_are_known_or_files() {
-        assert_eq!(Guests::new(&[]).unwrap().all.len(), 5);
+        assert_eq!(Guests::new(&[]).unwrap().all.len(), 6);
         let error = Guests::new(&["ruby".parse().unwrap()]).unwrap_err().to_string();
-        assert!(error.contains("no guest `ruby`: there are hello, core, js, python, sockets"), "{error}");
+        assert!(error.contains("no guest `ruby`: there are hello, core, js, python, sockets, service"), "{error}");
         let error = Guests::new(&["mine=/nowhere".parse().unwrap()]).unwrap_err().to_string();
         assert!(error.contains("`/nowhere`"), "{error}");
     }

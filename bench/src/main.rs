@@ -111,7 +111,18 @@ fn peers(args: &Args) -> anyhow::Result<Vec<Peer>> {
 fn alone(wharf: &Path, backend: &str, guests: &Guests, report: &mut Report) {
     let server = format!("wharf {backend}");
     report.measure("host call, ns", &server, || measure::host_call(wharf, backend, guests));
-    report.measure("echo of 256 MiB, MiB/s", &server, || measure::streaming(wharf, backend, guests));
+    let cache = guests.directory.path();
+    let echo = |guest: &Path, len: u64| measure::echo(wharf, backend, guest, cache, len);
+    report.measure("echo of 256 MiB, MiB/s", &server, || Ok(echo(&guests.hello(), 256 << 20)?.rate));
+    let mut growth = None;
+    report.measure("echo of 2 GiB by WASI 0.3, MiB/s", &server, || {
+        let echoed = echo(&guests.service(), 2 << 30)?;
+        growth = Some(echoed.growth);
+        Ok(echoed.rate)
+    });
+    if let Some(growth) = growth {
+        report.measure("echo of 2 GiB by WASI 0.3, growth in MiB", &server, || Ok(growth));
+    }
     report.measure("idle instance, KiB", &server, || measure::idle_memory(wharf, backend, guests));
 }
 

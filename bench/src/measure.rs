@@ -15,9 +15,6 @@ use crate::serving::{Served, Server};
 /// How many host calls are timed.
 const CALLS: u32 = 5_000_000;
 
-/// How many bytes are echoed.
-const ECHOED: usize = 256 << 20;
-
 /// How many idle instances share the memory that is measured.
 const INSTANCES: usize = 100;
 
@@ -50,40 +47,61 @@ pub(crate) fn host_call(wharf: &Path, backend: &str, guests: &Guests) -> anyhow:
     Ok((run("_start")? - without) * 1e9 / f64::from(CALLS))
 }
 
-/// A large body through the guest, in both directions at once, in MiB a second of one direction.
-pub(crate) fn streaming(wharf: &Path, backend: &str, guests: &Guests) -> anyhow::Result<f64> {
-    let server = Server::wharf(wharf, backend, &guests.hello(), guests.directory.path());
-    let served = Served::listening(&server.with(&["--timeout", "10m", "--max-request-body", "1GiB"]))?;
+/// A large body through a guest, in both directions at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Echoed {
+    /// MiB a second of one direction.
+    pub(crate) rate: f64,
+    /// By how many MiB the server's private memory grew while it went on, at most.
+    pub(crate) growth: f64,
+}
+
+/// How much has gone through when memory is looked at first: buffers are full by then.
+const BEGUN: u64 = 64 << 20;
+
+/// Sends so many bytes through the path `/echo` of a guest, and compares what comes back.
+pub(crate) fn echo(wharf: &Path, backend: &str, guest: &Path, cache: &Path, len: u64) -> anyhow::Result<Echoed> {
+    let server = Server::wharf(wharf, backend, guest, cache);
+    let served = Served::listening(&server.with(&["--timeout", "10m", "--max-request-body", "4GiB"]))?;
     let mut stream = TcpStream::connect(served.address)?;
     stream.set_read_timeout(Some(Duration::from_secs(600)))?;
     let start = Instant::now();
     let mut sending = stream.try_clone()?;
     let sender = thread::spawn(move || -> std::io::Result<()> {
         let head =
-            format!("POST /echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {ECHOED}\r\n\r\n");
+            format!("POST /echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n");
         sending.write_all(head.as_bytes())?;
         let piece = vec![b'x'; 64 << 10];
-        for _ in 0..ECHOED / piece.len() {
-            sending.write_all(&piece)?;
+        let mut left = len;
+        while left > 0 {
+            let now = left.min(piece.len() as u64);
+            sending.write_all(&piece[..now as usize])?;
+            left -= now;
         }
         // The length has told where the body ends. A client that closes its side is taken for one that has gone.
         Ok(())
     });
     let mut buffer = vec![0; 256 << 10];
-    let mut bodies = 0;
+    let (mut bodies, mut first, mut most, mut next) = (0, 0.0_f64, 0.0_f64, BEGUN);
     loop {
         let read = stream.read(&mut buffer)?;
         if read == 0 {
             break;
         }
-        bodies += buffer[..read].iter().filter(|byte| **byte == b'x').count();
+        bodies += buffer[..read].iter().filter(|byte| **byte == b'x').count() as u64;
+        if bodies >= next {
+            let now = served.memory()?;
+            (first, most) = (if next == BEGUN { now } else { first }, most.max(now));
+            next += BEGUN;
+        }
     }
     let seconds = start.elapsed().as_secs_f64();
     sender.join().ok().context("the sender panicked")??;
-    if bodies != ECHOED {
-        bail!("{bodies} bytes of {ECHOED} came back");
+    if bodies != len {
+        bail!("{bodies} bytes of {len} came back");
     }
-    Ok(ECHOED as f64 / f64::from(1 << 20) / seconds)
+    let mib = f64::from(1 << 20);
+    Ok(Echoed { rate: len as f64 / mib / seconds, growth: (most - first) / mib })
 }
 
 /// What one more instance that waits takes, in KiB of private memory.

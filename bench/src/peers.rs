@@ -30,6 +30,9 @@ const TUNED: [&str; 5] = [
     "-Opooling-max-unused-warm-slots=1000",
 ];
 
+/// An instance for each request, which is not the default for guests of WASI 0.3.
+const ONE_EACH: [&str; 4] = ["--max-instance-reuse-count", "1", "--max-instance-concurrent-reuse-count", "1"];
+
 /// `wash` has neither a file nor an address among its options.
 const WASH: &str = "\
 build:
@@ -116,17 +119,23 @@ impl Peer {
             Server::new(&format!("{}{suffix}", self.name), &command, &guest.path, cache).with_env(&self.env)
         };
         let variant = |server, reuses, brief| Variant { server, reuses, brief };
+        let wasmtime = |suffix: &str, options: &[&str]| {
+            let cached = ["serve", "-Scli", "-Ccache-config={dir}/cache.toml", "--addr", "{addr}", "{guest}"];
+            let server = server(suffix, &cached).with(options);
+            server.with_file("cache.toml", "[cache]\ndirectory = \"{cache}/wasmtime\"\n")
+        };
         match (self.known, guest.kind) {
             (Some(Known::Wasmtime), Kind::Component) => {
-                let with = |suffix: &str, options: &[&str]| {
-                    let cached = ["serve", "-Scli", "-Ccache-config={dir}/cache.toml", "--addr", "{addr}", "{guest}"];
-                    let server = server(suffix, &cached).with(options);
-                    server.with_file("cache.toml", "[cache]\ndirectory = \"{cache}/wasmtime\"\n")
-                };
                 vec![
-                    variant(with("", &[]), false, false),
-                    variant(with(", tuned", &TUNED), false, true),
-                    variant(with(", reused", &["--max-instance-reuse-count", "1000"]), true, false),
+                    variant(wasmtime("", &[]), false, false),
+                    variant(wasmtime(", tuned", &TUNED), false, true),
+                    variant(wasmtime(", reused", &["--max-instance-reuse-count", "1000"]), true, false),
+                ]
+            }
+            (Some(Known::Wasmtime), Kind::Service) => {
+                vec![
+                    variant(wasmtime("", &ONE_EACH), false, false),
+                    variant(wasmtime(", concurrent", &[]), true, false),
                 ]
             }
             (Some(Known::Wash), Kind::Component) => {
@@ -211,11 +220,14 @@ mod tests {
             served("wasmtime=sh", "hello"),
             named(&[("wasmtime", false), ("wasmtime, tuned", false), ("wasmtime, reused", true)])
         );
+        assert_eq!(served("wasmtime=sh", "service"), named(&[("wasmtime", false), ("wasmtime, concurrent", true)]));
         assert_eq!(served("wash=sh", "js"), named(&[("wash", false)]));
         assert_eq!(served("jco=sh", "hello"), named(&[("jco", false), ("jco, reused", true)]));
         assert_eq!(served("wasmedge=sh", "sockets"), named(&[("wasmedge", true)]));
         assert_eq!(served("mine=sh {addr} {guest}", "hello"), named(&[("mine", false)]));
-        for (peer, guest) in [("wasmtime=sh", "core"), ("wasmtime=sh", "sockets"), ("wasmedge=sh", "hello")] {
+        for (peer, guest) in
+            [("wash=sh", "service"), ("wasmtime=sh", "core"), ("wasmtime=sh", "sockets"), ("wasmedge=sh", "hello")]
+        {
             assert!(served(peer, guest).is_empty(), "{peer} {guest}");
         }
     }

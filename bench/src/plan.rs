@@ -22,6 +22,9 @@ pub(crate) struct Subjects<'a> {
 /// How many requests an instance that is used again answers.
 const REUSE: [&str; 2] = ["--max-instance-reuse-count", "1000"];
 
+/// How many an instance of WASI 0.3 answers, and works on at a time, unless `wasmtime serve` is told otherwise.
+const CONCURRENT: [&str; 4] = ["--max-instance-reuse-count", "128", "--max-instance-concurrent-reuse-count", "16"];
+
 /// The guests whose starts are measured: a small one and a large one.
 const STARTED: [&str; 2] = ["hello", "js"];
 
@@ -32,6 +35,7 @@ impl Subjects<'_> {
         for guest in &guests.all {
             match guest.kind {
                 Kind::Component => self.component(guest, &mut all),
+                Kind::Service => self.service(guest, &mut all),
                 Kind::Core => self.core(guest, guests, &mut all),
                 Kind::Sockets => self.sockets(guest, &mut all),
             }
@@ -100,6 +104,25 @@ impl Subjects<'_> {
         }
     }
 
+    /// One request in an instance, and several at a time.
+    fn service(&self, guest: &Guest, all: &mut Vec<Comparison>) {
+        let fresh = |backend: &String| Server::wharf(self.wharf, backend, &guest.path, self.cache);
+        for (at, backend) in self.backends.iter().enumerate() {
+            let concurrent = fresh(backend).with(&CONCURRENT).called(format!("wharf {backend}, concurrent"));
+            for Variant { server: peer, reuses, .. } in
+                self.peers.iter().flat_map(|peer| peer.serving(guest, self.cache))
+            {
+                let server = if reuses { concurrent.clone() } else { fresh(backend) };
+                if reuses || at == 0 {
+                    all.push(servers(Measure::Throughput, guest, server, peer));
+                }
+            }
+            if let Some(main) = self.backends.first().filter(|_| at > 0) {
+                all.push(servers(Measure::Throughput, guest, fresh(backend), fresh(main)));
+            }
+        }
+    }
+
     /// Beside the component that was made of it.
     fn core(&self, guest: &Guest, guests: &Guests, all: &mut Vec<Comparison>) {
         for backend in self.backends {
@@ -150,6 +173,10 @@ mod tests {
             "throughput python: wharf wasmtime / jco",
             "throughput core: wharf wasmer / wharf wasmer, as a component",
             "throughput sockets: wharf wasmer / native hyper",
+            "throughput service: wharf wasmtime / wasmtime",
+            "throughput service: wharf wasmtime, concurrent / wasmtime, concurrent",
+            "throughput service: wharf wasmer, concurrent / wasmtime, concurrent",
+            "throughput service: wharf wasmer / wharf wasmtime",
             "latency js: wharf wasmtime / mine",
             "resident memory hello: wharf wasmer / wasmtime",
             "cold start js: wharf wasmer / wasmtime",

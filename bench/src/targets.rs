@@ -39,6 +39,8 @@ const REUSED: &[&str] = &["wharf wasmtime, reused", "wharf wasmer, reused", "wha
 const PEER: &[&str] = &["wasmtime"];
 const PEER_AT_BEST: &[&str] = &["wasmtime", "wasmtime, tuned"];
 const PEER_REUSED: &[&str] = &["wasmtime, reused"];
+const CONCURRENT: &[&str] = &["wharf wasmtime, concurrent"];
+const PEER_CONCURRENT: &[&str] = &["wasmtime, concurrent"];
 
 const fn target(
     measure: Measure,
@@ -53,7 +55,7 @@ const fn target(
 use Bound::{AtLeast, AtMost};
 use Measure::{ColdStart, FirstStart, Resident, Throughput, Version};
 
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 19] = [
     target(Throughput, "hello", MAIN, PEER_AT_BEST, AtLeast(4.0)),
     target(Throughput, "js", MAIN, PEER_AT_BEST, AtLeast(4.0)),
     target(Throughput, "python", MAIN, PEER_AT_BEST, AtLeast(4.0)),
@@ -65,6 +67,9 @@ const TARGETS: [Target; 16] = [
     target(Throughput, "js", &["wharf wasmtime, reused"], MAIN, AtLeast(1.0)),
     target(Throughput, "js", &["wharf wasmer, reused"], &["wharf wasmer"], AtLeast(1.0)),
     target(Throughput, "js", &["wharf wasmedge, reused"], &["wharf wasmedge"], AtLeast(1.0)),
+    target(Throughput, "service", MAIN, PEER, AtLeast(2.0)),
+    target(Throughput, "service", OTHERS, MAIN, AtLeast(0.5)),
+    target(Throughput, "service", CONCURRENT, PEER_CONCURRENT, AtLeast(1.0)),
     target(ColdStart, "hello", ALL, PEER, AtMost(1.0)),
     target(ColdStart, "js", ALL, PEER, AtMost(1.0)),
     target(FirstStart, "js", ALL, PEER, AtMost(1.0)),
