@@ -130,6 +130,34 @@ pub(super) const CASES: &[Case] = &[
             1,
         )
     }),
+    Case::must("wasi03/streams/what-was-written-is-told-with-the-end", SPEC, |context| {
+        returns(
+            context,
+            &stream(
+                r#"(call $join (global.get $b) (global.get $c))
+                (call $is (call $s-write (global.get $b) (i32.const 64) (i32.const 8)) (i32.const -1))
+                (call $is (call $s-read (global.get $a) (i32.const 256) (i32.const 8)) (i32.const 0x80))
+                (call $s-drop-readable (global.get $a))
+                (call $is (call $set-poll (global.get $c) (i32.const 128)) (i32.const 3))
+                (call $return (i32.load (i32.const 132)))"#,
+            ),
+            0x81,
+        )
+    }),
+    Case::must("wasi03/streams/what-was-read-is-told-with-the-end", SPEC, |context| {
+        returns(
+            context,
+            &stream(
+                r#"(call $join (global.get $a) (global.get $c))
+                (call $is (call $s-read (global.get $a) (i32.const 256) (i32.const 8)) (i32.const -1))
+                (call $is (call $s-write (global.get $b) (i32.const 64) (i32.const 3)) (i32.const 0x30))
+                (call $s-drop-writable (global.get $b))
+                (call $is (call $set-poll (global.get $c) (i32.const 128)) (i32.const 2))
+                (call $return (i32.load (i32.const 132)))"#,
+            ),
+            0x31,
+        )
+    }),
     Case::must("wasi03/streams/after-the-end-there-is-only-the-drop", SPEC, |context| {
         traps(
             context,

@@ -174,7 +174,7 @@ pub(super) fn copy(cx: &mut Cx<'_>, named: &Named<'_>, side: Side, slots: &mut [
     let options = cx.shared_options();
     let ty = named.element.ty;
     let mut copying = Copying { ptr, len, moved: 0, options, ty, open: true, event: None };
-    meet(cx, &channel, named.element, side, &mut copying)?;
+    meet(cx, &channel, named, side, &mut copying)?;
     *lock(&channel).copying(side) = Some(copying);
     let context = &mut Context::from_waker(Waker::noop());
     if side == Side::Readable {
@@ -227,7 +227,8 @@ fn check_buffer(cx: &mut Cx<'_>, element: &Element, ptr: u32, len: u32) -> Outco
 }
 
 /// Where a copy meets one at the other end, which is the guest's own.
-fn meet(cx: &mut Cx<'_>, shared: &Shared, element: &Element, side: Side, new: &mut Copying) -> Outcome {
+fn meet(cx: &mut Cx<'_>, shared: &Shared, named: &Named<'_>, side: Side, new: &mut Copying) -> Outcome {
+    let element = named.element;
     let (count, from, to) = {
         let mut channel = lock(shared);
         if channel.is_dropped(side.other()) {
@@ -257,7 +258,8 @@ fn meet(cx: &mut Cx<'_>, shared: &Shared, element: &Element, side: Side, new: &m
     if let Some(other) = channel.copying(side.other()).as_mut().filter(|_| count > 0) {
         other.moved += count;
         other.event = Some(Result::Completed);
-        other.open = other.remaining() > 0;
+        // Until it is told, a stream's goes on, if only to end.
+        other.open = named.of == Passing::Stream;
     }
     new.moved += count;
     new.end(Result::Completed);
