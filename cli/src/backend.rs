@@ -33,26 +33,26 @@ pub(crate) fn named(name: &str) -> anyhow::Result<Box<dyn Backend>> {
 
 #[cfg(feature = "wasmedge")]
 fn in_mode(mode: WasmEdgeMode) -> anyhow::Result<Box<dyn Backend>> {
-    use wharf::wasmedge::{Compiler, Mode, WasmEdge};
+    use wharf::wasmedge::{Mode, WasmEdge};
 
     let backend = match mode {
-        // The compiler is a process that runs this very program.
-        WasmEdgeMode::Aot => {
-            let program = std::env::current_exe()
-                .context("cannot find this program's own file, which runs WasmEdge's compiler")?;
-            WasmEdge::with_compiler(Compiler::Process(helper(program)))?
-        }
+        WasmEdgeMode::Aot => WasmEdge::with_compiler(compiler()?)?,
+        WasmEdgeMode::Baseline => WasmEdge::with_compiler(compiler()?.baseline())?,
         WasmEdgeMode::Interpreter => WasmEdge::new(Mode::Interpreter)?,
     };
     Ok(Box::new(backend))
 }
 
+/// A process that runs this very program.
 #[cfg(feature = "wasmedge")]
 #[expect(unsafe_code, reason = "what the compiler writes is executed")]
-fn helper(program: std::path::PathBuf) -> wharf::wasmedge::Helper {
+fn compiler() -> anyhow::Result<wharf::wasmedge::Compiler> {
+    let program = std::env::current_exe();
+    let program = program.context("cannot find this program's own file, which runs WasmEdge's compiler")?;
     // SAFETY: the program is this one, which with this command does as `help` does, and whoever can exchange its file has
     // their code run as it is.
-    unsafe { wharf::wasmedge::Helper::new(program, [HELPER]) }
+    let helper = unsafe { wharf::wasmedge::Helper::new(program, [HELPER]) };
+    Ok(wharf::wasmedge::Compiler::process(helper))
 }
 
 #[cfg(not(feature = "wasmedge"))]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wharf_core::image::{self, Imaged};
 use wharf_core::meter::{self, Frames, Metered, NATIVE_STACK};
 use wharf_core::{Backend, BackendInfo, Capability, Error, Imports, Kind, Prepared, Result, TrustedCode, cpu};
-use wharf_wasmedge_engine::{self as engine, Code, Compiler, Interpreter, Native, SETTINGS};
+use wharf_wasmedge_engine::{self as engine, Code, Compiler, Interpreter, Native};
 
 use crate::guest::{Behind, Hosts, number, trap};
 
@@ -36,12 +36,12 @@ impl WasmEdge {
     /// [`Kind::Engine`] if the engine cannot be set up.
     pub fn new(mode: Mode) -> Result<Self> {
         match mode {
-            Mode::Aot => Self::with_compiler(Compiler::InProcess),
+            Mode::Aot => Self::with_compiler(Compiler::in_process()),
             Mode::Interpreter => Self::make(None),
         }
     }
 
-    /// Makes the backend, in [`Mode::Aot`], with a compiler that may be in a process of its own.
+    /// Makes the backend, in [`Mode::Aot`], with a compiler that may be in a process of its own, or optimise nothing.
     ///
     /// # Errors
     /// [`Kind::Engine`] if the engine cannot be set up. A compiler that does not work is found when it is needed.
@@ -52,9 +52,9 @@ impl WasmEdge {
     fn make(native: Option<Native>) -> Result<Self> {
         let mut capabilities = vec![Capability::Interrupt, Capability::MultiMemory];
         let mut code_key = "interpreter".to_owned();
-        if native.is_some() {
+        if let Some(native) = &native {
             capabilities.push(Capability::CompiledCode);
-            code_key = format!("aot-{SETTINGS}-{}-{}", env!("CARGO_PKG_VERSION"), cpu());
+            code_key = format!("aot-{}-{}-{}", native.settings(), env!("CARGO_PKG_VERSION"), cpu());
         }
         let interpreter = Interpreter::new().map_err(unusable)?;
         let engine_version = engine::version().map_err(unusable)?;

@@ -11,7 +11,7 @@
 //! - `embed`: the embedder's import object.
 //!
 //! # The compiler in a process of its own
-//! By default LLVM compiles in the host's process. With [`Compiler::Process`] a [`Helper`] does: any program that calls
+//! By default LLVM compiles in the host's process. With [`Compiler::process`] a [`Helper`] does: any program that calls
 //! [`run_helper`] with the arguments it is started with, such as the host's own, or `wharf wasmedge-compile`. What it writes
 //! is executed, so that naming one is `unsafe`.
 //!
@@ -25,7 +25,7 @@
 //! }
 //! // SAFETY: it is this program, which does so, above.
 //! let helper = unsafe { Helper::new(std::env::current_exe()?, ["compile-for-wasmedge"]) };
-//! let backend = WasmEdge::with_compiler(Compiler::Process(helper))?;
+//! let backend = WasmEdge::with_compiler(Compiler::process(helper))?;
 //! # Ok(())
 //! # }
 //! ```

@@ -44,6 +44,8 @@ pub(crate) enum ComponentHost {
 pub(crate) enum WasmEdgeMode {
     /// Compile ahead of time: fast code, slow first start
     Aot,
+    /// Compile ahead of time without optimising: slower code, a first start that takes a fraction
+    Baseline,
     /// Interpret: slow code, starts at once
     Interpreter,
 }

@@ -34,7 +34,7 @@ fn run(helper: Helper) -> Result<i32, Error> {
 }
 
 fn run_with(helper: Helper, cache: Option<Arc<CodeCache>>) -> Result<i32, Error> {
-    let backend: Arc<dyn Backend> = Arc::new(WasmEdge::with_compiler(Compiler::Process(helper)).unwrap());
+    let backend: Arc<dyn Backend> = Arc::new(WasmEdge::with_compiler(Compiler::process(helper)).unwrap());
     let wasm = wat::parse_str(EXITS).unwrap();
     let guest = Guest::load(&*backend, &wasm, &LoadOptions { max_memory: 4 << 30, cache, ..LoadOptions::default() })?;
     guest.run(GuestConfig { wasi: WasiConfig::new(), ..GuestConfig::default() }, None)

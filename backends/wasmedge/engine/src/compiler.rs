@@ -13,27 +13,45 @@ use crate::process::Helper;
 use crate::raw::{self, Owned};
 use crate::scratch::Scratch;
 
-/// Where modules are compiled.
+/// Where and how modules are compiled.
 ///
 /// The compiler is LLVM. It takes minutes and gigabytes for large modules, and has been seen to crash.
 #[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub enum Compiler {
-    /// In this process: nothing has to be set up, and a crash of the compiler is a crash of the process.
-    #[default]
-    InProcess,
-    /// In a process of its own, bounded in time and memory: if it crashes, that is only an error.
-    Process(Helper),
+pub struct Compiler {
+    helper: Option<Helper>,
+    baseline: bool,
 }
 
 impl Compiler {
+    /// In this process: nothing has to be set up, and a crash of the compiler is a crash of the process.
+    pub fn in_process() -> Self {
+        Compiler::default()
+    }
+
+    /// In a process of its own, bounded in time and memory: if it crashes, that is only an error.
+    pub fn process(helper: Helper) -> Self {
+        Compiler { helper: Some(helper), baseline: false }
+    }
+
+    /// Optimises nothing: compiling takes a fifth to a tenth of the time, and the code runs slower.
+    pub fn baseline(mut self) -> Self {
+        self.baseline = true;
+        self
+    }
+
+    /// All that shapes the code, except the engine's version and the processor: for the key of a cache.
+    pub(crate) fn settings(&self) -> &'static str {
+        if self.baseline { "O0" } else { "O2-to-1MiB-else-O0" }
+    }
+
     /// Compiles into a directory for temporary files, and reads what was written.
     pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Code, Error> {
         let scratch = Scratch::new()?;
         scratch.reserve(wasm.len())?;
-        let code = match self {
-            Compiler::InProcess => compile(wasm, &scratch.path(CODE)),
-            Compiler::Process(helper) => helper.compile(wasm, &scratch),
+        let optimises = !self.baseline && wasm.len() <= LARGE;
+        let code = match &self.helper {
+            None => compile(wasm, &scratch.path(CODE), optimises),
+            Some(helper) => helper.compile(wasm, &scratch, optimises),
         };
         let code = code.and_then(|()| {
             let compiled = scratch.read(CODE).unwrap_or_default();
@@ -52,23 +70,17 @@ impl Compiler {
 /// The file that the compiler writes.
 pub(crate) const CODE: &str = "code.wasm";
 
-/// Modules of up to this many bytes are optimised.
+/// Modules of up to this many bytes are optimised, if any are.
 ///
 /// Others are not: a JavaScript engine of 13 MB took 24 seconds of a processor without optimisation, 334 at O1, for
 /// code that is two thirds as large; either took 2.4 GiB of memory and more. LLVM has been seen to crash when it
 /// optimised guests of that size.
 const LARGE: usize = 1 << 20;
 
-/// All that shapes the code, except the engine's version and the processor: for the key of a cache.
-pub const SETTINGS: &str = "O2-to-1MiB-else-O0";
-
 /// Compiles a module into the file `out`, in this process.
-pub(crate) fn compile(wasm: &[u8], out: &Path) -> Result<(), Error> {
-    let level = if wasm.len() > LARGE {
-        ffi::WasmEdge_CompilerOptimizationLevel_O0
-    } else {
-        ffi::WasmEdge_CompilerOptimizationLevel_O2
-    };
+pub(crate) fn compile(wasm: &[u8], out: &Path, optimises: bool) -> Result<(), Error> {
+    let level =
+        if optimises { ffi::WasmEdge_CompilerOptimizationLevel_O2 } else { ffi::WasmEdge_CompilerOptimizationLevel_O0 };
     let path = CString::new(out.as_os_str().as_bytes()).map_err(|_| Error::Incomplete)?;
     let compile = || {
         let config = configure(true)?;

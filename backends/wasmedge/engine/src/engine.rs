@@ -58,6 +58,11 @@ impl Native {
         Ok(native)
     }
 
+    /// All that shapes the code, except the engine's version and the processor: for the key of a cache.
+    pub fn settings(&self) -> &'static str {
+        self.compiler.settings()
+    }
+
     /// Compiles a module.
     ///
     /// # Errors
@@ -263,7 +268,7 @@ mod tests {
     #[test]
     fn the_interpreter_does_not_look_at_native_code() {
         let (one, two) = (returning(1), returning(2));
-        let compiled = Native::new(Compiler::InProcess).unwrap().compile(&one).unwrap();
+        let compiled = Native::new(Compiler::in_process()).unwrap().compile(&one).unwrap();
         let native = compiled.bytes().strip_prefix(&one[..]).unwrap();
         let module = Interpreter::new().unwrap().load(&[&two[..], native].concat()).unwrap();
         let mut instance = module.instantiate(crate::imports("", [], Nothing).unwrap(), 0).unwrap();

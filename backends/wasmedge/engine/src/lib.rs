@@ -28,7 +28,7 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let native = Native::new(Compiler::InProcess)?;
+//! let native = Native::new(Compiler::in_process())?;
 //! let module = native.load(&native.compile(&std::fs::read("guest.wasm")?)?)?;
 //! let double = imports("host", [("double", vec![Number::I64], vec![Number::I64])], Double)?;
 //! let mut guest = module.instantiate(double, 1 << 20)?;
@@ -66,7 +66,7 @@ mod scratch;
 mod signals;
 mod stack;
 
-pub use compiler::{Compiler, SETTINGS};
+pub use compiler::Compiler;
 pub use engine::{Code, Instance, Interpreter, Module, Native, version};
 pub use error::Error;
 pub use guest::{AsGuest, CallError, Guest, Host, Number, Signature, imports};

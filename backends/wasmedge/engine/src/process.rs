@@ -21,6 +21,8 @@ use crate::scratch::Scratch;
 const TIME: Duration = Duration::from_secs(600);
 /// How much memory a helper may map, if nothing else is said, in bytes.
 const MEMORY: u64 = 16 << 30;
+/// How a helper is told to optimise.
+const OPTIMISES: &str = "optimise";
 /// How large a file a helper may write, in bytes. Code is a few times as large as its module.
 const FILE: u64 = 4 << 30;
 /// How often is looked whether a helper has ended: at first, and at most.
@@ -68,7 +70,7 @@ impl Helper {
         self
     }
 
-    pub(crate) fn compile(&self, wasm: &[u8], scratch: &Scratch) -> Result<(), Error> {
+    pub(crate) fn compile(&self, wasm: &[u8], scratch: &Scratch, optimises: bool) -> Result<(), Error> {
         let [module, said] = ["module.wasm", "said"];
         let failed = Error::system("the module for the compiler cannot be written");
         fs::write(scratch.path(module), wasm).map_err(failed)?;
@@ -77,6 +79,7 @@ impl Helper {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg(compiler::version()?).arg(self.memory.to_string());
         command.args([module, CODE].map(|name| scratch.path_of_output(name)));
+        command.arg(if optimises { OPTIMISES } else { "baseline" });
         command.stdin(Stdio::piped()).stdout(scratch.as_output().map_err(failed())?).stderr(stderr);
         let child = command.spawn().map_err(|source| Error::NoCompiler { program: self.program.clone(), source })?;
         match Running(child).wait(self.time)? {
@@ -135,6 +138,7 @@ pub fn run_helper(arguments: impl IntoIterator<Item = OsString>) -> Result<(), E
     let mut arguments = arguments.into_iter();
     let mut next = || arguments.next().unwrap_or_default();
     let (version, memory, module, code) = (next(), next(), PathBuf::from(next()), PathBuf::from(next()));
+    let optimises = next() == OPTIMISES;
     let ours = compiler::version()?;
     if version != ours {
         let [there, here] = [ours, version].map(|version| version.to_string_lossy().into_owned());
@@ -157,5 +161,5 @@ pub fn run_helper(arguments: impl IntoIterator<Item = OsString>) -> Result<(), E
     });
     watch.map_err(Error::system("cannot start the thread that watches the parent process"))?;
     let wasm = fs::read(&module).map_err(Error::system("the module for the compiler cannot be read"))?;
-    compiler::compile(&wasm, &code)
+    compiler::compile(&wasm, &code, optimises)
 }

@@ -149,7 +149,7 @@ impl Host for Stay {
 fn stay_in_guest(native: &Native) -> Result<(), Error> {
     let (reached, wait) = mpsc::channel();
     let stay = imports("", [("", Vec::new(), Vec::new())], Stay(Mutex::new(reached)))?;
-    let mut instance = native.load(&Compiler::InProcess.compile(CALLING)?)?.instantiate(stay, STAY_STACK)?;
+    let mut instance = native.load(&Compiler::in_process().compile(CALLING)?)?.instantiate(stay, STAY_STACK)?;
     let thread = thread::Builder::new().name("wasmedge-signals".to_owned()).stack_size(STAY_STACK);
     thread.spawn(move || instance.guest().call("run", &mut [])).map_err(Error::system(UNPREPARED))?;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "compiled code does not run");

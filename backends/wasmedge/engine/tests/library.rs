@@ -58,7 +58,7 @@ fn do_as_told() {
         }
         "interprets" => drop(Interpreter::new().expect("the engine")),
         "lacks it" => {
-            let results = [Native::new(Compiler::InProcess).err(), Interpreter::new().err(), version().err()];
+            let results = [Native::new(Compiler::in_process()).err(), Interpreter::new().err(), version().err()];
             for error in results {
                 let error = error.expect("no engine without its library");
                 assert!(matches!(error, Error::NoLibrary { .. }), "{error:?}");

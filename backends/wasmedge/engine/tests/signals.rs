@@ -24,7 +24,7 @@ fn do_as_told() {
     let before = if before == "ignored" { SIG_IGN } else { SIG_DFL };
     // SAFETY: neither is a handler.
     unsafe { libc::signal(SIGSEGV, before) };
-    let _native = Native::new(Compiler::InProcess).expect("the engine");
+    let _native = Native::new(Compiler::in_process()).expect("the engine");
     match then {
         // SAFETY: none: this is the access to memory that is not there which the tests are about.
         "faults" => unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) },
