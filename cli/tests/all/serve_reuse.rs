@@ -65,7 +65,10 @@ fn how_many_requests_an_instance_answers_may_be_a_range() {
 
 /// Six requests are answered alike, and one line says that each has an instance of its own.
 fn is_served_fresh(guest: &str, backend: &str) {
-    let served = Served::start(&["--backend", backend, "--max-instance-reuse-count", "100", guest]);
+    // As much memory as the suite gives a large guest, so that both compile it once.
+    let memory = ["--max-memory", "12MiB"];
+    let served =
+        Served::start(&[&["--backend", backend, "--max-instance-reuse-count", "100"], &memory[..], &[guest]].concat());
     let first = served.get("/").unwrap();
     assert!((200..300).contains(&first.0), "{backend}: {first:?}");
     for _ in 0..5 {
