@@ -8,7 +8,7 @@ use wharf_conformance::{Exit, Subject};
 fn main() -> ExitCode {
     let mut subjects = Vec::new();
     for name in wharf::backends() {
-        match wharf::backend(name) {
+        match backend(name) {
             Ok(backend) => subjects.push(Subject::new(Arc::from(backend))),
             // If a backend that is compiled in does not start, testing only the others is not enough.
             Err(error) => {
@@ -31,6 +31,17 @@ fn main() -> ExitCode {
         }
     }
     wharf_conformance::main(subjects)
+}
+
+/// The backend of this name. To optimise, as it does unless told otherwise, takes WasmEdge's compiler most of the suite's time,
+/// and no commit changes that: it is done if the variable `WHARF_CONFORMANCE_OPTIMISE` is set.
+fn backend(name: &str) -> wharf::core::Result<Box<dyn wharf::core::Backend>> {
+    #[cfg(feature = "wasmedge")]
+    if name == "wasmedge" && std::env::var_os("WHARF_CONFORMANCE_OPTIMISE").is_none() {
+        use wharf::wasmedge::{Compiler, WasmEdge};
+        return Ok(Box::new(WasmEdge::with_compiler(Compiler::in_process().baseline())?));
+    }
+    wharf::backend(name)
 }
 
 /// Wasmtime's own component model and `wasi:http`, which wharf's host is compared with: each difference is listed.

@@ -99,7 +99,10 @@ fn serves_the_same_everywhere(toolchain: &Toolchain) {
         let (allow, refuse) = (origin.base(), refusing.base());
         let args =
             ["--backend", backend, "--max-memory", toolchain.max_memory, "-a", &allow, "-a", &refuse, &component];
-        let served = Served::start(&args);
+        // As in the suite, so that a large one is compiled once.
+        let baseline = backend == "wasmedge" && toolchain.component.len() > 1 << 20;
+        let mode: &[&str] = if baseline { &["--wasmedge-mode", "baseline"] } else { &[] };
+        let served = Served::start(&[mode, &args].concat());
         let before = origin.requests().len();
 
         assert_eq!(served.get("/a?b=c").unwrap(), (200, "hello from /a?b=c\n".to_owned()), "{backend}");
