@@ -56,6 +56,9 @@ pub(crate) struct Echoed {
     pub(crate) growth: f64,
 }
 
+/// What a body consists of, and no head or trailer has.
+const BODY: u8 = 0xff;
+
 /// How much has gone through when memory is looked at first: buffers are full by then.
 const BEGUN: u64 = 64 << 20;
 
@@ -71,7 +74,7 @@ pub(crate) fn echo(wharf: &Path, backend: &str, guest: &Path, cache: &Path, len:
         let head =
             format!("POST /echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n");
         sending.write_all(head.as_bytes())?;
-        let piece = vec![b'x'; 64 << 10];
+        let piece = vec![BODY; 64 << 10];
         let mut left = len;
         while left > 0 {
             let now = left.min(piece.len() as u64);
@@ -88,7 +91,7 @@ pub(crate) fn echo(wharf: &Path, backend: &str, guest: &Path, cache: &Path, len:
         if read == 0 {
             break;
         }
-        bodies += buffer[..read].iter().filter(|byte| **byte == b'x').count() as u64;
+        bodies += buffer[..read].iter().filter(|byte| **byte == BODY).count() as u64;
         if bodies >= next {
             let now = served.memory()?;
             (first, most) = (if next == BEGUN { now } else { first }, most.max(now));
