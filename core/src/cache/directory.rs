@@ -54,8 +54,7 @@ impl Trust {
 
     /// Who has it, in a message.
     fn owner(self, found: &Found) -> String {
-        let stands =
-            if self.unmapped == Some(found.user) { " (anybody whom this user namespace does not map)" } else { "" };
+        let stands = if self.unmapped == Some(found.user) { " (anybody outside of this user namespace)" } else { "" };
         format!("user {}{stands}", found.user)
     }
 
@@ -76,7 +75,7 @@ impl Trust {
         };
         if !self.owns(found) {
             let message = format!(
-                "{what} belongs to {}, who could then have their code run; choose a directory of your own",
+                "{what} belongs to {}: that user could have their code run; choose a directory of your own",
                 self.owner(found)
             );
             return Err(Error::new(Kind::Config, message));

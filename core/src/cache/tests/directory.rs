@@ -95,7 +95,7 @@ fn a_number_that_stands_for_all_the_others_is_nobodys() {
     opened.directory.trust = stranger;
     assert_eq!(opened.get(&key), None);
     let why = refused(&cache, stranger);
-    assert!(why.contains("(anybody whom this user namespace does not map), who could"), "{why}");
+    assert!(why.contains("(anybody outside of this user namespace): that user could"), "{why}");
 
     use super::super::directory::unmapped;
     for (map, overflow, stands) in [
