@@ -62,7 +62,7 @@ const BODY: u8 = 0xff;
 /// How much has gone through when memory is looked at first: buffers are full by then.
 const BEGUN: u64 = 64 << 20;
 
-/// Sends so many bytes through the path `/echo` of a guest, and compares what comes back.
+/// Sends so many bytes through the path `/echo` of a guest, and counts those that come back.
 pub(crate) fn echo(wharf: &Path, backend: &str, guest: &Path, cache: &Path, len: u64) -> anyhow::Result<Echoed> {
     let server = Server::wharf(wharf, backend, guest, cache);
     let served = Served::listening(&server.with(&["--timeout", "10m", "--max-request-body", "4GiB"]))?;
