@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::served::Served;
 use crate::support::{Files, backends, end, wharf};
 use wharf::core::grants::WasiConfig;
-use wharf::core::{Backend, CodeCache, Error, Guest, GuestConfig, Kind, LoadOptions, chain};
+use wharf::core::{Backend, CodeCache, Error, Guest, GuestConfig, Kind, LoadOptions, Prepared, chain};
 use wharf::wasmedge::{Compiler, Helper, WasmEdge};
 
 const WHARF: &str = env!("CARGO_BIN_EXE_wharf");
@@ -159,6 +159,23 @@ fn the_cache_can_be_filled_beforehand() {
         let ended = end(wharf(&["compile", "--emit", "cache", &guest]).args(more));
         assert_eq!(ended.code, Some(2), "{ended:?}");
     }
+}
+
+#[test]
+fn the_helper_optimises_unless_told_otherwise() {
+    let wasm = wharf_guests::HELLO_HTTP.wasm().unwrap();
+    let prepared = Prepared::new(&wasm, &LoadOptions::default()).unwrap();
+    let compiled = |compiler: Compiler| {
+        let backend = WasmEdge::with_compiler(compiler).unwrap();
+        let module = backend.compile(&prepared).unwrap();
+        let code = module.serialize().unwrap().unwrap().bytes().to_vec();
+        (backend.info().code_key.clone(), code)
+    };
+    let helper = || Compiler::process(program(WHARF, &["wasmedge-compile"]));
+    let (optimised, baseline) = (compiled(helper()), compiled(helper().baseline()));
+    assert!(optimised.0 != baseline.0, "kept code of one is taken for the other's: {}", baseline.0);
+    assert!(optimised.1 != baseline.1, "the helper does the same whatever it is told");
+    assert!(compiled(Compiler::in_process().baseline()) == baseline, "it does otherwise than in this process");
 }
 
 #[test]
