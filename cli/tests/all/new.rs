@@ -103,7 +103,7 @@ fn a_project_in_rust_builds_tests_and_serves() {
 #[ignore = "builds with what setup/node.sh provides and the package registry: ./check has both"]
 fn a_project_in_javascript_builds_and_serves() {
     // The suite has guests of componentize-js on every backend.
-    builds(&["js"], npm, |project, run| serves_on(&backends()[..1], project, run));
+    builds(&["js"], npm, |project, run| serves_on(&["wasmtime"], project, run));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_project_in_python_builds_and_serves() {
     // It sees to it that Python has venv.
     set_up("python.sh");
     // The suite has guests of componentize-py on every backend.
-    builds(&["python"], str::to_owned, |project, run| serves_on(&backends()[1..2], project, run));
+    builds(&["python"], str::to_owned, |project, run| serves_on(&["wasmer"], project, run));
 }
 
 #[test]
