@@ -99,9 +99,12 @@ impl Making {
     /// Something with a stream or a future.
     fn channel(&mut self, random: &mut Random, breaks: bool) -> Result<(), Broken> {
         let at = random.below(CHANNELS as u64) as usize;
-        let side = if random.below(2) == 0 { Side::Readable } else { Side::Writable };
+        let (side, verb, end, letter) = match random.below(2) {
+            0 => (Side::Readable, "read", "readable", 'r'),
+            _ => (Side::Writable, "write", "writable", 'w'),
+        };
         let sort = if at < FUTURES { 's' } else { 'f' };
-        let handle = format!("(global.get ${}{at})", if side == Side::Readable { 'r' } else { 'w' });
+        let (handle, set) = (format!("(global.get ${letter}{at})"), format!("(global.get ${letter}s{at})"));
         let Some(channel) = &mut self.channels[at] else {
             self.channels[at] = Some(Channel::new(at >= FUTURES));
             self.does(&format!(
@@ -125,33 +128,28 @@ impl Making {
                     Side::Writable => WRITTEN + 4 * random.below(u64::from(PATTERN / 4 - 2)) as u32,
                 };
                 let count = if channel.future { String::new() } else { format!(" (i32.const {len})") };
-                let what = if side == Side::Readable { "read" } else { "write" };
-                let code = format!("(call ${sort}-{what} {handle} (i32.const {ptr}){count})");
+                let code = format!("(call ${sort}-{verb} {handle} (i32.const {ptr}){count})");
                 let copied = channel.copy(&mut self.memory, side, ptr, len);
                 self.ends_with(&code, copied)
             }
-            4 if breaks || channel.may_cancel(side) && !(self.wasmtimes && channel.has_event(side)) => {
-                let what = if side == Side::Readable { "read" } else { "write" };
+            4 if (breaks || channel.may_cancel(side)) && !(self.wasmtimes && channel.has_event(side)) => {
                 let cancelled = channel.cancel(side);
-                let set = format!("(global.get ${}s{at})", if side == Side::Readable { 'r' } else { 'w' });
                 // Nobody may wait for what is in a set otherwise.
                 self.does(&format!("(call $join {handle} (i32.const 0))"));
-                self.ends_with(&format!("(call ${sort}-cancel-{what} {handle})"), cancelled)?;
+                self.ends_with(&format!("(call ${sort}-cancel-{verb} {handle})"), cancelled)?;
                 self.does(&format!("(call $join {handle} {set})"));
                 Ok(())
             }
-            5 if breaks || channel.may_drop(side) && !(self.wasmtimes && channel.has_event(side.other())) => {
-                let (what, end) = if side == Side::Readable { ("readable", 'r') } else { ("writable", 'w') };
+            5 if (breaks || channel.may_drop(side)) && !(self.wasmtimes && channel.has_event(side.other())) => {
                 let dropped = channel.drop_end(side);
                 if !channel.has(Side::Readable) && !channel.has(Side::Writable) {
                     self.channels[at] = None;
                 }
-                self.does(&format!("(call ${sort}-drop-{what} {handle}) (global.set ${end}{at} (i32.const 0))"));
+                self.does(&format!("(call ${sort}-drop-{end} {handle}) (global.set ${letter}{at} (i32.const 0))"));
                 dropped
             }
             6.. if !self.wasmtimes || channel.may_cancel(side) => {
                 let event = if channel.has(side) { channel.take_event(side) } else { None };
-                let set = format!("(global.get ${}s{at})", if side == Side::Readable { 'r' } else { 'w' });
                 self.looks(&format!("(call $set-poll {set} (i32.const 256))"), event.map_or(0, |(code, _)| code));
                 self.looks("(i32.load (i32.const 260))", event.map_or(0, |(_, payload)| payload));
                 let told = format!("(i32.eq (i32.load (i32.const 256)) {handle})");
@@ -194,6 +192,13 @@ fn program(random: &mut Random, wasmtimes: bool) -> Program {
     for at in 0..steps + 20 {
         if at >= steps && !breaks {
             break;
+        }
+        if at >= steps {
+            // A trap does not hide what was wrong before it.
+            making.does(&format!(
+                "(if (i32.ne (global.get $wrong) (i32.const {RIGHT})) (then
+                    (call $return (global.get $wrong)) (return (i32.const 0))))"
+            ));
         }
         if making.step(random, at >= steps) == Err(Broken) {
             broken = true;
@@ -247,7 +252,7 @@ fn programs(context: &Context) -> CaseResult {
             Stop::Exit(code) => (false, format!("exit {code}")),
         });
         match ended {
-            Ok(returned) if !program.breaks => {
+            Ok(returned) if !program.breaks || returned != [u64::from(RIGHT)] => {
                 let wrong = returned.first().copied().unwrap_or_default();
                 let look = program.looks.get((wrong >> 16) as usize).filter(|_| wrong != u64::from(RIGHT));
                 if let Some((code, expected)) = look {
